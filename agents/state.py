@@ -1,0 +1,103 @@
+"""What a lane remembers: keyed tables whose changes travel with the batch that made them.
+
+A lane owns the state of its partition and drives it through one life per batch:
+
+    begin -> (the agent reads and writes) -> changes -> commit     the transaction was committed
+                                                     -> rollback   it was not: as if it never ran
+
+`changes` become records on the lane's changelog in the same transaction as outputs and offsets;
+`load` takes them back, in order, when a lane starts. A table's changelog keys begin with its own
+one-byte tag, so that several tables share one changelog partition.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from batuta.schemas.errors import StateCorruptError
+
+__all__ = ["Change", "State", "StateTable", "Tables"]
+
+#: A changelog record: its key, and its value or None where the entry ended (a tombstone).
+Change = tuple[bytes, bytes | None]
+
+
+class State(Protocol):
+    """State of one lane, one batch at a time; not reentrant."""
+
+    def begin(self) -> None:
+        """Open a batch."""
+        ...
+
+    def changes(self, now_ms: int) -> list[Change]:
+        """Return what the open batch changed, expiries at `now_ms` included, in canonical order."""
+        ...
+
+    def commit(self) -> None:
+        """Keep what the open batch changed."""
+        ...
+
+    def rollback(self) -> None:
+        """Forget what the open batch changed: every read answers as before `begin`."""
+        ...
+
+    def load(self, key: bytes, value: bytes | None) -> None:
+        """Take back one changelog record.
+
+        Raises:
+            StateCorruptError: the record is of a version or shape this code does not know.
+        """
+        ...
+
+    def entries(self) -> int:
+        """Return how many entries are held."""
+        ...
+
+
+class StateTable(State, Protocol):
+    """One keyed table: a State whose changelog keys begin with `tag`."""
+
+    tag: bytes
+
+
+class Tables:
+    """Several tables as one State, told apart by the first byte of their changelog keys."""
+
+    def __init__(self, tables: Sequence[StateTable]) -> None:
+        self._tables = tuple(tables)
+        self._by_tag = {table.tag: table for table in self._tables}
+        assert len(self._by_tag) == len(self._tables), "tags must differ"
+        assert all(len(tag) == 1 for tag in self._by_tag), "a tag is one byte"
+
+    def begin(self) -> None:
+        """Open a batch on every table."""
+        for table in self._tables:
+            table.begin()
+
+    def changes(self, now_ms: int) -> list[Change]:
+        """Return every table's changes."""
+        return [change for table in self._tables for change in table.changes(now_ms)]
+
+    def commit(self) -> None:
+        """Keep the open batch on every table."""
+        for table in self._tables:
+            table.commit()
+
+    def rollback(self) -> None:
+        """Forget the open batch on every table."""
+        for table in self._tables:
+            table.rollback()
+
+    def load(self, key: bytes, value: bytes | None) -> None:
+        """Hand one changelog record to the table it belongs to.
+
+        Raises:
+            StateCorruptError: no table has this tag.
+        """
+        table = self._by_tag.get(key[:1])
+        if table is None:
+            raise StateCorruptError(f"changelog key {key[:32]!r} belongs to no known table")
+        table.load(key, value)
+
+    def entries(self) -> int:
+        """Return how many entries all tables hold."""
+        return sum(table.entries() for table in self._tables)

@@ -1,0 +1,98 @@
+"""The one error tree: whose trouble it is decides what happens to the batch.
+
+BatutaError
+├── TheirsError            bad input: dead letter, never retried
+│   └── RefusedEventError      one event that no door accepts, with reason, path and detail
+├── LaterError             the outside world: bounded retry, split, then dead letter
+│   ├── BrokerUnreachableError     no broker answers within the deadline (exit 3)
+│   ├── OutputRefusedError         the broker refused a record we produced
+│   ├── OwnershipLostError         another worker owns the lane now
+│   └── SinkUnavailableError       a notification could not be delivered
+├── OursError              a broken promise of our own: stop the lane, acknowledge nothing
+│   └── StateCorruptError          a changelog record that this version cannot read
+└── UsageError             wrong command, setting or file (exit 2), with the fix
+    └── TopicMismatchError         topics that are missing or shaped otherwise than declared
+"""
+
+__all__ = [
+    "BatutaError",
+    "BrokerUnreachableError",
+    "LaterError",
+    "OursError",
+    "OutputRefusedError",
+    "OwnershipLostError",
+    "RefusedEventError",
+    "SinkUnavailableError",
+    "StateCorruptError",
+    "TheirsError",
+    "TopicMismatchError",
+    "UsageError",
+]
+
+
+class BatutaError(Exception):
+    """Something went wrong in batuta."""
+
+
+class TheirsError(BatutaError):
+    """The input is bad: it goes to the dead letters and is never retried."""
+
+
+class RefusedEventError(TheirsError):
+    """One event cannot be accepted.
+
+    Attributes:
+        reason: stable snake_case code, a metric label: `not_json`, `missing_field`, ...
+        path: where in the event, as a JSON pointer without the leading slash; empty for the whole.
+        detail: one sentence a person understands, naming the value and what was expected.
+    """
+
+    def __init__(self, reason: str, detail: str, path: str = "") -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+        self.path = path
+
+
+class LaterError(BatutaError):
+    """The outside world failed: try again, a bounded number of times."""
+
+
+class BrokerUnreachableError(LaterError):
+    """No Kafka broker answers at the address given."""
+
+
+class OutputRefusedError(LaterError):
+    """The broker refused a record we produced; its transaction was aborted.
+
+    Attributes:
+        retriable: False where sending the same record again cannot succeed (it is too large).
+    """
+
+    def __init__(self, detail: str, *, retriable: bool) -> None:
+        super().__init__(detail)
+        self.retriable = retriable
+
+
+class OwnershipLostError(LaterError):
+    """Another worker owns this lane now; nothing of ours may be committed."""
+
+
+class SinkUnavailableError(LaterError):
+    """A sink did not accept a delivery."""
+
+
+class OursError(BatutaError):
+    """A promise of our own is broken: stop the lane, acknowledge nothing."""
+
+
+class StateCorruptError(OursError):
+    """A changelog record cannot be read by this version."""
+
+
+class UsageError(BatutaError):
+    """The command, a setting or a file is wrong; the message names the fix."""
+
+
+class TopicMismatchError(UsageError):
+    """Topics are missing, or not shaped as declared."""

@@ -1,0 +1,39 @@
+"""The ingested event: validated, deduplicated, carrying the features of the source's key.
+
+Written by ingestion for scoring alone, keyed by what scoring needs. Version 1.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["INGESTED_VERSION", "Ingested"]
+
+INGESTED_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """One event on its way from ingestion to scoring.
+
+    Attributes:
+        event_id: the event's identity under the pipeline's rule.
+        entity: the source's key.
+        scoring_key: the key of `.ingested`, whose state scoring holds.
+        event_time_ms: milliseconds since 1970 UTC.
+        published_ms: timestamp of the source record, the start of the event's age.
+        tenant: who it belongs to.
+        data: the payload, JSON of known fields.
+        features: feature name to value, computed at the source's key.
+        traceparent: W3C trace context, empty where not given.
+    """
+
+    event_id: str
+    entity: str
+    scoring_key: str
+    event_time_ms: int
+    published_ms: int
+    tenant: str
+    data: Mapping[str, object]
+    features: Mapping[str, float]
+    traceparent: str = ""

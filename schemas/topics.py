@@ -1,0 +1,97 @@
+"""The topics of a pipeline: names, what each is for, and how each is declared.
+
+Names are wire contracts: literals under the pipeline's name, never derived from a module.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+__all__ = ["TopicSpec", "Topics"]
+
+_DAY_MS: Final = 86_400_000
+#: What we write may carry a whole source record and its headers: twice Kafka's default.
+_LARGE_BYTES: Final = 2 * 1_048_588
+#: A dead letter carries what no stage could accept, also where the source's limit was raised.
+_DEADLETTER_BYTES: Final = 32 * 1_048_576
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """One topic as declared: created so where that is allowed, compared with what is there."""
+
+    name: str
+    partitions: int
+    configs: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The topic names of one pipeline (DESIGN: the walk of one event)."""
+
+    pipeline: str
+
+    @property
+    def events(self) -> str:
+        """Raw events, written by the user's systems."""
+        return f"{self.pipeline}.events"
+
+    @property
+    def rekeyed(self) -> str:
+        """Events that their producer put on another partition than their key's."""
+        return f"{self.pipeline}.rekeyed"
+
+    @property
+    def ingested(self) -> str:
+        """Validated, deduplicated events with the features of the source's key."""
+        return f"{self.pipeline}.ingested"
+
+    @property
+    def decisions(self) -> str:
+        """Decision records, keyed by entity."""
+        return f"{self.pipeline}.decisions"
+
+    @property
+    def escalations(self) -> str:
+        """Review cases, keyed by case id."""
+        return f"{self.pipeline}.escalations"
+
+    @property
+    def notifications(self) -> str:
+        """What people should be told."""
+        return f"{self.pipeline}.notifications"
+
+    @property
+    def deadletters(self) -> str:
+        """The original bytes of what no stage could accept, and why."""
+        return f"{self.pipeline}.deadletters"
+
+    def group(self, stage: str) -> str:
+        """Return the consumer group of a stage."""
+        return f"{self.pipeline}-{stage}"
+
+    def state(self, stage: str) -> str:
+        """Return the compacted changelog of a stage's state."""
+        return f"{self.group(stage)}.state"
+
+    def declared(self, partitions: int) -> tuple[TopicSpec, ...]:
+        """Return every topic with its declared settings; all share one partition count."""
+        plain = {"retention.ms": str(7 * _DAY_MS)}
+        large = {"retention.ms": str(30 * _DAY_MS), "max.message.bytes": str(_LARGE_BYTES)}
+        letters = {**large, "max.message.bytes": str(_DEADLETTER_BYTES)}
+        changelog = {
+            "cleanup.policy": "compact",
+            "max.message.bytes": str(_LARGE_BYTES),
+            "min.cleanable.dirty.ratio": "0.1",
+        }
+        return (
+            TopicSpec(self.events, partitions, plain),
+            TopicSpec(self.rekeyed, partitions, letters),
+            TopicSpec(self.ingested, partitions, large),
+            TopicSpec(self.decisions, partitions, large),
+            TopicSpec(self.escalations, partitions, large),
+            TopicSpec(self.notifications, partitions, large),
+            TopicSpec(self.deadletters, partitions, letters),
+            TopicSpec(self.state("ingestion"), partitions, changelog),
+            TopicSpec(self.state("scoring"), partitions, changelog),
+        )
