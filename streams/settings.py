@@ -131,7 +131,9 @@ class Settings(BaseSettings):
     batch_records_max: Annotated[int, Field(ge=1, le=100_000)] = 2_000
     fetch_bytes_max: Bytes = 50 * _MIB
     fetch_partition_bytes_max: Bytes = 4 * _MIB
-    fetch_wait_ms_max: Milliseconds = 500
+    # A long poll that waits for idle partitions holds back the next fetch of busy ones.
+    fetch_wait_ms_max: Milliseconds = 25
+    poll_timeout_ms: Milliseconds = 200
     concurrency: Count | None = Field(
         default=None, description="batches an agent works on at once; else one per lane"
     )
@@ -141,6 +143,9 @@ class Settings(BaseSettings):
     heartbeat_interval_ms: Milliseconds = 1_500
     rebalance_timeout_ms: Milliseconds = 30_000
     transaction_timeout_ms: Annotated[int, Field(ge=1, le=900_000)] = 10_000
+    # The broker says "not yet" to a transaction that begins while the last one's markers are
+    # being written: 100 ms of patience there would halve the rate.
+    transaction_backoff_ms: Milliseconds = 5
 
     # The outside world fails: how often and how patiently it is asked again.
     retry_attempts_max: Annotated[int, Field(ge=1, le=100)] = 5

@@ -1,0 +1,84 @@
+"""The Faust app, with lanes where Faust would have its own consumers and producer.
+
+Stock Faust on the data path loses and doubles events (docs/decisions/0001): its Kafka transport
+stays off, its agents stay. Each stage's source sends whole batches through a Faust channel to a
+real `@app.agent`; the channel is bounded, so a slow agent holds its lanes back and nothing else.
+"""
+
+import tempfile
+import time
+from collections.abc import Mapping
+from typing import TypeVar
+
+import faust
+from faust.app.base import BootStrategy
+from faust.types import ChannelT
+from prometheus_client import CollectorRegistry
+
+from batuta.agents.state import State
+from batuta.schemas.partition import PartitionOf
+from batuta.streams.kafka_shim import hurry_transactions
+from batuta.streams.lane import LaneWorld
+from batuta.streams.settings import Settings
+from batuta.streams.source import Source
+from batuta.streams.stage import Stage
+from batuta.streams.telemetry import StageTelemetry
+
+__all__ = ["LaneApp", "clock_ms"]
+
+ItemT = TypeVar("ItemT")
+StateT = TypeVar("StateT", bound=State)
+
+
+def clock_ms() -> int:
+    """Return milliseconds since 1970 UTC."""
+    return time.time_ns() // 1_000_000
+
+
+class _NoKafka(BootStrategy):
+    """Start sensors and agents alone: no Kafka client and no web server of Faust's."""
+
+    enable_kafka = False
+    enable_web = False
+
+
+class LaneApp(faust.App):
+    """A Faust app whose agents iterate over the batches of lanes."""
+
+    BootStrategy = _NoKafka
+
+    def __init__(
+        self, settings: Settings, topics: Mapping[str, int], registry: CollectorRegistry
+    ) -> None:
+        hurry_transactions()
+        self._lane_settings = settings
+        self._registry = registry
+        self._partition_of = {name: PartitionOf(count) for name, count in topics.items()}
+        self._topic_partitions = dict(topics)
+        self.sources: list[Source[object, State]] = []
+        # Faust wants a folder for tables we do not use.
+        super().__init__(
+            "batuta",
+            broker=f"kafka://{settings.brokers.split(',')[0]}",
+            store="memory://",
+            web_enabled=False,
+            autodiscover=False,
+            datadir=tempfile.gettempdir(),
+        )
+
+    def lanes(self, stage: Stage[ItemT, StateT]) -> ChannelT[object]:
+        """Return the channel on which the batches of a stage arrive."""
+        channel: ChannelT[object] = self.channel(maxsize=self.lane_count(stage))
+        world = LaneWorld(
+            settings=self._lane_settings,
+            channel=channel,
+            telemetry=StageTelemetry(stage.pipeline, stage.name, self._registry),
+            partition_of=self._partition_of,
+            clock=clock_ms,
+        )
+        self.sources.append(Source(stage, world))
+        return channel
+
+    def lane_count(self, stage: Stage[ItemT, StateT]) -> int:
+        """Return how many lanes a stage has in the whole group."""
+        return self._topic_partitions[stage.inputs[0]]

@@ -1,0 +1,124 @@
+"""Ownership: a consumer's hold on its lanes, from one assignment to the next revocation.
+
+Everything a lane asks of the group goes through it, so that work of a past assignment can neither
+fetch nor commit under the present one.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError, for_code
+
+from batuta.schemas.errors import LaterError, OwnershipLostError
+from batuta.schemas.record import Record
+from batuta.streams.kafka_shim import heartbeat_error_code
+
+__all__ = ["Ownership"]
+
+#: Illegal generation, unknown member, rebalance in progress, fenced static member.
+_NOT_OURS: Final = frozenset({22, 25, 27, 82})
+
+
+class Ownership:
+    """One assignment of one consumer."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, poll_timeout_ms: int) -> None:
+        self._consumer = consumer
+        self._poll_timeout_ms = poll_timeout_ms
+        self._revoked = False
+        self._draining = False
+
+    @property
+    def held(self) -> bool:
+        """Whether lanes may still work and commit."""
+        return not self._revoked
+
+    @property
+    def working(self) -> bool:
+        """Whether lanes should take up another batch."""
+        return not self._revoked and not self._draining
+
+    def drain(self) -> None:
+        """Take up no further batch; what is begun may commit."""
+        self._draining = True
+
+    def revoke(self) -> None:
+        """End it: nothing that has not begun to commit will."""
+        self._revoked = True
+
+    async def confirm(self) -> None:
+        """Make sure the group still counts this member as an owner, by a heartbeat of its own.
+
+        Without it a worker that slept through its session could take the transactional id of a
+        lane that has another owner by now.
+
+        Raises:
+            OwnershipLostError: the group has moved on.
+            LaterError: the coordinator gave another answer than yes or no.
+        """
+        code = await heartbeat_error_code(self._consumer)
+        if self._revoked or code in _NOT_OURS:
+            raise OwnershipLostError("the group has moved on since this assignment")
+        if code != 0:
+            raise LaterError(f"the group coordinator answered {for_code(code).__name__}")
+
+    async def committed(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return the committed offsets, the log's beginning where there is none.
+
+        Raises:
+            OwnershipLostError: the assignment ended meanwhile.
+        """
+        offsets: dict[TopicPartition, int] = {}
+        for tp in tps:
+            offset = await self._consumer.committed(tp)
+            if offset is None:
+                offset = (await self._consumer.beginning_offsets([tp]))[tp]
+            offsets[tp] = offset
+        self._check()
+        return offsets
+
+    def begin_at(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Seek, then let the records flow.
+
+        Raises:
+            OwnershipLostError: the assignment ended meanwhile.
+        """
+        self._check()
+        for tp, offset in offsets.items():
+            self._consumer.seek(tp, offset)
+        self._consumer.resume(*offsets)
+
+    async def fetch(self, tps: Sequence[TopicPartition], records_max: int) -> list[Record]:
+        """Return what there is of `tps`, at most `records_max`; wait a moment where nothing is.
+
+        Raises:
+            OwnershipLostError: the assignment ended meanwhile; what was fetched is dropped.
+            aiokafka.errors.KafkaError: the broker failed.
+        """
+        fetched = await self._consumer.getmany(
+            *tps, timeout_ms=self._poll_timeout_ms, max_records=records_max
+        )
+        self._check()
+        return [_record(record) for records in fetched.values() for record in records]
+
+    def lag(self, position: Mapping[TopicPartition, int]) -> int:
+        """Return how many offsets lie between `position` and the last ones known."""
+        ends = {tp: self._consumer.highwater(tp) or 0 for tp in position}
+        return sum(max(0, ends[tp] - offset) for tp, offset in position.items())
+
+    def _check(self) -> None:
+        if self._revoked:
+            raise OwnershipLostError("the assignment ended")
+
+
+def _record(record: "ConsumerRecord[bytes, bytes]") -> Record:
+    return Record(
+        record.topic,
+        record.partition,
+        record.offset,
+        record.timestamp,
+        record.key,
+        record.value,
+        record.headers,
+    )

@@ -1,0 +1,78 @@
+"""The stage: what one step of the route reads, remembers and is called."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from batuta.agents.state import State
+from batuta.schemas.codec import Refused
+from batuta.schemas.record import Record
+
+__all__ = ["Intake", "NoState", "Stage"]
+
+ItemT = TypeVar("ItemT")
+ItemT_co = TypeVar("ItemT_co", covariant=True)
+StateT = TypeVar("StateT", bound=State)
+
+
+class Intake(Protocol[ItemT_co]):
+    """Decoded records: items, and those that did not decode."""
+
+    @property
+    def items(self) -> Sequence[ItemT_co]:
+        """What decoded, in batch order."""
+        ...
+
+    @property
+    def refused(self) -> Sequence[Refused]:
+        """What did not, in batch order."""
+        ...
+
+
+class NoState:
+    """The state of a stage that remembers nothing."""
+
+    def begin(self) -> None:
+        """Open a batch."""
+
+    def changes(self, now_ms: int) -> list[tuple[bytes, bytes | None]]:  # noqa: ARG002
+        """Return no change."""
+        return []
+
+    def commit(self) -> None:
+        """Keep nothing."""
+
+    def rollback(self) -> None:
+        """Forget nothing."""
+
+    def load(self, key: bytes, value: bytes | None) -> None:
+        """Refuse: there is no changelog to load from."""
+        raise AssertionError((key, value))
+
+    def entries(self) -> int:
+        """Return 0."""
+        return 0
+
+
+@dataclass(frozen=True)
+class Stage(Generic[ItemT, StateT]):
+    """One stage of a pipeline.
+
+    Attributes:
+        pipeline, name: metric labels.
+        group: its consumer group; a literal, never derived from a module.
+        inputs: its topics, co-partitioned: partition n of all of them is lane n.
+        decode: the codec's door for its input, given the batch's records and the clock.
+        open_state: makes a lane's empty state.
+        changelog: the compacted topic of its state, None where it remembers nothing.
+        deadletters: where refused records go.
+    """
+
+    pipeline: str
+    name: str
+    group: str
+    inputs: tuple[str, ...]
+    decode: Callable[[Sequence[Record], int], Intake[ItemT]]
+    open_state: Callable[[], StateT]
+    changelog: str | None
+    deadletters: str

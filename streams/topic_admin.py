@@ -1,0 +1,117 @@
+"""Topics as declared: created where that is allowed, named where it is not.
+
+The source topic is the user's: where it exists, its partition count is everybody's, since lanes
+need co-partitions. Counts that differ refuse to start.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    PolicyViolationError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
+
+from batuta.schemas.errors import LaterError, TopicMismatchError
+from batuta.schemas.topics import TopicSpec, Topics
+from batuta.streams.settings import Settings, client_options
+
+__all__ = ["declare_topics"]
+
+_FORBIDDEN: Final = (
+    ClusterAuthorizationFailedError,
+    PolicyViolationError,
+    TopicAuthorizationFailedError,
+)
+
+
+async def declare_topics(settings: Settings, topics: Topics) -> dict[str, int]:
+    """Create what is missing and check what is there.
+
+    Returns:
+        Topic name to partition count.
+
+    Raises:
+        TopicMismatchError: a topic is missing and may not be created, or counts differ.
+        LaterError: the broker could not say.
+        aiokafka.errors.KafkaError: the broker failed.
+    """
+    admin = AIOKafkaAdminClient(**client_options(settings))
+    await admin.start()
+    try:
+        counts = await _partition_counts(admin)
+        partitions = counts.get(topics.events, settings.partitions)
+        declared = topics.declared(partitions)
+        await _create(admin, [s for s in declared if s.name not in counts], settings)
+        counts = await _partition_counts(admin)
+    finally:
+        await admin.close()
+    _check(declared, counts)
+    return {spec.name: counts[spec.name] for spec in declared}
+
+
+async def _partition_counts(admin: AIOKafkaAdminClient) -> dict[str, int]:
+    described = await admin.describe_topics()
+    return {str(topic["topic"]): len(topic["partitions"]) for topic in described}
+
+
+async def _create(
+    admin: AIOKafkaAdminClient, missing: Sequence[TopicSpec], settings: Settings
+) -> None:
+    if not missing:
+        return
+    new = [
+        NewTopic(
+            spec.name,
+            spec.partitions,
+            settings.replication_factor,
+            topic_configs=dict(spec.configs),
+        )
+        for spec in missing
+    ]
+    response = await admin.create_topics(new)
+    refused = [
+        (str(name), for_code(code), text)
+        for name, code, *text in response.topic_errors
+        if code not in (0, TopicAlreadyExistsError.errno)
+    ]
+    if not refused:
+        return
+    names = ", ".join(name for name, _, _ in refused)
+    name, error, text = refused[0]
+    if issubclass(error, _FORBIDDEN):
+        fixes = "\n".join(_how_to_create(spec, settings) for spec in missing)
+        raise TopicMismatchError(
+            f"missing topics, and this worker may not create them: {names}\n{fixes}"
+        )
+    reason = next((part for part in text if part), error.description)
+    raise LaterError(f"the broker did not create {name}: {reason}")
+
+
+def _how_to_create(spec: TopicSpec, settings: Settings) -> str:
+    configs = "".join(f" --config {key}={value}" for key, value in spec.configs.items())
+    return (
+        f"  kafka-topics.sh --create --topic {spec.name} --partitions {spec.partitions}"
+        f" --replication-factor {settings.replication_factor}{configs}"
+    )
+
+
+def _check(declared: Sequence[TopicSpec], counts: dict[str, int]) -> None:
+    missing = [spec.name for spec in declared if spec.name not in counts]
+    if missing:
+        raise LaterError(f"created but not yet visible: {', '.join(missing)}")
+    wrong = [
+        f"  {spec.name} has {counts[spec.name]} partitions, expected {spec.partitions}"
+        for spec in declared
+        if counts[spec.name] != spec.partitions
+    ]
+    if wrong:
+        source = declared[0].name
+        raise TopicMismatchError(
+            f"partition counts differ from {source}'s, and lanes need them equal:\n"
+            + "\n".join(wrong)
+        )
