@@ -76,7 +76,7 @@ def _protocol(value: object) -> object:
 def _signing_secret(value: SecretStr) -> SecretStr:
     text = value.get_secret_value().removeprefix(_SIGNING_PREFIX)
     try:
-        length = len(base64.b64decode(text, validate=True))
+        length = len(base64.b64decode(text + "=" * (-len(text) % 4), validate=True))
     except (binascii.Error, ValueError):
         length = 0
     if not _SECRET_BYTES_MIN <= length <= _SECRET_BYTES_MAX:
@@ -85,7 +85,6 @@ def _signing_secret(value: SecretStr) -> SecretStr:
     return value
 
 
-Count = Annotated[int, Field(ge=1)]
 Milliseconds = Annotated[int, Field(ge=1, le=86_400_000)]
 Bytes = Annotated[int, Field(ge=1, le=2_147_483_647)]
 
@@ -143,6 +142,9 @@ class Settings(BaseSettings):
     heartbeat_interval_ms: Milliseconds = 1_500
     rebalance_timeout_ms: Milliseconds = 30_000
     transaction_timeout_ms: Annotated[int, Field(ge=1, le=900_000)] = 10_000
+    transaction_backoff_ms: Milliseconds = Field(
+        default=5, description="between asks while the last transaction's markers are written"
+    )
     # The broker says "not yet" to a transaction that begins while the last one's markers are
     # being written: 100 ms of patience there would halve the rate.
     transaction_backoff_ms: Milliseconds = 5
@@ -241,6 +243,8 @@ _ENCRYPTED: Final = ("SSL", "SASL_SSL")
 _RELATIONS: Final = (
     _below("heartbeat_interval_ms", "session_timeout_ms", parts=3),
     _below("session_timeout_ms", "rebalance_timeout_ms"),
+    _below("poll_timeout_ms", "session_timeout_ms"),
+    _below("transaction_backoff_ms", "transaction_timeout_ms"),
     # aiokafka waits for the answer to JoinGroup no longer than for any other.
     _below("rebalance_timeout_ms", "request_timeout_ms"),
     _below("fetch_wait_ms_max", "request_timeout_ms"),
