@@ -133,18 +133,12 @@ class Settings(BaseSettings):
     # A long poll that waits for idle partitions holds back the next fetch of busy ones.
     fetch_wait_ms_max: Milliseconds = 25
     poll_timeout_ms: Milliseconds = 200
-    concurrency: Count | None = Field(
-        default=None, description="batches an agent works on at once; else one per lane"
-    )
 
     # Who owns a lane, and for how long nothing is heard of a dead owner.
     session_timeout_ms: Milliseconds = 6_000
     heartbeat_interval_ms: Milliseconds = 1_500
     rebalance_timeout_ms: Milliseconds = 30_000
     transaction_timeout_ms: Annotated[int, Field(ge=1, le=900_000)] = 10_000
-    transaction_backoff_ms: Milliseconds = Field(
-        default=5, description="between asks while the last transaction's markers are written"
-    )
     # The broker says "not yet" to a transaction that begins while the last one's markers are
     # being written: 100 ms of patience there would halve the rate.
     transaction_backoff_ms: Milliseconds = 5
