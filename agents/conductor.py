@@ -1,0 +1,222 @@
+"""The conductor: five layers from an ingested event to a decision.
+
+    understand   windows of the scoring key beside the features that came with the event
+    select       which model shall answer (one, here)
+    delegate     ask it, once per batch
+    verify       an answer is a finite number from 0 to 1, one per event; else a person decides
+    decide       thresholds, outcome and reasons
+
+No event leaves without a decision, and nothing but a verified score ever approves.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import chain
+from operator import itemgetter
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from batuta.agents.context import Context
+from batuta.agents.identity import scoped
+from batuta.agents.models.port import Model, Scores
+from batuta.agents.reasons import MODEL_ANSWER_INVALID, MODEL_FAILED, SCORE_REASONS, Reasons
+from batuta.agents.state import Tables
+from batuta.agents.understanding.features import (
+    ContextFeatures,
+    Features,
+    NoContext,
+    amounts_of,
+    window_names,
+)
+from batuta.agents.understanding.windows import TrailingWindows
+from batuta.schemas.decision import Decision, Outcome
+from batuta.schemas.errors import LaterError, OursError, UsageError
+from batuta.schemas.ingested import Ingested
+from batuta.schemas.pipeline import Pipeline
+
+__all__ = ["SCORE_UNKNOWN", "Conductor", "ConductorState"]
+
+#: What a decision's score reads where the model gave none: unknown risk counts as the highest.
+SCORE_UNKNOWN: Final = 1.0
+
+
+_OUTCOMES: Final[tuple[Outcome, ...]] = ("approve", "review", "block")
+_APPROVE, _REVIEW, _BLOCK = range(3)
+
+
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """Scores, which of them are usable, and the reason of those that are not."""
+
+    scores: Scores
+    usable: npt.NDArray[np.bool_]
+    reason: str
+
+    @classmethod
+    def unusable(cls, rows: int, reason: str) -> "_Verified":
+        return cls(np.full(rows, SCORE_UNKNOWN), np.zeros(rows, np.bool_), reason)
+
+
+def _unheard(failure: Exception) -> None:
+    del failure
+
+
+class ConductorState(Tables):
+    """What scoring remembers: the windows of the scoring key."""
+
+    def __init__(self, windows: TrailingWindows) -> None:
+        super().__init__((windows,))
+        self.windows = windows
+
+
+class Conductor:
+    """Decides about ingested events, for one pipeline and one model."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        model: Model,
+        reasons: Reasons,
+        context_features: ContextFeatures | None = None,
+        report: Callable[[Exception], None] = _unheard,
+    ) -> None:
+        """Join what the pipeline computes with what the model wants to see.
+
+        Args:
+            pipeline: whose events are decided.
+            model: who scores them.
+            reasons: what the pipeline's features say about a suspicious event.
+            context_features: what the pipeline computes of an event alone.
+            report: told of every failure of the model, once per batch.
+
+        Raises:
+            UsageError: the model wants a feature that the pipeline does not compute.
+        """
+        self._pipeline = pipeline
+        self._model = model
+        self._reasons = reasons
+        self._report = report
+        self._context = context_features or NoContext()
+        self._carried = window_names(pipeline.ingestion_windows)
+        self._columns = self._columns_of(model)
+
+    def open_state(self) -> ConductorState:
+        """Return the empty state of one lane."""
+        windows = self._pipeline.scoring_windows
+        with_mean = windows.mean_of is not None
+        return ConductorState(TrailingWindows(b"w", windows.windows_ms, with_mean=with_mean))
+
+    async def decide(
+        self, events: Sequence[Ingested], context: Context[ConductorState]
+    ) -> list[Decision]:
+        """Return one decision per event, in order.
+
+        Raises:
+            LaterError: the model's outside world failed; the batch may be tried again.
+        """
+        if not events:
+            return []
+        features = self._understand(events, context.state)
+        model = self._select()
+        answer = await self._delegate(model, features)
+        verified = self._verify(answer, len(events))
+        return self._decide(events, features, verified, context.now_ms)
+
+    def _understand(self, events: Sequence[Ingested], state: ConductorState) -> Features:
+        windows = self._pipeline.scoring_windows
+        own = state.windows.observe(
+            [scoped(event.tenant, event.scoring_key) for event in events],
+            np.array([event.event_time_ms for event in events], np.int64),
+            amounts_of([event.data for event in events], windows.mean_of),
+        )
+        carried = _matrix([event.features for event in events], self._carried)
+        computed = np.hstack((carried, own, self._context.compute(events)))
+        return computed[:, self._columns]
+
+    def _select(self) -> Model:
+        return self._model
+
+    async def _delegate(self, model: Model, features: Features) -> Scores | None:
+        """Return the model's answer, or None where it broke: no fault of the events'."""
+        try:
+            return await model.answer(features.astype(np.float32))
+        except (LaterError, OursError):
+            raise
+        except Exception as failure:  # noqa: BLE001 - a model is anybody's code
+            self._report(failure)
+            return None
+
+    def _verify(self, answer: Scores | None, rows: int) -> _Verified:
+        if answer is None:
+            return _Verified.unusable(rows, MODEL_FAILED)
+        if np.shape(answer) != (rows,):
+            return _Verified.unusable(rows, MODEL_ANSWER_INVALID)
+        scores = np.asarray(answer, np.float64)
+        usable = (scores >= 0.0) & (scores <= 1.0)  # NaN is neither
+        return _Verified(np.where(usable, scores, SCORE_UNKNOWN), usable, MODEL_ANSWER_INVALID)
+
+    def _decide(
+        self, events: Sequence[Ingested], features: Features, verified: _Verified, now_ms: int
+    ) -> list[Decision]:
+        names, pipeline = self._model.inputs, self._pipeline
+        decisions: list[Decision] = []
+        for event, row, score, outcome, first in zip(
+            events, features.tolist(), *self._judge(verified), strict=True
+        ):
+            seen: dict[str, float] = dict(zip(names, row, strict=True))
+            more = () if outcome == "approve" else self._reasons.codes_of(seen)
+            decisions.append(
+                Decision(
+                    event_id=event.event_id,
+                    pipeline=pipeline.name,
+                    pipeline_version=pipeline.version,
+                    tenant=event.tenant,
+                    entity=event.entity,
+                    event_time_ms=event.event_time_ms,
+                    decided_at_ms=now_ms,
+                    outcome=outcome,
+                    score=score,
+                    reasons=(first, *more),
+                    model=self._model.version,
+                    features=seen,
+                    input_sha256=sha256(orjson.dumps(event.data)).hexdigest(),
+                    published_ms=event.published_ms,
+                )
+            )
+        return decisions
+
+    def _judge(self, verified: _Verified) -> tuple[list[float], list[Outcome], list[str]]:
+        """Return score, outcome and first reason of every event; without a usable score: review."""
+        thresholds, scores = self._pipeline.thresholds, verified.scores
+        level = np.where(scores >= thresholds.review, _REVIEW, _APPROVE)
+        level[scores >= thresholds.block] = _BLOCK
+        level[~verified.usable] = _REVIEW
+        outcomes = [_OUTCOMES[i] for i in level.tolist()]
+        firsts = [SCORE_REASONS[outcome] for outcome in outcomes]
+        for i in np.flatnonzero(~verified.usable).tolist():
+            firsts[i] = verified.reason
+        return scores.tolist(), outcomes, firsts
+
+    def _columns_of(self, model: Model) -> list[int]:
+        computed = (
+            *self._carried,
+            *window_names(self._pipeline.scoring_windows),
+            *self._context.names,
+        )
+        if missing := [name for name in model.inputs if name not in computed]:
+            raise UsageError(
+                f"model {model.version} wants {', '.join(missing)}, which pipeline "
+                f"{self._pipeline.name} does not compute; it computes {', '.join(computed)}"
+            )
+        return [computed.index(name) for name in model.inputs]
+
+
+def _matrix(rows: list[Mapping[str, float]], names: tuple[str, ...]) -> Features:
+    if len(names) == 1:
+        return np.array([[row[names[0]]] for row in rows], np.float64)
+    values = chain.from_iterable(map(itemgetter(*names), rows))
+    return np.fromiter(values, np.float64, len(rows) * len(names)).reshape(len(rows), len(names))

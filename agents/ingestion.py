@@ -1,0 +1,142 @@
+"""The ingestion agent: known entities, each event once, with the features of the source's key.
+
+In this order, so that nothing is remembered of an event that goes elsewhere:
+
+    misplaced    the key belongs to another partition: forwarded, no state touched
+    duplicate    an identical redelivery within the horizon: dropped and counted
+    id_reused    a known id with another payload: refused
+    accepted     remembered, given its window features, and sent on to scoring
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Final, TypeVar
+
+import numpy as np
+import orjson
+from pydantic import BaseModel
+
+from batuta.agents.context import Context
+from batuta.agents.identity import scoped
+from batuta.agents.state import Tables
+from batuta.agents.understanding.deduplication import DIGEST_BYTES, Deduplication
+from batuta.agents.understanding.features import Features, amounts_of, window_names
+from batuta.agents.understanding.windows import TrailingWindows
+from batuta.schemas.codec import Refused
+from batuta.schemas.errors import RefusedEventError
+from batuta.schemas.event import Event
+from batuta.schemas.ingested import Ingested
+from batuta.schemas.pipeline import Pipeline
+
+__all__ = ["ID_REUSED", "Ingest", "Ingestion", "IngestionState"]
+
+#: The reason code of an event whose id is known with another payload.
+ID_REUSED: Final = "id_reused"
+
+DataT = TypeVar("DataT", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Ingest:
+    """What became of a batch; every event is in exactly one of the four."""
+
+    accepted: list[Ingested]
+    duplicates: int
+    misplaced: list[Event[BaseModel]]
+    refused: list[Refused]
+
+
+class IngestionState(Tables):
+    """What ingestion remembers: the ids it has seen, and the windows of the source's key."""
+
+    def __init__(self, duplicates: Deduplication, windows: TrailingWindows) -> None:
+        super().__init__((duplicates, windows))
+        self.duplicates = duplicates
+        self.windows = windows
+
+
+class Ingestion:
+    """Takes decoded events in, for one pipeline."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._id_path = pipeline.source.id_field or ""
+        self._names = window_names(pipeline.ingestion_windows)
+
+    def open_state(self) -> IngestionState:
+        """Return the empty state of one lane."""
+        duplicates, windows = self._pipeline.source.duplicates, self._pipeline.ingestion_windows
+        return IngestionState(
+            Deduplication(b"d", duplicates.within_ms, duplicates.entries_max),
+            TrailingWindows(b"w", windows.windows_ms, with_mean=windows.mean_of is not None),
+        )
+
+    def ingest(
+        self,
+        events: Sequence[Event[DataT]],
+        context: Context[IngestionState],
+        at_home: frozenset[int] = frozenset(),
+    ) -> Ingest:
+        """Tell a batch apart and give the accepted events their features.
+
+        Args:
+            events: decoded events, in batch order.
+            context: the lane's world; its state open for this batch.
+            at_home: positions of events that were put where they are on purpose, by us: they are
+                never misplaced, so an event is forwarded at most once.
+        """
+        here, partition_of = context.partition, context.partition_of
+        placed: list[Event[DataT]] = []
+        misplaced: list[Event[DataT]] = []
+        for event in events:
+            home = partition_of(event.key.encode()) == here or event.position in at_home
+            (placed if home else misplaced).append(event)
+        verdicts = context.state.duplicates.classify(
+            [scoped(event.tenant, event.id) for event in placed],
+            [blake2b(event.data_json, digest_size=DIGEST_BYTES).digest() for event in placed],
+            context.now_ms,
+        )
+        told = list(zip(placed, verdicts, strict=True))
+        return Ingest(
+            accepted=self._accept([e for e, verdict in told if verdict == "new"], context.state),
+            duplicates=verdicts.count("duplicate"),
+            misplaced=[*misplaced],
+            refused=[self._refuse(e) for e, verdict in told if verdict == "conflict"],
+        )
+
+    def _accept(self, events: list[Event[DataT]], state: IngestionState) -> list[Ingested]:
+        data: list[dict[str, object]] = [orjson.loads(event.data_json) for event in events]
+        features = self._observe(events, data, state.windows)
+        names, scoring_key = self._names, self._pipeline.scoring_key_field
+        return [
+            Ingested(
+                event_id=event.id,
+                entity=event.key,
+                scoring_key=str(fields[scoring_key]),
+                event_time_ms=event.time_ms,
+                published_ms=event.published_ms,
+                tenant=event.tenant,
+                data=fields,
+                features=dict(zip(names, row, strict=True)),
+                traceparent=event.traceparent,
+            )
+            for event, fields, row in zip(events, data, features.tolist(), strict=True)
+        ]
+
+    def _observe(
+        self,
+        events: list[Event[DataT]],
+        data: list[dict[str, object]],
+        windows: TrailingWindows,
+    ) -> Features:
+        mean_of = self._pipeline.ingestion_windows.mean_of
+        return windows.observe(
+            [scoped(event.tenant, event.key) for event in events],
+            np.array([event.time_ms for event in events], np.int64),
+            amounts_of(data, mean_of),
+        )
+
+    def _refuse(self, event: Event[DataT]) -> Refused:
+        detail = f"the id {event.id!r} was already used by an event with another payload"
+        return Refused(event.position, RefusedEventError(ID_REUSED, detail, self._id_path))

@@ -1,0 +1,67 @@
+"""Why a decision fell as it did: the codes every pipeline shares, and the port for its own.
+
+A code is a contract (it stands in records and on metrics); its text is for people and may change.
+"""
+
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+from batuta.schemas.decision import Outcome
+
+__all__ = [
+    "MODEL_ANSWER_INVALID",
+    "MODEL_FAILED",
+    "SCORE_REASONS",
+    "NoReasons",
+    "Reasons",
+    "shared_text_of",
+]
+
+#: The model answered NaN, infinity, something outside 0 to 1, or too few rows.
+MODEL_ANSWER_INVALID: Final = "model_answer_invalid"
+#: The model raised instead of answering.
+MODEL_FAILED: Final = "model_failed"
+#: Which side of the thresholds a score fell on.
+SCORE_REASONS: Final[Mapping[Outcome, str]] = {
+    "approve": "score_low",
+    "review": "score_high",
+    "block": "score_very_high",
+}
+
+_TEXTS: Final[Mapping[str, str]] = {
+    "score_low": "the score is below the review threshold",
+    "score_high": "the score is above the review threshold",
+    "score_very_high": "the score is above the block threshold",
+    MODEL_ANSWER_INVALID: "the model gave no usable answer, so a person decides",
+    MODEL_FAILED: "the model failed, so a person decides",
+}
+
+
+class Reasons(Protocol):
+    """What a pipeline's features say about a suspicious event."""
+
+    def codes_of(self, features: Mapping[str, float]) -> tuple[str, ...]:
+        """Return codes of what stands out in `features`, the strongest first; may be empty."""
+        ...
+
+    def text_of(self, code: str) -> str:
+        """Return a sentence for people about any code of this pipeline or of all pipelines."""
+        ...
+
+
+class NoReasons:
+    """A pipeline that gives only the reasons all pipelines share."""
+
+    def codes_of(self, features: Mapping[str, float]) -> tuple[str, ...]:
+        """Return nothing."""
+        del features
+        return ()
+
+    def text_of(self, code: str) -> str:
+        """Return the shared text."""
+        return shared_text_of(code)
+
+
+def shared_text_of(code: str) -> str:
+    """Return the text of a code that all pipelines share; an unknown code is its own text."""
+    return _TEXTS.get(code, code.replace("_", " "))

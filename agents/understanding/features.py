@@ -1,0 +1,72 @@
+"""What a feature is called, and what a pipeline adds of its own to the windows."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from batuta.schemas.ingested import Ingested
+from batuta.schemas.pipeline import WindowFeature
+
+__all__ = ["ContextFeatures", "Features", "NoContext", "amounts_of", "window_names"]
+
+#: Feature values, one row per event, one column per name.
+Features = npt.NDArray[np.float64]
+
+_UNITS_MS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1))
+
+
+class ContextFeatures(Protocol):
+    """Features that need nothing but the event itself: the hour, the amount.
+
+    Attributes:
+        names: one per column.
+    """
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One per column."""
+        ...
+
+    def compute(self, events: Sequence[Ingested]) -> Features:
+        """Return (len(events), len(self.names)) values."""
+        ...
+
+
+class NoContext:
+    """A pipeline that adds nothing to its windows."""
+
+    names: tuple[str, ...] = ()
+
+    def compute(self, events: Sequence[Ingested]) -> Features:
+        """Return a matrix without columns."""
+        return np.empty((len(events), 0))
+
+
+def window_names(windows: WindowFeature) -> tuple[str, ...]:
+    """Return the names of a window feature's columns, in the order `TrailingWindows` gives them.
+
+    >>> from batuta.schemas.pipeline import WindowFeature
+    >>> window_names(WindowFeature(name="card", by="card_id", windows_ms=(86_400_000,)))
+    ('card_count_1d',)
+    """
+    names: list[str] = []
+    for width_ms in windows.windows_ms:
+        width = _width(width_ms)
+        names.append(f"{windows.name}_count_{width}")
+        if windows.mean_of is not None:
+            names.append(f"{windows.name}_mean_{windows.mean_of}_{width}")
+    return tuple(names)
+
+
+def amounts_of(data: Sequence[Mapping[str, object]], field: str | None) -> Features:
+    """Return the field that windows average, one value per event; zeros where there is none."""
+    if field is None:
+        return np.zeros(len(data))
+    return np.array([fields[field] for fields in data], np.float64)
+
+
+def _width(width_ms: int) -> str:
+    unit, unit_ms = next((unit, ms) for unit, ms in _UNITS_MS if width_ms % ms == 0)
+    return f"{width_ms // unit_ms}{unit}"
