@@ -1,0 +1,373 @@
+"""What can happen in a stage, one small class each: what it counts, and what it says of it.
+
+Facts are counted per batch, never per event, and only facts that somebody wants to read one by one
+have a log line. ERROR means that a human must act.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+
+from batuta.streams.histograms import observe_all
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy.typing as npt
+    from structlog.stdlib import BoundLogger
+
+    from batuta.streams.logs import Sparing
+    from batuta.streams.metrics import Meters
+
+__all__ = [
+    "BatchFinished",
+    "CasesOpened",
+    "DeadLettersWritten",
+    "DecisionsMade",
+    "DuplicatesDropped",
+    "EventsAged",
+    "EventsFinished",
+    "EventsReceived",
+    "EventsRekeyed",
+    "Fact",
+    "FieldsIgnored",
+    "LagMeasured",
+    "LaneChanged",
+    "LaneFailed",
+    "LaneRestarted",
+    "LaneStatus",
+    "ModelAnswered",
+    "ModelLoaded",
+    "NotificationSent",
+    "Rebalanced",
+    "RestoreAdvanced",
+    "Scribe",
+    "StateMeasured",
+    "TransactionEnded",
+    "WorkRetried",
+]
+
+LaneStatus = Literal["starting", "restoring", "ready", "retrying", "failed", "closed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scribe:
+    """Where a fact goes.
+
+    Attributes:
+        meters: the stage's metrics.
+        log: bound to pipeline and stage.
+        sparing: for what would be said too often.
+    """
+
+    meters: Meters
+    log: BoundLogger
+    sparing: Sparing
+
+
+class Fact(Protocol):
+    """Something that happened."""
+
+    def tell(self, scribe: Scribe) -> None:
+        """Count it, and say it where that helps."""
+        ...
+
+
+# Events
+
+
+@dataclass(frozen=True, slots=True)
+class EventsReceived:
+    """Events were read."""
+
+    count: int
+
+    def tell(self, scribe: Scribe) -> None:
+        """Count them."""
+        scribe.meters.received.inc(self.count)
+
+
+@dataclass(frozen=True, slots=True)
+class EventsFinished:
+    """Events were seen through, by outcome."""
+
+    outcomes: Mapping[str, int]
+
+    def tell(self, scribe: Scribe) -> None:
+        """Count them."""
+        for outcome, count in self.outcomes.items():
+            scribe.meters.finished.add(count, outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class EventsAged:
+    """Events were this old when their batch was committed; a clock ahead of ours counts as 0."""
+
+    ages_ms: npt.NDArray[np.int64] | npt.NDArray[np.float64]
+
+    def tell(self, scribe: Scribe) -> None:
+        """Observe them all at once."""
+        observe_all(scribe.meters.age, np.maximum(self.ages_ms, 0) / 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLettersWritten:
+    """Events went to the dead letters."""
+
+    reason: str
+    count: int
+
+    def tell(self, scribe: Scribe) -> None:
+        """Count them; say it sparingly, as bad input comes in floods."""
+        scribe.meters.dead_letters.add(self.count, self.reason)
+        since = scribe.sparing.allow((DeadLettersWritten, self.reason), self.count)
+        if since is not None:
+            scribe.log.warning("dead_letters_written", reason=self.reason, count=since)
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicatesDropped:
+    """Identical redeliveries were dropped."""
+
+    count: int
+
+    def tell(self, scribe: Scribe) -> None:
+        """Count them."""
+        scribe.meters.duplicates.inc(self.count)
+
+
+@dataclass(frozen=True, slots=True)
+class EventsRekeyed:
+    """Events were forwarded to the partition of their key."""
+
+    count: int
+
+    def tell(self, scribe: Scribe) -> None:
+        """Count them."""
+        scribe.meters.rekeyed.inc(self.count)
+
+
+@dataclass(frozen=True, slots=True)
+class FieldsIgnored:
+    """Fields were ignored because no schema names them."""
+
+    count: int
+
+    def tell(self, scribe: Scribe) -> None:
+        """Count them."""
+        scribe.meters.unknown_fields.inc(self.count)
+
+
+# Work
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFinished:
+    """A batch was decoded, thought about and committed."""
+
+    records: int
+    duration_s: float
+
+    def tell(self, scribe: Scribe) -> None:
+        """Observe its size and time."""
+        scribe.meters.batch_records.observe(self.records)
+        scribe.meters.stage_duration.observe(self.duration_s)
+        scribe.meters.busy.add(self.duration_s)
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionEnded:
+    """A transaction was committed or aborted."""
+
+    result: Literal["committed", "aborted"]
+    duration_s: float
+    partitions: int
+
+    def tell(self, scribe: Scribe) -> None:
+        """Count it, and observe what it cost."""
+        scribe.meters.transactions.add(1, self.result)
+        scribe.meters.transaction_duration.observe(self.duration_s)
+        scribe.meters.transaction_partitions.observe(self.partitions)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkRetried:
+    """The outside world failed, and a batch is tried again."""
+
+    reason: str
+
+    def tell(self, scribe: Scribe) -> None:
+        """Count it; say it sparingly."""
+        scribe.meters.retries.add(1, self.reason)
+        since = scribe.sparing.allow((WorkRetried, self.reason))
+        if since is not None:
+            scribe.log.warning("work_retried", reason=self.reason, count=since)
+
+
+@dataclass(frozen=True, slots=True)
+class LagMeasured:
+    """A lane is so many records behind."""
+
+    partition: int
+    records: int
+
+    def tell(self, scribe: Scribe) -> None:
+        """Take the lane's part of the stage's lag."""
+        scribe.meters.lag.set(self.partition, self.records)
+
+
+# Lanes
+
+
+@dataclass(frozen=True, slots=True)
+class Rebalanced:
+    """The group assigned partitions anew."""
+
+    def tell(self, scribe: Scribe) -> None:
+        """Count and say it."""
+        scribe.meters.rebalances.inc()
+        scribe.log.info("partitions_rebalanced")
+
+
+@dataclass(frozen=True, slots=True)
+class LaneChanged:
+    """A lane came into another state of its life."""
+
+    partition: int
+    status: LaneStatus
+
+    def tell(self, scribe: Scribe) -> None:
+        """Count lanes by state; a closed lane takes its share of every gauge with it."""
+        meters = scribe.meters
+        if self.status != "closed":
+            meters.lanes.set(self.partition, self.status)
+        else:
+            for gauge in (meters.lanes, meters.lag, meters.state_entries, meters.restore_remaining):
+                gauge.drop(self.partition)
+        if self.status == "ready":
+            meters.restore_remaining.set(self.partition, 0)
+        scribe.log.debug("lane_changed", partition=self.partition, status=self.status)
+
+
+@dataclass(frozen=True, slots=True)
+class LaneRestarted:
+    """A lane began again after trouble of the outside world."""
+
+    partition: int
+    reason: str
+    error: BaseException
+
+    def tell(self, scribe: Scribe) -> None:
+        """Count and say it."""
+        scribe.meters.restarts.add(1, self.reason)
+        scribe.log.warning(
+            "lane_restarted", partition=self.partition, reason=self.reason, error=str(self.error)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LaneFailed:
+    """A lane stopped on trouble of our own; nothing was acknowledged."""
+
+    partition: int
+    error: BaseException
+
+    def tell(self, scribe: Scribe) -> None:
+        """Count it, and call a human."""
+        scribe.meters.lanes.set(self.partition, "failed")
+        scribe.log.error("lane_failed", partition=self.partition, exc_info=self.error)
+
+
+@dataclass(frozen=True, slots=True)
+class StateMeasured:
+    """A lane holds so many entries."""
+
+    partition: int
+    entries: int
+
+    def tell(self, scribe: Scribe) -> None:
+        """Take the lane's part of the stage's entries."""
+        scribe.meters.state_entries.set(self.partition, self.entries)
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreAdvanced:
+    """A lane has so many changelog records left to read."""
+
+    partition: int
+    remaining: int
+
+    def tell(self, scribe: Scribe) -> None:
+        """Take the lane's part of what the stage has left."""
+        scribe.meters.restore_remaining.set(self.partition, self.remaining)
+
+
+# Decisions and what follows
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLoaded:
+    """A model is ready to be asked."""
+
+    model: str
+    version: str
+
+    def tell(self, scribe: Scribe) -> None:
+        """Let its metrics start at 0, and say which version it is."""
+        scribe.meters.expect_model(self.model, self.version)
+        scribe.log.info("model_loaded", model=self.model, version=self.version)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAnswered:
+    """A model was asked about a batch of events, and answered or failed."""
+
+    model: str
+    version: str
+    result: Literal["answered", "failed"]
+    events: int
+    duration_s: float
+
+    def tell(self, scribe: Scribe) -> None:
+        """Count the events, and observe the call."""
+        scribe.meters.model_requests.add(self.events, self.model, self.version, self.result)
+        scribe.meters.model_duration(self.model, self.version).observe(self.duration_s)
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionsMade:
+    """Decisions were committed, by outcome."""
+
+    outcomes: Mapping[str, int]
+
+    def tell(self, scribe: Scribe) -> None:
+        """Count them."""
+        for outcome, count in self.outcomes.items():
+            scribe.meters.decisions.add(count, outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class CasesOpened:
+    """Review cases were opened."""
+
+    count: int
+
+    def tell(self, scribe: Scribe) -> None:
+        """Count them."""
+        scribe.meters.escalations.inc(self.count)
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationSent:
+    """A notification was handed to a channel, or could not be."""
+
+    channel: str
+    result: Literal["delivered", "failed"]
+    count: int
+
+    def tell(self, scribe: Scribe) -> None:
+        """Count it."""
+        scribe.meters.notifications.add(self.count, self.channel, self.result)

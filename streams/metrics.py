@@ -1,0 +1,206 @@
+"""Every Prometheus metric batuta exposes, declared once, and its children bound once per stage.
+
+Labels are pipeline, stage, model, version, outcome, reason, channel, result and state, never an
+id. Values known beforehand start at 0, so that no panel says "No data"; values nobody foresaw get
+a child of their own up to a bound, then count as `other`.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from typing import TYPE_CHECKING, Final, cast, get_args
+from weakref import WeakKeyDictionary
+
+from prometheus_client import Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
+
+from batuta.schemas.decision import Outcome
+from batuta.streams.instruments import BusyShare, LaneStates, LaneSum, Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from prometheus_client import CollectorRegistry
+
+__all__ = ["Families", "Meters", "families_of"]
+
+_STAGE: Final = ("pipeline", "stage")
+
+_LANE_STATES: Final = ("starting", "restoring", "ready", "retrying", "failed")
+_FINISHED: Final = ("done", "duplicate", "rekeyed", "dead_letter")
+_TRANSACTIONS: Final = ("committed", "aborted")
+_CHANNELS: Final = ("log", "webhook")
+_DELIVERIES: Final = ("delivered", "failed")
+_ANSWERS: Final = ("answered", "failed")
+_DEAD_LETTERS: Final = ("not_json", "missing_field", "wrong_type", "output_refused", "gave_up")
+_RETRIES: Final = (
+    "broker_unreachable",
+    "output_refused",
+    "ownership_lost",
+    "sink_unavailable",
+    "transaction_failed",
+)
+
+_LATENCY_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1)
+_BATCH_S: Final = (*_LATENCY_S, 2.5, 5, 10, 30)
+_AGE_S: Final = (*_LATENCY_S[2:], 2.5, 5, 10, 30, 60, 300, 1800, 21_600, 86_400, 604_800)
+_RECORDS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
+_PARTITIONS: Final = (1, 2, 5, 10, 20, 50, 100, 200)
+
+
+class Families:
+    """The metrics of one registry, with all their labels open."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        # A `_created` series beside every counter doubles the scrape and nobody reads it.
+        cast("Callable[[], None]", disable_created_metrics)()
+        ProcessCollector(registry=registry)
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"batuta_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"batuta_{name}", text, labels, registry=registry)
+
+        def histogram(
+            name: str, text: str, buckets: tuple[float, ...], labels: tuple[str, ...] = _STAGE
+        ) -> Histogram:
+            return Histogram(f"batuta_{name}", text, labels, registry=registry, buckets=buckets)
+
+        # Events.
+        self.received = counter("events_received_total", "Events read.", *_STAGE)
+        self.finished = counter(
+            "events_finished_total", "Events seen through; what is left is in flight.",
+            *_STAGE, "outcome",
+        )  # fmt: skip
+        self.age = histogram(
+            "event_age_seconds", "From the record's timestamp to the commit.", _AGE_S
+        )
+        self.dead_letters = counter(
+            "deadletters_total", "Events no stage could accept.", *_STAGE, "reason"
+        )
+        self.duplicates = counter(
+            "duplicates_total", "Identical redeliveries that were dropped.", *_STAGE
+        )
+        self.rekeyed = counter(
+            "rekeyed_total", "Events forwarded to the partition of their key.", *_STAGE
+        )
+        self.unknown_fields = counter(
+            "unknown_fields_total",
+            "Fields that were ignored because no schema names them.",
+            *_STAGE,
+        )
+        # Work.
+        self.stage_duration = histogram(
+            "stage_duration_seconds", "From a batch's decoding to its commit.", _BATCH_S
+        )
+        self.batch_records = histogram("batch_records", "Records in a batch.", _RECORDS)
+        self.busy = gauge("busy_ratio", "Share of time the lanes had a batch in hand.", *_STAGE)
+        self.lag = gauge(
+            "consumer_lag_records", "Records written and not yet committed by us.", *_STAGE
+        )
+        self.transactions = counter(
+            "transactions_total", "Kafka transactions that ended.", *_STAGE, "result"
+        )
+        self.transaction_duration = histogram(
+            "transaction_duration_seconds", "From begin to the end of a transaction.", _BATCH_S
+        )
+        self.transaction_partitions = histogram(
+            "transaction_partitions", "Partitions one transaction wrote to.", _PARTITIONS
+        )
+        self.retries = counter(
+            "retries_total", "Batches tried again because the outside world failed.",
+            *_STAGE, "reason",
+        )  # fmt: skip
+        # Lanes.
+        self.rebalances = counter("rebalances_total", "Assignments by the group.", *_STAGE)
+        self.lanes = gauge("lanes", "Lanes of this worker.", *_STAGE, "state")
+        self.restarts = counter(
+            "lane_restarts_total", "Lanes that began again after trouble.", *_STAGE, "reason"
+        )
+        self.state_entries = gauge("state_entries", "Entries of keyed state.", *_STAGE)
+        self.restore_remaining = gauge(
+            "state_restore_remaining_records", "Changelog records still to be read.", *_STAGE
+        )
+        # Decisions and what follows.
+        self.decisions = counter("decisions_total", "Decisions made.", "pipeline", "outcome")
+        self.escalations = counter("escalations_total", "Review cases opened.", "pipeline")
+        self.notifications = counter(
+            "notifications_total", "Deliveries to a channel.", "pipeline", "channel", "result"
+        )
+        self.model_requests = counter(
+            "model_requests_total", "Events a model was asked about.",
+            "pipeline", "model", "version", "result",
+        )  # fmt: skip
+        self.model_duration = histogram(
+            "model_duration_seconds", "One call of a model, a batch of events at once.",
+            _LATENCY_S, ("pipeline", "model", "version"),
+        )  # fmt: skip
+        # The process.
+        gauge("build_info", "Which build runs.", "version").labels(_version()).set(1)
+
+
+class Meters:
+    """The metrics of one stage, bound: what facts count on."""
+
+    def __init__(self, families: Families, pipeline: str, stage: str) -> None:
+        of = (pipeline, stage)
+        self.received = families.received.labels(*of)
+        self.finished = Tally(families.finished, of, _each(_FINISHED))
+        self.age = families.age.labels(*of)
+        self.dead_letters = Tally(families.dead_letters, of, _each(_DEAD_LETTERS))
+        self.duplicates = families.duplicates.labels(*of)
+        self.rekeyed = families.rekeyed.labels(*of)
+        self.unknown_fields = families.unknown_fields.labels(*of)
+        self.stage_duration = families.stage_duration.labels(*of)
+        self.batch_records = families.batch_records.labels(*of)
+        self.lag = LaneSum(families.lag.labels(*of))
+        self.transactions = Tally(families.transactions, of, _each(_TRANSACTIONS))
+        self.transaction_duration = families.transaction_duration.labels(*of)
+        self.transaction_partitions = families.transaction_partitions.labels(*of)
+        self.retries = Tally(families.retries, of, _each(_RETRIES))
+        self.rebalances = families.rebalances.labels(*of)
+        self.lanes = LaneStates(families.lanes, of, _LANE_STATES)
+        self.restarts = Tally(families.restarts, of, _each(_RETRIES))
+        self.state_entries = LaneSum(families.state_entries.labels(*of))
+        self.restore_remaining = LaneSum(families.restore_remaining.labels(*of))
+        self.busy = BusyShare(self.lanes.count)
+        families.busy.labels(*of).set_function(self.busy.ratio)
+        self.decisions = Tally(families.decisions, (pipeline,), _each(get_args(Outcome)))
+        self.escalations = families.escalations.labels(pipeline)
+        ways = [(channel, result) for channel in _CHANNELS for result in _DELIVERIES]
+        self.notifications = Tally(families.notifications, (pipeline,), ways)
+        self.model_requests = Tally(families.model_requests, (pipeline,), ())
+        self._model_duration = families.model_duration
+        self._pipeline = pipeline
+
+    def model_duration(self, model: str, version: str) -> Histogram:
+        """Return the histogram of one model's calls."""
+        return self._model_duration.labels(self._pipeline, model, version)
+
+    def expect_model(self, model: str, version: str) -> None:
+        """Let a loaded model's metrics start at 0."""
+        for result in _ANSWERS:
+            self.model_requests.add(0, model, version, result)
+        self.model_duration(model, version)
+
+
+_families: WeakKeyDictionary[CollectorRegistry, Families] = WeakKeyDictionary()
+
+
+def families_of(registry: CollectorRegistry) -> Families:
+    """Return the metrics of a registry, declared when first asked for."""
+    found = _families.get(registry)
+    if found is None:
+        found = _families[registry] = Families(registry)
+    return found
+
+
+def _each(values: Iterable[str]) -> list[tuple[str, ...]]:
+    return [(value,) for value in values]
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("batuta")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
