@@ -8,26 +8,21 @@ real `@app.agent`; the channel is bounded, so a slow agent holds its lanes back 
 import tempfile
 import time
 from collections.abc import Mapping
-from typing import TypeVar
 
 import faust
 from faust.app.base import BootStrategy
 from faust.types import ChannelT
 from prometheus_client import CollectorRegistry
 
-from batuta.agents.state import State
 from batuta.schemas.partition import PartitionOf
 from batuta.streams.kafka_shim import hurry_transactions
 from batuta.streams.lane import LaneWorld
 from batuta.streams.settings import Settings
 from batuta.streams.source import Source
-from batuta.streams.stage import Stage
+from batuta.streams.stage import AnyStage
 from batuta.streams.telemetry import StageTelemetry
 
 __all__ = ["LaneApp", "clock_ms"]
-
-ItemT = TypeVar("ItemT")
-StateT = TypeVar("StateT", bound=State)
 
 
 def clock_ms() -> int:
@@ -55,7 +50,8 @@ class LaneApp(faust.App):
         self._registry = registry
         self._partition_of = {name: PartitionOf(count) for name, count in topics.items()}
         self._topic_partitions = dict(topics)
-        self.sources: list[Source[object, State]] = []
+        self._telemetries: dict[tuple[str, str], StageTelemetry] = {}
+        self.sources: list[Source] = []
         # Faust wants a folder for tables we do not use.
         super().__init__(
             "batuta",
@@ -66,19 +62,26 @@ class LaneApp(faust.App):
             datadir=tempfile.gettempdir(),
         )
 
-    def lanes(self, stage: Stage[ItemT, StateT]) -> ChannelT[object]:
+    def lanes(self, stage: AnyStage) -> ChannelT[object]:
         """Return the channel on which the batches of a stage arrive."""
         channel: ChannelT[object] = self.channel(maxsize=self.lane_count(stage))
         world = LaneWorld(
             settings=self._lane_settings,
             channel=channel,
-            telemetry=StageTelemetry(stage.pipeline, stage.name, self._registry),
+            telemetry=self.telemetry(stage.pipeline, stage.name),
             partition_of=self._partition_of,
             clock=clock_ms,
         )
         self.sources.append(Source(stage, world))
         return channel
 
-    def lane_count(self, stage: Stage[ItemT, StateT]) -> int:
+    def telemetry(self, pipeline: str, stage: str) -> StageTelemetry:
+        """Return the telemetry of a stage, the same one at each call."""
+        key = (pipeline, stage)
+        if key not in self._telemetries:
+            self._telemetries[key] = StageTelemetry(pipeline, stage, self._registry)
+        return self._telemetries[key]
+
+    def lane_count(self, stage: AnyStage) -> int:
         """Return how many lanes a stage has in the whole group."""
         return self._topic_partitions[stage.inputs[0]]

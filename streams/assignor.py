@@ -59,17 +59,17 @@ class LaneAssignor(AbstractPartitionAssignor):
     def __init__(self) -> None:
         self.held: tuple[int, ...] = ()
 
-    def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:  # type: ignore[override]
+    def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
         """Report the subscription and the lanes held."""
         return ConsumerProtocolMemberMetadata(
             _VERSION, sorted(topics), json.dumps(self.held).encode()
         )
 
-    def on_assignment(self, assignment: ConsumerProtocolMemberAssignment) -> None:  # type: ignore[override]
+    def on_assignment(self, assignment: ConsumerProtocolMemberAssignment) -> None:
         """Remember the lanes given."""
         self.held = tuple(sorted({tp.partition for tp in assignment.partitions()}))
 
-    def assign(  # type: ignore[override]
+    def assign(
         self, cluster: ClusterMetadata, members: Mapping[str, ConsumerProtocolMemberMetadata]
     ) -> dict[str, ConsumerProtocolMemberAssignment]:
         """Share the lanes of the subscribed topics among the members."""

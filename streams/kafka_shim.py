@@ -7,11 +7,12 @@ needed is measured in `docs/decisions/0002-aiokafka-private-attributes.md`.
 
 from typing import Final
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.producer import sender
 from aiokafka.protocol.group import HeartbeatRequest
 
-__all__ = ["heartbeat_error_code", "hurry_consumer", "hurry_transactions"]
+__all__ = ["abandon", "heartbeat_error_code", "hurry_consumer", "hurry_transactions"]
 
 _TRANSACTION_BACKOFF_S: Final = 0.002
 
@@ -24,9 +25,21 @@ def hurry_transactions() -> None:
 
 def hurry_consumer(consumer: AIOKafkaConsumer) -> None:
     """Let a partition with undrained records delay its neighbours' fetches no longer."""
-    fetcher = consumer._fetcher  # noqa: SLF001
+    fetcher = consumer._fetcher  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     assert hasattr(fetcher, "_prefetch_backoff"), "aiokafka moved _prefetch_backoff"
-    fetcher._prefetch_backoff = 0  # noqa: SLF001
+    setattr(fetcher, "_prefetch_backoff", 0)  # noqa: B010  a private name, said as such
+
+
+async def abandon(producer: AIOKafkaProducer) -> None:
+    """Close a producer's connections without flushing what it still holds.
+
+    Its own `stop()` waits for every batch to be delivered, for ever where none can be.
+    """
+    routine = producer._sender.sender_task  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    producer._closed = True  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    if routine is not None and not routine.done():
+        routine.cancel()
+    await producer.client.close()
 
 
 async def heartbeat_error_code(consumer: AIOKafkaConsumer) -> int:
@@ -38,9 +51,8 @@ async def heartbeat_error_code(consumer: AIOKafkaConsumer) -> int:
     Raises:
         aiokafka.errors.KafkaError: no coordinator answered.
     """
-    coordinator = consumer._coordinator  # noqa: SLF001
-    request = HeartbeatRequest(
-        coordinator.group_id, coordinator.generation, coordinator.member_id
-    )
-    response = await coordinator._send_req(request)  # noqa: SLF001
+    coordinator = consumer._coordinator  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    assert isinstance(coordinator, GroupCoordinator), "a consumer without a group has no lanes"
+    request = HeartbeatRequest(coordinator.group_id, coordinator.generation, coordinator.member_id)
+    response = await coordinator._send_req(request)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     return int(response.error_code)

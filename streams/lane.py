@@ -15,7 +15,8 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from functools import partial
+from typing import Literal
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
@@ -34,13 +35,11 @@ from batuta.streams.producer import LaneProducer, TransactionFailedError
 from batuta.streams.restore import restore
 from batuta.streams.retries import DeadLetterIt, RetryIt, SplitIt, next_step
 from batuta.streams.settings import Settings
-from batuta.streams.stage import Stage
+from batuta.streams.stage import AnyStage
 from batuta.streams.telemetry import StageTelemetry
 
 __all__ = ["Lane", "LaneWorld"]
 
-ItemT = TypeVar("ItemT")
-StateT = TypeVar("StateT", bound=State)
 LaneStatus = Literal["starting", "restoring", "ready", "retrying", "closed"]
 
 
@@ -61,21 +60,21 @@ class LaneWorld:
     clock: Callable[[], int]
 
 
-class Lane(Generic[ItemT, StateT]):
+class Lane:
     """One partition number of a stage."""
 
-    def __init__(self, stage: Stage[ItemT, StateT], partition: int, world: LaneWorld) -> None:
+    def __init__(self, stage: AnyStage, partition: int, world: LaneWorld) -> None:
         self._stage = stage
         self._world = world
         self.partition = partition
         self.tps = tuple(TopicPartition(topic, partition) for topic in stage.inputs)
-        self._state: StateT | None = None
+        self._state: State | None = None
         self._producer: LaneProducer | None = None
         self._position: dict[TopicPartition, int] = {}
         self._unsettled: dict[TopicPartition, int] | None = None
         self._commits = 0
         self._committing = asyncio.Lock()
-        self._busy: Batch[ItemT, StateT] | None = None
+        self._busy: Batch[object, State] | None = None
         self.ready = False
 
     # Ownership
@@ -155,7 +154,7 @@ class Lane(Generic[ItemT, StateT]):
             self._state = await self._restored()
             self._position = dict(committed)
 
-    async def _restored(self) -> StateT:
+    async def _restored(self) -> State:
         state = self._stage.open_state()
         if self._stage.changelog is not None:
             telemetry = self._world.telemetry
@@ -165,7 +164,7 @@ class Lane(Generic[ItemT, StateT]):
                 self._world.settings,
                 changelog,
                 state,
-                lambda left: telemetry.restore_remaining(self.partition, left),
+                partial(telemetry.restore_remaining, self.partition),
             )
         return state
 
@@ -225,19 +224,18 @@ class Lane(Generic[ItemT, StateT]):
 
     async def _attempt(self, records: Sequence[Record], ownership: Ownership) -> None:
         """Run one batch through the agent and its commit; raise what went wrong."""
-        assert self._state is not None
-        world = self._world
+        state, world = self._state, self._world
+        assert state is not None
         now_ms = world.clock()
         intake = self._stage.decode(records, now_ms)
-        context = Context(
-            now_ms, self.partition, world.partition_of[self._stage.inputs[0]], self._state
-        )
+        partition_of = world.partition_of[self._stage.inputs[0]]
+        context = Context(now_ms, self.partition, partition_of, state)
 
-        async def commit(batch: Batch[ItemT, StateT]) -> None:
+        async def commit(batch: Batch[object, State]) -> None:
             await self._commit(batch, ownership)
 
         batch = Batch(records, intake.items, intake.refused, context, commit)
-        self._state.begin()
+        state.begin()
         self._busy = batch
         started = time.perf_counter()
         world.telemetry.received(len(records))
@@ -245,15 +243,15 @@ class Lane(Generic[ItemT, StateT]):
         try:
             await batch.done
         except BaseException:
-            if self._state is not None and self._unsettled is None and batch.done.done():
-                self._state.rollback()
+            if self._state is state and self._unsettled is None and batch.done.done():
+                state.rollback()
             raise
         finally:
             if batch.done.done():
                 self._busy = None
         world.telemetry.batch(len(records), time.perf_counter() - started)
 
-    async def _commit(self, batch: Batch[ItemT, StateT], ownership: Ownership) -> None:
+    async def _commit(self, batch: Batch[object, State], ownership: Ownership) -> None:
         """Commit one batch; called by the agent as it leaves the batch."""
         async with self._committing:
             if not ownership.held or batch is not self._busy:
@@ -279,9 +277,12 @@ class Lane(Generic[ItemT, StateT]):
             if not ownership.held:
                 raise OwnershipLostError("the lane was revoked before its commit began")
             letter = self._letter(records[0], error, attempts)
-            record = records[0]
+            record, state = records[0], self._state
+            assert state is not None
+            state.begin()
             tp = TopicPartition(record.topic, record.partition)
             await self._transact([letter], {tp: record.offset + 1})
+            state.commit()
         self._world.telemetry.dead_lettered(error.reason, 1)
 
     async def _transact(
@@ -306,7 +307,7 @@ class Lane(Generic[ItemT, StateT]):
 
     # Parts of a transaction
 
-    def _dead_letters(self, batch: Batch[ItemT, StateT]) -> list[Output]:
+    def _dead_letters(self, batch: Batch[object, State]) -> list[Output]:
         return [
             self._letter(batch.records[refused.position], refused.error, 1)
             for refused in sorted(batch.refused, key=_position)
@@ -324,7 +325,7 @@ class Lane(Generic[ItemT, StateT]):
         )
         return encode_dead_letter(letter, self._stage.deadletters)
 
-    def _changes(self, state: StateT) -> list[Output]:
+    def _changes(self, state: State) -> list[Output]:
         topic = self._stage.changelog
         if topic is None:
             return []

@@ -4,11 +4,11 @@ Everything a lane asks of the group goes through it, so that work of a past assi
 fetch nor commit under the present one.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError, for_code
+from aiokafka.errors import for_code
 
 from batuta.schemas.errors import LaterError, OwnershipLostError
 from batuta.schemas.record import Record
@@ -120,5 +120,5 @@ def _record(record: "ConsumerRecord[bytes, bytes]") -> Record:
         record.timestamp,
         record.key,
         record.value,
-        record.headers,
+        tuple(record.headers),
     )

@@ -22,6 +22,7 @@ from aiokafka.errors import (
 
 from batuta.schemas.errors import LaterError, OutputRefusedError
 from batuta.schemas.record import Headers
+from batuta.streams.kafka_shim import abandon
 from batuta.streams.settings import Settings, client_options
 
 __all__ = ["Destination", "LaneProducer", "Row", "TransactionFailedError"]
@@ -119,10 +120,11 @@ class LaneProducer:
     def _batches(self, rows: Iterable[Row]) -> Iterable[object]:
         batch = self._producer.create_batch()
         for key, value, headers in rows:
-            if batch.append(timestamp=None, key=key, value=value, headers=headers) is None:
+            pairs = list(headers)
+            if batch.append(timestamp=None, key=key, value=value, headers=pairs) is None:
                 yield batch
                 batch = self._producer.create_batch()
-                batch.append(timestamp=None, key=key, value=value, headers=headers)
+                batch.append(timestamp=None, key=key, value=value, headers=pairs)
         if batch.record_count():
             yield batch
 
@@ -135,11 +137,4 @@ class LaneProducer:
 
     async def discard(self) -> None:
         """Close the connections; nothing more is sent, not even what was begun."""
-        # stop() would flush first, and what cannot be delivered would hold it for ever.
-        client = self._producer.client
-        sender = self._producer._sender  # noqa: SLF001
-        self._producer._closed = True  # noqa: SLF001
-        task = sender.sender_task
-        if task is not None and not task.done():
-            task.cancel()
-        await client.close()
+        await abandon(self._producer)

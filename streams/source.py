@@ -8,36 +8,31 @@ has no room.
 
 import asyncio
 from collections.abc import Iterable
-from typing import Generic, TypeVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from mode import Service
 
-from batuta.agents.state import State
 from batuta.streams.assignor import LaneAssignor
 from batuta.streams.kafka_shim import hurry_consumer
 from batuta.streams.lane import Lane, LaneWorld
 from batuta.streams.ownership import Ownership
 from batuta.streams.settings import Settings, client_options
-from batuta.streams.stage import Stage
+from batuta.streams.stage import AnyStage
 
 __all__ = ["Source"]
-
-ItemT = TypeVar("ItemT")
-StateT = TypeVar("StateT", bound=State)
 
 #: Lanes poll for as long as they like: progress is seen in the lag, not by a poll interval.
 _POLL_INTERVAL_MS_MAX = 2**31 - 1
 
 
-class Source(Service, ConsumerRebalanceListener, Generic[ItemT, StateT]):
+class Source(Service, ConsumerRebalanceListener):
     """Feeds one stage."""
 
-    def __init__(self, stage: Stage[ItemT, StateT], world: LaneWorld) -> None:
+    def __init__(self, stage: AnyStage, world: LaneWorld) -> None:
         self.stage = stage
         self._world = world
-        self._lanes: dict[int, Lane[ItemT, StateT]] = {}
-        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._lanes: dict[int, Lane] = {}
+        self._lane_tasks: dict[int, asyncio.Task[None]] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._consumer: AIOKafkaConsumer | None = None
         self._ownership: Ownership | None = None
@@ -76,16 +71,20 @@ class Source(Service, ConsumerRebalanceListener, Generic[ItemT, StateT]):
         """Let every lane finish the batch it has, then fetch no more."""
         if self._ownership is not None:
             self._ownership.drain()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await asyncio.gather(*self._lane_tasks.values(), return_exceptions=True)
 
     # Rebalance
 
-    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+    async def on_partitions_revoked(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, revoked: Iterable[TopicPartition]
+    ) -> None:
         """End the ownership; wait for running commits alone."""
         del revoked  # eager: all of them
         await self._suspend()
 
-    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+    async def on_partitions_assigned(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, assigned: Iterable[TopicPartition]
+    ) -> None:
         """Start a task for each lane given; lanes that stay keep producer and state."""
         assert self._consumer is not None
         self._consumer.pause(*assigned)
@@ -102,13 +101,11 @@ class Source(Service, ConsumerRebalanceListener, Generic[ItemT, StateT]):
         lane = self._lanes.get(partition)
         if lane is None:
             lane = self._lanes[partition] = Lane(self.stage, partition, self._world)
-        task = asyncio.create_task(
-            lane.serve(ownership), name=f"{self.stage.group}-{partition}"
-        )
+        task = asyncio.create_task(lane.serve(ownership), name=f"{self.stage.group}-{partition}")
         task.add_done_callback(lambda done: self._lane_ended(lane, done))
-        self._tasks[partition] = task
+        self._lane_tasks[partition] = task
 
-    def _lane_ended(self, lane: Lane[ItemT, StateT], task: "asyncio.Task[None]") -> None:
+    def _lane_ended(self, lane: Lane, task: "asyncio.Task[None]") -> None:
         if task.cancelled() or (error := task.exception()) is None:
             return
         assert isinstance(error, Exception), error
@@ -119,12 +116,12 @@ class Source(Service, ConsumerRebalanceListener, Generic[ItemT, StateT]):
         if self._ownership is not None:
             self._ownership.revoke()
         await asyncio.gather(*(lane.settle() for lane in self._lanes.values()))
-        for task in self._tasks.values():
+        for task in self._lane_tasks.values():
             task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-        self._tasks.clear()
+        await asyncio.gather(*self._lane_tasks.values(), return_exceptions=True)
+        self._lane_tasks.clear()
 
-    def _close_later(self, lane: Lane[ItemT, StateT]) -> None:
+    def _close_later(self, lane: Lane) -> None:
         task = asyncio.create_task(lane.close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)

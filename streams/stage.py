@@ -8,11 +8,10 @@ from batuta.agents.state import State
 from batuta.schemas.codec import Refused
 from batuta.schemas.record import Record
 
-__all__ = ["Intake", "NoState", "Stage"]
+__all__ = ["AnyStage", "Intake", "NoState", "Stage"]
 
-ItemT = TypeVar("ItemT")
 ItemT_co = TypeVar("ItemT_co", covariant=True)
-StateT = TypeVar("StateT", bound=State)
+StateT_co = TypeVar("StateT_co", bound=State, covariant=True)
 
 
 class Intake(Protocol[ItemT_co]):
@@ -55,7 +54,7 @@ class NoState:
 
 
 @dataclass(frozen=True)
-class Stage(Generic[ItemT, StateT]):
+class Stage(Generic[ItemT_co, StateT_co]):
     """One stage of a pipeline.
 
     Attributes:
@@ -72,7 +71,11 @@ class Stage(Generic[ItemT, StateT]):
     name: str
     group: str
     inputs: tuple[str, ...]
-    decode: Callable[[Sequence[Record], int], Intake[ItemT]]
-    open_state: Callable[[], StateT]
+    decode: Callable[[Sequence[Record], int], Intake[ItemT_co]]
+    open_state: Callable[[], StateT_co]
     changelog: str | None
     deadletters: str
+
+
+#: A stage whatever its items and state are.
+AnyStage = Stage[object, State]

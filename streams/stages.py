@@ -1,38 +1,47 @@
 """The stages: the route of an event, in order, as Faust agents.
 
-    fraud.events ─ ingestion ─ .ingested ─ scoring ─ .decisions ─ escalation ─ .escalations
-                                              └─ .notifications ─ notification ─ sinks
+    .events ── ingestion ── .ingested ── scoring ── .decisions ── escalation ── .escalations
+                                            └────── .notifications ── notification ── sinks
 
-Each agent is a thin loop around a pure one of `batuta.agents`; `ROUTE` is the order.
+Each agent is a thin loop around a pure one of `batuta.agents`; `ROUTE` is the order, and the whole
+of it. What a batch counts is counted after its commit, so that a figure is never ahead of Kafka.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 import numpy as np
 from faust.types import StreamT
+from pydantic import BaseModel
 
 from batuta.agents.conductor import Conductor, ConductorState
 from batuta.agents.escalation import Escalation
-from batuta.agents.ingestion import Ingestion, IngestionState
+from batuta.agents.ingestion import Ingest, Ingestion, IngestionState
 from batuta.agents.models.port import Model
 from batuta.agents.notification import Notifier
 from batuta.agents.pipelines import Shipped
+from batuta.agents.state import State
 from batuta.schemas import codec
 from batuta.schemas.decision import Decision
 from batuta.schemas.event import Event
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.notification import Notification
-from batuta.schemas.record import Record
+from batuta.schemas.record import Output, Record
 from batuta.schemas.topics import Topics
-from batuta.streams.app import LaneApp
+from batuta.streams.app import LaneApp, clock_ms
 from batuta.streams.batch import Batch, Outlet
+from batuta.streams.delivery import Delivery
+from batuta.streams.metered_model import MeteredModel
 from batuta.streams.sinks.port import Sink
-from batuta.streams.stage import NoState, Stage
+from batuta.streams.stage import Intake, NoState, Stage
+from batuta.streams.telemetry import StageTelemetry
 
-__all__ = ["ROUTE", "House", "attach"]
+__all__ = ["ROUTE", "House"]
+
+ItemT = TypeVar("ItemT")
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,7 @@ class House:
 
 
 def ingestion(app: LaneApp, house: House) -> None:
-    """Validate, deduplicate, put in place, and add the features of the source's key."""
+    """Validate, put in place, drop duplicates, add the features of the source's key."""
     topics, pipeline = house.topics, house.shipped.pipeline
     agent = Ingestion(pipeline)
     door = codec.EventCodec(pipeline.source, house.shipped.data)
@@ -65,20 +74,148 @@ def ingestion(app: LaneApp, house: House) -> None:
         changelog=topics.state("ingestion"),
         deadletters=topics.deadletters,
     )
+    telemetry = app.telemetry(stage.pipeline, stage.name)
 
     @app.agent(app.lanes(stage), name=stage.group, concurrency=app.lane_count(stage))
-    async def ingest(batches: StreamT[Batch[Event, IngestionState]]) -> None:
+    async def ingest(batches: StreamT[Batch[Event[BaseModel], IngestionState]]) -> None:
         async for batch in batches:
             async with batch as out:
-                at_home = frozenset(
-                    n for n, r in enumerate(batch.records) if r.topic == topics.rekeyed
-                )
+                at_home = _positions(batch.records, topics.rekeyed)
                 result = agent.ingest(batch.items, batch.context, at_home)
                 for event in result.accepted:
                     out.send(ingested, event)
+                for astray in result.misplaced:
+                    record = batch.records[astray.position]
+                    out.forward(_homeward(record, astray.key, topics.rekeyed))
                 out.refuse(result.refused)
-                out.forward(
-                    codec.rekeyed(batch.records[event.position], topics.rekeyed, event.key)
-                    for event in result.misplaced
-                )
-                _count_ingested(app, stage, out, result)
+                out.after_commit(partial(_count_ingested, telemetry, result))
+
+
+def scoring(app: LaneApp, house: House) -> None:
+    """Understand, select, delegate, verify and decide; one decision per event."""
+    topics, shipped = house.topics, house.shipped
+    telemetry = app.telemetry(shipped.pipeline.name, "scoring")
+    conductor = _conductor(house, telemetry)
+    stage = Stage(
+        pipeline=shipped.pipeline.name,
+        name="scoring",
+        group=topics.group("scoring"),
+        inputs=(topics.ingested,),
+        decode=codec.decode_ingested,
+        open_state=conductor.open_state,
+        changelog=topics.state("scoring"),
+        deadletters=topics.deadletters,
+    )
+    notifier = Notifier(shipped.pipeline, shipped.reasons)
+    decisions = Outlet(topics.decisions, codec.encode_decision)
+    notifications = Outlet(topics.notifications, codec.encode_notification)
+
+    @app.agent(app.lanes(stage), name=stage.group, concurrency=app.lane_count(stage))
+    async def score(batches: StreamT[Batch[Ingested, ConductorState]]) -> None:
+        async for batch in batches:
+            async with batch as out:
+                decided = await conductor.decide(batch.items, batch.context)
+                for decision in decided:
+                    out.send(decisions, decision)
+                for notification in notifier.notify(decided, batch.context):
+                    out.send(notifications, notification)
+                out.after_commit(partial(_count_decided, telemetry, decided))
+
+
+def escalation(app: LaneApp, house: House) -> None:
+    """Open a case for every decision that asks for a person."""
+    topics, shipped = house.topics, house.shipped
+    agent = Escalation(shipped.pipeline)
+    notifier = Notifier(shipped.pipeline, shipped.reasons)
+    escalations = Outlet(topics.escalations, codec.encode_case)
+    notifications = Outlet(topics.notifications, codec.encode_notification)
+    stage = _stateless(house, "escalation", topics.decisions, codec.decode_decisions)
+    telemetry = app.telemetry(stage.pipeline, stage.name)
+
+    @app.agent(app.lanes(stage), name=stage.group, concurrency=app.lane_count(stage))
+    async def escalate(batches: StreamT[Batch[Decision, State]]) -> None:
+        async for batch in batches:
+            async with batch as out:
+                cases = agent.escalate(batch.items, batch.context)
+                for case in cases:
+                    out.send(escalations, case)
+                for urgent in notifier.notify(cases, batch.context):
+                    out.send(notifications, urgent)
+                out.after_commit(partial(telemetry.escalated, len(cases)))
+
+
+def notification(app: LaneApp, house: House) -> None:
+    """Deliver notifications to every sink; a retry carries the same id."""
+    stage = _stateless(
+        house, "notification", house.topics.notifications, codec.decode_notifications
+    )
+    delivery = Delivery(house.sinks, app.telemetry(stage.pipeline, stage.name))
+
+    @app.agent(app.lanes(stage), name=stage.group, concurrency=app.lane_count(stage))
+    async def notify(batches: StreamT[Batch[Notification, State]]) -> None:
+        async for batch in batches:
+            async with batch:
+                await delivery.deliver(batch.items)
+
+
+#: The route of an event, in order.
+ROUTE: Final[tuple[Callable[[LaneApp, House], None], ...]] = (
+    ingestion,
+    scoring,
+    escalation,
+    notification,
+)
+
+
+def _conductor(house: House, telemetry: StageTelemetry) -> Conductor:
+    shipped = house.shipped
+    return Conductor(
+        shipped.pipeline,
+        MeteredModel(house.model, telemetry),
+        shipped.reasons,
+        shipped.context_features,
+    )
+
+
+def _stateless(
+    house: House, name: str, topic: str, decode: Callable[[Sequence[Record], int], Intake[ItemT]]
+) -> Stage[ItemT, NoState]:
+    return Stage(
+        pipeline=house.shipped.pipeline.name,
+        name=name,
+        group=house.topics.group(name),
+        inputs=(topic,),
+        decode=decode,
+        open_state=NoState,
+        changelog=None,
+        deadletters=house.topics.deadletters,
+    )
+
+
+def _positions(records: Sequence[Record], topic: str) -> frozenset[int]:
+    """Return the indexes of the records that came from `topic`."""
+    return frozenset(n for n, record in enumerate(records) if record.topic == topic)
+
+
+def _homeward(record: Record, key: str, rekeyed: str) -> Output:
+    """Return the record as it was, keyed so that it lies where its entity belongs."""
+    return Output(rekeyed, key.encode(), record.value, record.headers)
+
+
+def _count_ingested(telemetry: StageTelemetry, result: Ingest) -> None:
+    telemetry.duplicates(result.duplicates)
+    telemetry.rekeyed(len(result.misplaced))
+    telemetry.finished(
+        {
+            "done": len(result.accepted),
+            "duplicate": result.duplicates,
+            "rekeyed": len(result.misplaced),
+        }
+    )
+
+
+def _count_decided(telemetry: StageTelemetry, decided: Sequence[Decision]) -> None:
+    telemetry.decided(Counter(decision.outcome for decision in decided))
+    telemetry.finished({"done": len(decided)})
+    published = np.fromiter((d.published_ms for d in decided), np.int64, len(decided))
+    telemetry.ages(clock_ms() - published)

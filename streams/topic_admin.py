@@ -17,7 +17,7 @@ from aiokafka.errors import (
 )
 
 from batuta.schemas.errors import LaterError, TopicMismatchError
-from batuta.schemas.topics import TopicSpec, Topics
+from batuta.schemas.topics import Topics, TopicSpec
 from batuta.streams.settings import Settings, client_options
 
 __all__ = ["declare_topics"]
