@@ -1,4 +1,11 @@
-"""Brokers for every test: the embedded one, Apache Kafka, or each in turn."""
+"""Brokers for every test: the embedded one, Apache Kafka, or each in turn.
+
+Take `embedded_broker` for a fast test on one broker, `apache_kafka` (and mark the test
+`apache_kafka`) for what only Apache Kafka can show, and `broker` to run a test on both. Each is
+the bootstrap string of a broker that serves the whole session, so tests share it: take names from
+`topics` (`await topics.create("events", partitions=4)`, `topics.unique("group")`), which belongs
+to `broker`, or build `TopicFactory(embedded_broker)`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +16,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batuta.streams.broker.apache import ApacheKafka, ApacheKafkaUnavailableError, find_libraries
+from batuta.streams.broker.process import BrokerProcess
+from batuta.streams.broker.testing import TopicFactory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,3 +39,26 @@ def apache_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.skip(f"APACHE KAFKA WAS NOT TESTED: {missing}")
     yield kafka.bootstrap
     kafka.stop()
+
+
+@pytest.fixture(scope="session")
+def embedded_broker() -> Iterator[str]:
+    """Bootstrap of one embedded broker in a process of its own."""
+    with BrokerProcess() as process:
+        yield process.bootstrap
+
+
+@pytest.fixture(
+    scope="session",
+    params=["embedded", pytest.param("apache", marks=pytest.mark.apache_kafka)],
+)
+def broker(request: pytest.FixtureRequest) -> str:
+    """Bootstrap of each broker in turn: the test runs once against both."""
+    name = {"embedded": "embedded_broker", "apache": "apache_kafka"}[str(request.param)]
+    return str(request.getfixturevalue(name))
+
+
+@pytest.fixture
+def topics(broker: str) -> TopicFactory:
+    """Creates topics with unique names on `broker`."""
+    return TopicFactory(broker)

@@ -1,0 +1,98 @@
+"""Serve until told to stop: what the command and the child process both run."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import orjson
+
+from batuta.schemas.errors import UsageError
+from batuta.streams.broker.api import APIS
+from batuta.streams.broker.faults import Fault, Faults
+from batuta.streams.broker.server import BrokerServer
+from batuta.streams.broker.settings import BrokerSettings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["READY", "ServeOptions", "load_faults", "serve"]
+
+#: The first word of the line that says where the broker listens.
+READY = "ready"
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """How to serve.
+
+    Attributes:
+        host: the address to bind.
+        port: the port to bind; 0 picks a free one.
+        faults: a JSON file of faults to inject; see `load_faults`.
+        until_stdin_closes: whether to stop when whoever started us is gone.
+        settings: those of the broker.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 9092
+    faults: Path | None = None
+    until_stdin_closes: bool = False
+    settings: BrokerSettings = BrokerSettings()  # noqa: RUF009 - it is frozen
+
+
+def load_faults(path: Path) -> Faults:
+    """Read faults from a JSON file: `{"seed": 7, "faults": [{"api": "Produce", ...}]}`.
+
+    Raises:
+        UsageError: the file is no such thing, or names an API that is not there.
+    """
+    try:
+        document = orjson.loads(path.read_bytes())
+        found = [Fault(**entry) for entry in document["faults"]]
+        faults = Faults(found, int(document.get("seed", 0)))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        known = ", ".join(field.name for field in fields(Fault))
+        raise UsageError(f"{path}: not a file of faults ({error}); a fault has {known}") from error
+    names = {api.name for api in APIS.values()}
+    for fault in found:
+        if fault.api not in names:
+            raise UsageError(f"{path}: no API is called {fault.api!r}")
+    return faults
+
+
+async def serve(options: ServeOptions) -> None:
+    """Serve until SIGTERM, SIGINT, or the end of stdin; prints one line when ready."""
+    faults = None if options.faults is None else load_faults(options.faults)
+    server = BrokerServer(options.settings, faults)
+    try:
+        bootstrap = await server.start(options.host, options.port)
+    except OSError as error:
+        address = f"{options.host}:{options.port}"
+        raise UsageError(f"cannot listen on {address}: {error.strerror}") from error
+    sys.stdout.write(f"{READY} {bootstrap}\n")
+    sys.stdout.flush()
+    await _until_told(options)
+    await server.stop()
+
+
+async def _until_told(options: ServeOptions) -> None:
+    loop, told = asyncio.get_running_loop(), asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, told.set)
+    if options.until_stdin_closes:
+        await loop.connect_read_pipe(lambda: _StdinWatch(told), sys.stdin)
+    await told.wait()
+
+
+class _StdinWatch(asyncio.Protocol):
+    """Notices that the other end of stdin is gone."""
+
+    def __init__(self, told: asyncio.Event) -> None:
+        self._told = told
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        self._told.set()

@@ -1,0 +1,55 @@
+"""All that one broker knows, and what it needs to know of each call."""
+
+from __future__ import annotations
+
+import base64
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from batuta.streams.broker.groups import GroupCoordinator
+from batuta.streams.broker.settings import BrokerSettings
+from batuta.streams.broker.topics import Topics
+from batuta.streams.broker.transactions import TransactionCoordinator
+
+if TYPE_CHECKING:
+    from batuta.streams.broker.clock import Clock
+
+__all__ = ["NODE_ID", "BrokerState", "Call"]
+
+#: The id of the only node there is.
+NODE_ID: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Who asks, in which version, and by which address they reached us."""
+
+    version: int
+    client_id: str = ""
+    client_host: str = "127.0.0.1"
+    host: str = "127.0.0.1"
+    port: int = 0
+
+
+def _new_cluster_id() -> str:
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+
+
+@dataclass(slots=True)
+class BrokerState:
+    """Topics, groups and transactions of one broker, on one clock."""
+
+    clock: Clock
+    settings: BrokerSettings = field(default_factory=BrokerSettings)
+    cluster_id: str = field(default_factory=_new_cluster_id)
+    topics: Topics = field(init=False)
+    groups: GroupCoordinator = field(init=False)
+    transactions: TransactionCoordinator = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.topics = Topics()
+        self.groups = GroupCoordinator(self.clock, self.settings)
+        self.transactions = TransactionCoordinator(
+            self.clock, self.settings, self.topics, self.groups
+        )
