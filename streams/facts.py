@@ -121,8 +121,9 @@ class DeadLettersWritten:
     count: int
 
     def tell(self, scribe: Scribe) -> None:
-        """Count them; say it sparingly, as bad input comes in floods."""
+        """Count them, also as finished; say it sparingly, as bad input comes in floods."""
         scribe.meters.dead_letters.add(self.count, self.reason)
+        scribe.meters.finished.add(self.count, "dead_letter")
         since = scribe.sparing.allow((DeadLettersWritten, self.reason), self.count)
         if since is not None:
             scribe.log.warning("dead_letters_written", reason=self.reason, count=since)
@@ -198,13 +199,14 @@ class WorkRetried:
     """The outside world failed, and a batch is tried again."""
 
     reason: str
+    detail: str = ""
 
     def tell(self, scribe: Scribe) -> None:
         """Count it; say it sparingly."""
         scribe.meters.retries.add(1, self.reason)
         since = scribe.sparing.allow((WorkRetried, self.reason))
         if since is not None:
-            scribe.log.warning("work_retried", reason=self.reason, count=since)
+            scribe.log.warning("work_retried", reason=self.reason, count=since, detail=self.detail)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final
 
+import stamina
 import structlog
 from rich.console import Console
 
@@ -106,6 +107,8 @@ def configure_logs(settings: Settings) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(SparingFilter())
     handler.setFormatter(_formatter(shared, settings.log_format))
+    # Our facts tell of retries, bounded and with their reason.
+    stamina.instrumentation.set_on_retry_hooks(())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level.upper())

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 from prometheus_client import Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 
 from batuta.schemas.decision import Outcome
+from batuta.schemas.refusals import REASONS
 from batuta.streams.instruments import BusyShare, LaneStates, LaneSum, Tally
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _TRANSACTIONS: Final = ("committed", "aborted")
 _CHANNELS: Final = ("log", "webhook")
 _DELIVERIES: Final = ("delivered", "failed")
 _ANSWERS: Final = ("answered", "failed")
-_DEAD_LETTERS: Final = ("not_json", "missing_field", "wrong_type", "output_refused", "gave_up")
+_DEAD_LETTERS: Final = (*REASONS, "id_reused", "output_refused", "sink_unavailable", "gave_up")
 _RETRIES: Final = (
     "broker_unreachable",
     "output_refused",

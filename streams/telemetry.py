@@ -56,7 +56,7 @@ class StageTelemetry:
         self.tell(facts.EventsReceived(count))
 
     def finished(self, outcomes: Mapping[str, int]) -> None:
-        """Count events seen through: `done`, `duplicate`, `rekeyed`, `dead_letter`."""
+        """Count events seen through as `done`, `duplicate` or `rekeyed`; not dead letters."""
         self.tell(facts.EventsFinished(outcomes))
 
     def ages(self, ages_ms: npt.NDArray[np.int64] | npt.NDArray[np.float64]) -> None:
@@ -64,7 +64,7 @@ class StageTelemetry:
         self.tell(facts.EventsAged(ages_ms))
 
     def dead_lettered(self, reason: str, count: int) -> None:
-        """Count dead letters."""
+        """Count dead letters, as finished too."""
         self.tell(facts.DeadLettersWritten(reason, count))
 
     def duplicates(self, count: int) -> None:
@@ -91,9 +91,9 @@ class StageTelemetry:
         """Observe a transaction that ended."""
         self.tell(facts.TransactionEnded(result, duration_s, partitions))
 
-    def retried(self, reason: str) -> None:
+    def retried(self, reason: str, detail: str = "") -> None:
         """Count a batch that is tried again; an error's class name does as a reason."""
-        self.tell(facts.WorkRetried(_code(reason)))
+        self.tell(facts.WorkRetried(_code(reason), detail))
 
     def lag(self, partition: int, records: int) -> None:
         """Say how many records a lane is behind."""

@@ -61,6 +61,7 @@ def test_events_are_counted(telemetry: StageTelemetry, sample: Sample) -> None:
     assert sample("events_received_total") == 10
     assert sample("events_finished_total", outcome="done") == 7
     assert sample("events_finished_total", outcome="duplicate") == 2
+    assert sample("events_finished_total", outcome="dead_letter") == 3
     assert sample("deadletters_total", reason="not_json") == 3
     assert sample("duplicates_total") == 2
     assert sample("rekeyed_total") == 4
