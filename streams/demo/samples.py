@@ -1,0 +1,1 @@
+"""The events a demonstration publishes: a pipeline's generated ones, a few of them spoiled."""

@@ -1,0 +1,145 @@
+"""What a demonstration has published and what its reader has seen come back."""
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from batuta.schemas.codec import decode_dead_letter, decode_decision
+from batuta.schemas.decision import Decision
+from batuta.schemas.record import Record
+from batuta.schemas.topics import Topics
+from batuta.streams.demo.ages import Ages
+from batuta.streams.demo.ledger import Ledger
+from batuta.streams.demo.spoil import SPOILED_HEADER, Sample
+from batuta.streams.publisher import Timed
+
+__all__ = ["Seen", "Tally"]
+
+_LATEST: Final = 12
+_RECENT_AGES: Final = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A decision, and how old its event was when the decision could be read."""
+
+    decision: Decision
+    age_ms: int
+
+
+class Tally:
+    """Counts, ages, and the latest decisions of one run.
+
+    Attributes:
+        good: every good event must come back as exactly one decision.
+        spoiled: every spoiled one as exactly one dead letter.
+        ages: of every decided event, from when it was due to be published until it was read.
+        latest: the last decisions read, newest first; `stopped`: those that were not approved.
+        last_answer_ms: when the last awaited answer was read; `last_seen_ms`: the last anything.
+    """
+
+    def __init__(self, pipeline: str) -> None:
+        topics = Topics(pipeline)
+        self.good = Ledger()
+        self.spoiled = Ledger()
+        self.ages = Ages()
+        self.outcomes: Counter[str] = Counter()
+        self.refusals: Counter[str] = Counter()
+        self.escalations = 0
+        self.notifications = 0
+        self.latest: deque[Seen] = deque(maxlen=_LATEST)
+        self.stopped: deque[Seen] = deque(maxlen=_LATEST)
+        self.first_published_ms: int | None = None
+        self.last_answer_ms = 0
+        self.last_seen_ms = 0
+        self._recent: deque[int] = deque(maxlen=_RECENT_AGES)
+        self._take = {
+            topics.decisions: self._decision,
+            topics.deadletters: self._dead_letter,
+            topics.escalations: self._escalation,
+            topics.notifications: self._notification,
+        }
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The topics whose records it takes."""
+        return tuple(self._take)
+
+    @property
+    def published(self) -> int:
+        """How many events went out, good and spoiled."""
+        return self.good.expected + self.spoiled.expected
+
+    @property
+    def answered(self) -> int:
+        """How many came back, as a decision or as a dead letter."""
+        return self.good.arrived + self.spoiled.arrived
+
+    @property
+    def lost(self) -> int:
+        """How many have not come back."""
+        return self.good.awaited + self.spoiled.awaited
+
+    @property
+    def duplicated(self) -> int:
+        """How many came back more than once."""
+        return self.good.duplicated + self.spoiled.duplicated
+
+    @property
+    def blocked_id(self) -> str | None:
+        """The latest blocked event's id, for want of one the latest event's not approved."""
+        blocked = (s.decision.event_id for s in self.stopped if s.decision.outcome == "block")
+        anything = (s.decision.event_id for s in (*self.stopped, *self.latest))
+        return next(blocked, None) or next(anything, None)
+
+    def recent_age_ms(self, share: float) -> int | None:
+        """Return a percentile of the latest ages."""
+        ages = sorted(self._recent)
+        return ages[min(len(ages) - 1, int(share * len(ages)))] if ages else None
+
+    def announce(self, samples: Sequence[Sample], timed: Sequence[Timed]) -> None:
+        """Note what is about to go out."""
+        if self.first_published_ms is None:
+            self.first_published_ms = timed[0].timestamp_ms
+        for sample, record in zip(samples, timed, strict=True):
+            ledger = self.spoiled if sample.spoiled else self.good
+            ledger.expect(sample.identity, record.timestamp_ms)
+
+    def take(self, records: Sequence[Record], now_ms: int) -> None:
+        """Note what was read at `now_ms`."""
+        for record in records:
+            self._take[record.topic](record, now_ms)
+        self.last_seen_ms = now_ms
+
+    def _decision(self, record: Record, now_ms: int) -> None:
+        decision = decode_decision(record)
+        age_ms = self.good.arrive(decision.event_id, now_ms)
+        if age_ms is None:
+            return
+        self.last_answer_ms = now_ms
+        self.outcomes[decision.outcome] += 1
+        self.ages.add(age_ms)
+        self._recent.append(age_ms)
+        seen = Seen(decision, age_ms)
+        self.latest.appendleft(seen)
+        if decision.outcome != "approve":
+            self.stopped.appendleft(seen)
+
+    def _dead_letter(self, record: Record, now_ms: int) -> None:
+        letter = decode_dead_letter(record)
+        identity = dict(letter.record.headers).get(SPOILED_HEADER)
+        if identity is None:
+            self.spoiled.strangers += 1
+            self.refusals[letter.reason] += 1
+        elif self.spoiled.arrive(identity.decode(), now_ms) is not None:
+            self.last_answer_ms = now_ms
+            self.refusals[letter.reason] += 1
+
+    def _escalation(self, record: Record, now_ms: int) -> None:
+        del record, now_ms
+        self.escalations += 1
+
+    def _notification(self, record: Record, now_ms: int) -> None:
+        del record, now_ms
+        self.notifications += 1

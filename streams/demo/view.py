@@ -1,0 +1,93 @@
+"""What a demonstration shows at one moment, and how it is said as JSON."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from batuta.streams.demo.tally import Seen, Tally
+
+__all__ = ["Stage", "View", "result_of", "view_of"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The scene: what runs, and where.
+
+    Attributes:
+        embedded: whether the broker is ours and ends with the demonstration.
+        spoiled_share: how many of the events are spoiled on purpose, 0 to 1.
+    """
+
+    pipeline: str
+    bootstrap: str
+    embedded: bool
+    model: str
+    metrics_url: str
+    stages: Sequence[str]
+    spoiled_share: float
+
+
+@dataclass(frozen=True)
+class View:
+    """One moment of the run, ready to be drawn."""
+
+    stage: Stage
+    seconds: float
+    published: int
+    answered: int
+    per_second: float
+    p50_ms: int | None
+    p99_ms: int | None
+    outcomes: Mapping[str, int]
+    refusals: Mapping[str, int]
+    escalations: int
+    notifications: int
+    stopped: Sequence[Seen]
+    latest: Sequence[Seen]
+    blocked_id: str | None
+
+
+def view_of(tally: Tally, stage: Stage, seconds: float, per_second: float) -> View:
+    """Return what there is to see now; ages are those of the latest events."""
+    return View(
+        stage=stage,
+        seconds=seconds,
+        published=tally.published,
+        answered=tally.answered,
+        per_second=per_second,
+        p50_ms=tally.recent_age_ms(0.50),
+        p99_ms=tally.recent_age_ms(0.99),
+        outcomes=dict(tally.outcomes),
+        refusals=dict(tally.refusals),
+        escalations=tally.escalations,
+        notifications=tally.notifications,
+        stopped=tuple(tally.stopped),
+        latest=tuple(tally.latest),
+        blocked_id=tally.blocked_id,
+    )
+
+
+def result_of(tally: Tally, stage: Stage, seconds: float) -> dict[str, object]:
+    """Return the run's result; ages are those of all events, from when each was due."""
+    span_ms = max(1, tally.last_answer_ms - (tally.first_published_ms or tally.last_answer_ms))
+    return {
+        "pipeline": stage.pipeline,
+        "events": tally.published,
+        "decisions": tally.good.arrived,
+        "outcomes": {name: tally.outcomes[name] for name in ("approve", "review", "block")},
+        "escalations": tally.escalations,
+        "notifications": tally.notifications,
+        "deadletters": tally.spoiled.arrived,
+        "deadletter_reasons": dict(tally.refusals),
+        "lost": tally.lost,
+        "duplicated": tally.duplicated,
+        "events_per_second": round(tally.answered / span_ms * 1_000, 1),
+        "p50_ms": tally.ages.percentile(0.50),
+        "p99_ms": tally.ages.percentile(0.99),
+        "seconds": round(seconds, 3),
+        "stages": list(stage.stages),
+        "model": stage.model,
+        "bootstrap": stage.bootstrap,
+        "embedded": stage.embedded,
+        "metrics_url": stage.metrics_url,
+        "blocked_id": tally.blocked_id,
+    }
