@@ -5,46 +5,45 @@ what cannot be is refused with a reason, a path and a sentence, one event at a t
 never notice.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from batuta.schemas.dead_letter_codec import decode_dead_letter, encode_dead_letter
+from batuta.schemas.event_codec import Decoded, EventCodec
+from batuta.schemas.event_encoding import Mode, encode_event, rekeyed
+from batuta.schemas.message_codec import (
+    Messages,
+    decode_case,
+    decode_cases,
+    decode_decision,
+    decode_decisions,
+    decode_ingested,
+    decode_notification,
+    decode_notifications,
+    encode_case,
+    encode_decision,
+    encode_ingested,
+    encode_notification,
+)
+from batuta.schemas.refusals import REASONS, Refused
 
-from pydantic import BaseModel
-
-from batuta.schemas.errors import RefusedEventError
-from batuta.schemas.event import Event
-from batuta.schemas.pipeline import Source
-from batuta.schemas.record import Record
-
-__all__ = ["Decoded", "EventCodec", "Refused"]
-
-DataT = TypeVar("DataT", bound=BaseModel)
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A record that did not decode: its index in the batch, and why."""
-
-    position: int
-    error: RefusedEventError
-
-
-@dataclass(frozen=True, slots=True)
-class Decoded(Generic[DataT]):
-    """A batch after the door: accepted events and refused records, each in batch order."""
-
-    events: list[Event[DataT]]
-    refused: list[Refused]
-    unknown_fields: int
-
-
-class EventCodec(Generic[DataT]):
-    """Decodes the events of one source."""
-
-    def __init__(self, source: Source, data: type[DataT]) -> None:
-        self._source = source
-        self._data = data
-
-    def decode(self, records: Sequence[Record], now_ms: int) -> Decoded[DataT]:
-        """Decode a batch; a bad record is refused, never raised."""
-        raise NotImplementedError
+__all__ = [
+    "REASONS",
+    "Decoded",
+    "EventCodec",
+    "Messages",
+    "Mode",
+    "Refused",
+    "decode_case",
+    "decode_cases",
+    "decode_dead_letter",
+    "decode_decision",
+    "decode_decisions",
+    "decode_ingested",
+    "decode_notification",
+    "decode_notifications",
+    "encode_case",
+    "encode_dead_letter",
+    "encode_decision",
+    "encode_event",
+    "encode_ingested",
+    "encode_notification",
+    "rekeyed",
+]

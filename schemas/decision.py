@@ -10,8 +10,7 @@ Version 1. Times are RFC 3339 in UTC. Readers ignore fields they do not know.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 __all__ = ["DECISION_VERSION", "Decision", "Outcome"]
 
@@ -20,8 +19,7 @@ DECISION_VERSION: Final = 1
 Outcome = Literal["approve", "review", "block"]
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What was decided about one event, and why.
 
     Attributes:
@@ -30,7 +28,7 @@ class Decision:
         score: the model's answer, 0 to 1.
         reasons: stable snake_case codes, the strongest first, never empty.
         model: name and version of the model that answered, `name@sha256[:12]`.
-        features: what the model saw.
+        features: what the model saw; NaN travels as null.
         input_sha256: hex digest of the event's payload.
         published_ms: timestamp of the source record; not written, the start of the event's age.
     """

@@ -4,16 +4,14 @@ Written by ingestion for scoring alone, keyed by what scoring needs. Version 1.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 __all__ = ["INGESTED_VERSION", "Ingested"]
 
 INGESTED_VERSION: Final = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Ingested:
+class Ingested(NamedTuple):
     """One event on its way from ingestion to scoring.
 
     Attributes:
@@ -26,6 +24,7 @@ class Ingested:
         data: the payload, JSON of known fields.
         features: feature name to value, computed at the source's key.
         traceparent: W3C trace context, empty where not given.
+        data_json: `data` as `Event.data_json` holds it, written as it is; empty once read.
     """
 
     event_id: str
@@ -37,3 +36,4 @@ class Ingested:
     data: Mapping[str, object]
     features: Mapping[str, float]
     traceparent: str = ""
+    data_json: bytes = b""

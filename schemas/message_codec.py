@@ -1,0 +1,268 @@
+"""Our own messages between bytes and values: ingested events, decisions, cases, notifications.
+
+Public ones are JSON anyone can read, with CloudEvents 1.0 binary mode headers around them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from math import nan
+from typing import Generic, NamedTuple, TypeVar
+
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from batuta.schemas.decision import DECISION_VERSION, Decision
+from batuta.schemas.errors import RefusedEventError
+from batuta.schemas.event import DEFAULT_TENANT
+from batuta.schemas.ingested import INGESTED_VERSION, Ingested
+from batuta.schemas.notification import NOTIFICATION_VERSION, Notification
+from batuta.schemas.record import Headers, Output, Record
+from batuta.schemas.refusals import Refused, refusal_of, shown
+from batuta.schemas.review import REVIEW_CASE_VERSION, ReviewCase
+from batuta.schemas.times import rfc3339, time_ms
+from batuta.schemas.wire import DecisionWire, IngestedWire, NotificationWire, ReviewCaseWire
+
+__all__ = [
+    "Messages",
+    "decode_case",
+    "decode_cases",
+    "decode_decision",
+    "decode_decisions",
+    "decode_ingested",
+    "decode_notification",
+    "decode_notifications",
+    "encode_case",
+    "encode_decision",
+    "encode_ingested",
+    "encode_notification",
+]
+
+MessageT = TypeVar("MessageT")
+WireT = TypeVar("WireT", bound=BaseModel)
+
+
+class Messages(NamedTuple, Generic[MessageT]):
+    """A batch of messages read: `items` and `refused`, each in batch order."""
+
+    items: list[MessageT]
+    refused: list[Refused]
+
+
+def encode_ingested(message: Ingested, topic: str) -> Output:
+    """Write an ingested event, keyed by what scoring needs; without headers, it is internal."""
+    data = orjson.Fragment(message.data_json) if message.data_json else message.data
+    body = {
+        "version": INGESTED_VERSION,
+        "event_id": message.event_id,
+        "entity": message.entity,
+        "scoring_key": message.scoring_key,
+        "event_time_ms": message.event_time_ms,
+        "published_ms": message.published_ms,
+        "tenant": message.tenant,
+        "data": data,
+        "features": message.features,
+        "traceparent": message.traceparent,
+    }
+    return Output(topic, message.scoring_key.encode(), orjson.dumps(body))
+
+
+def encode_decision(decision: Decision, topic: str) -> Output:
+    """Write a decision record, keyed by its entity."""
+    headers = _headers("batuta.decision.v1", decision.pipeline, decision.tenant)
+    return Output(
+        topic,
+        decision.entity.encode(),
+        orjson.dumps(_decision_body(decision)),
+        (*headers, ("ce_id", decision.event_id.encode())),
+    )
+
+
+def encode_case(case: ReviewCase, topic: str) -> Output:
+    """Write a review case, keyed by its id."""
+    headers = _headers("batuta.review_case.v1", case.decision.pipeline, case.decision.tenant)
+    body = {
+        "version": REVIEW_CASE_VERSION,
+        "case_id": case.case_id,
+        "queue": case.queue,
+        "opened_at": rfc3339(case.opened_at_ms),
+        "due_at": rfc3339(case.due_at_ms),
+        "decision": _decision_body(case.decision),
+    }
+    key = case.case_id.encode()
+    return Output(topic, key, orjson.dumps(body), (*headers, ("ce_id", key)))
+
+
+def encode_notification(notification: Notification, topic: str) -> Output:
+    """Write a notification, keyed by its pipeline, which owns grouping."""
+    headers = _headers("batuta.notification.v1", notification.pipeline, notification.tenant)
+    body = {
+        "version": NOTIFICATION_VERSION,
+        "notification_id": notification.notification_id,
+        "pipeline": notification.pipeline,
+        "tenant": notification.tenant,
+        "severity": notification.severity,
+        "title": notification.title,
+        "summary": notification.summary,
+        "event_id": notification.event_id,
+        "labels": notification.labels,
+        "created_at": rfc3339(notification.created_at_ms),
+    }
+    ce_id = ("ce_id", notification.notification_id.encode())
+    return Output(topic, notification.pipeline.encode(), orjson.dumps(body), (*headers, ce_id))
+
+
+def decode_decision(record: Record) -> Decision:
+    """Read one decision record.
+
+    Raises:
+        RefusedEventError: it is not a decision of a version known here.
+    """
+    return _decision(_read(DecisionWire, record))
+
+
+def decode_case(record: Record) -> ReviewCase:
+    """Read one review case.
+
+    Raises:
+        RefusedEventError: it is not a review case of a version known here.
+    """
+    wire = _read(ReviewCaseWire, record)
+    opened_at_ms, due_at_ms = time_ms(wire.opened_at), time_ms(wire.due_at)
+    return ReviewCase(wire.case_id, wire.queue, opened_at_ms, due_at_ms, _decision(wire.decision))
+
+
+def decode_notification(record: Record) -> Notification:
+    """Read one notification.
+
+    Raises:
+        RefusedEventError: it is not a notification of a version known here.
+    """
+    wire = _read(NotificationWire, record)
+    return Notification(
+        notification_id=wire.notification_id,
+        pipeline=wire.pipeline,
+        tenant=wire.tenant,
+        severity=wire.severity,
+        title=wire.title,
+        summary=wire.summary,
+        event_id=wire.event_id,
+        labels=wire.labels,
+        created_at_ms=time_ms(wire.created_at),
+    )
+
+
+def decode_ingested(records: Sequence[Record], _now_ms: int = 0) -> Messages[Ingested]:
+    """Read a batch of ingested events; what is none is refused."""
+    return _all(_ingested, records)
+
+
+def decode_decisions(records: Sequence[Record], _now_ms: int = 0) -> Messages[Decision]:
+    """Read a batch of decision records; what is none is refused."""
+    return _all(decode_decision, records)
+
+
+def decode_cases(records: Sequence[Record], _now_ms: int = 0) -> Messages[ReviewCase]:
+    """Read a batch of review cases; what is none is refused."""
+    return _all(decode_case, records)
+
+
+def decode_notifications(records: Sequence[Record], _now_ms: int = 0) -> Messages[Notification]:
+    """Read a batch of notifications; what is none is refused."""
+    return _all(decode_notification, records)
+
+
+def _all(decode: Callable[[Record], MessageT], records: Sequence[Record]) -> Messages[MessageT]:
+    items: list[MessageT] = []
+    refused: list[Refused] = []
+    for position, record in enumerate(records):
+        try:
+            items.append(decode(record))
+        except RefusedEventError as error:
+            refused.append(Refused(position, error.with_traceback(None)))
+    return Messages(items, refused)
+
+
+def _read(wire: type[WireT], record: Record) -> WireT:
+    value = record.value
+    if value is None:
+        raise RefusedEventError(
+            "null_value", f"the record has no value, but {record.topic} needs one"
+        )
+    try:
+        return wire.model_validate_json(value)
+    except ValidationError as error:
+        problem = error
+    for found in problem.errors(include_url=False):
+        if found["loc"] == ("version",):
+            detail = f"version 1 is read here, not {shown(found['input'])}"
+            raise RefusedEventError("unknown_version", detail, "version")
+    raise refusal_of(problem, value)
+
+
+def _decision_body(decision: Decision) -> dict[str, object]:
+    assert decision.reasons, decision.event_id
+    assert 0.0 <= decision.score <= 1.0, decision
+    return {
+        "version": DECISION_VERSION,
+        "event_id": decision.event_id,
+        "pipeline": decision.pipeline,
+        "pipeline_version": decision.pipeline_version,
+        "tenant": decision.tenant,
+        "entity": decision.entity,
+        "event_time": rfc3339(decision.event_time_ms),
+        "decided_at": rfc3339(decision.decided_at_ms),
+        "outcome": decision.outcome,
+        "score": decision.score,
+        "reasons": decision.reasons,
+        "model": decision.model,
+        "features": decision.features,
+        "input_sha256": decision.input_sha256,
+    }
+
+
+def _decision(wire: DecisionWire) -> Decision:
+    return Decision(
+        wire.event_id,
+        wire.pipeline,
+        wire.pipeline_version,
+        wire.tenant,
+        wire.entity,
+        time_ms(wire.event_time),
+        time_ms(wire.decided_at),
+        wire.outcome,
+        wire.score,
+        wire.reasons,
+        wire.model,
+        _numbers(wire.features),
+        wire.input_sha256,
+    )
+
+
+def _ingested(record: Record) -> Ingested:
+    wire = _read(IngestedWire, record)
+    return Ingested(
+        wire.event_id,
+        wire.entity,
+        wire.scoring_key,
+        wire.event_time_ms,
+        wire.published_ms,
+        wire.tenant,
+        wire.data,
+        _numbers(wire.features),
+        wire.traceparent,
+    )
+
+
+def _numbers(features: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: nan if value is None else value for name, value in features.items()}
+
+
+@lru_cache(maxsize=1024)
+def _headers(kind: str, pipeline: str, tenant: str) -> Headers:
+    constant = (
+        ("ce_specversion", b"1.0"),
+        ("ce_type", kind.encode()),
+        ("ce_source", f"/batuta/{pipeline}".encode()),
+        ("content-type", b"application/json"),
+    )
+    return constant if tenant == DEFAULT_TENANT else (*constant, ("ce_tenant", tenant.encode()))

@@ -1,0 +1,95 @@
+"""The public messages as they stand on the wire, version 1: what is validated on reading.
+
+Their JSON Schemas are exported from these, so that what we accept and what we document is one.
+Readers ignore fields they do not know, and refuse versions they do not know.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from batuta.schemas.decision import Outcome
+from batuta.schemas.notification import Severity
+from batuta.schemas.times import EventTime
+
+__all__ = ["DecisionWire", "IngestedWire", "NotificationWire", "ReviewCaseWire"]
+
+Code = Annotated[str, Field(min_length=1)]
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    version: Literal[1]
+
+
+class DecisionWire(_Wire):
+    """What was decided about one event, and why; one per event."""
+
+    model_config = ConfigDict(title="Decision")
+
+    event_id: Annotated[Code, Field(description="the event decided about")]
+    pipeline: Code
+    pipeline_version: Annotated[int, Field(ge=1)]
+    tenant: Code
+    entity: Annotated[Code, Field(description="what the event is about: the source's key")]
+    event_time: EventTime
+    decided_at: EventTime
+    outcome: Outcome
+    score: Annotated[float, Field(ge=0, le=1, description="the model's answer")]
+    reasons: Annotated[
+        tuple[Code, ...], Field(min_length=1, description="codes, the strongest first")
+    ]
+    model: Annotated[Code, Field(description="name@sha256[:12] of the model that answered")]
+    features: Annotated[
+        dict[str, float | None], Field(description="what the model saw; null is not a number")
+    ]
+    input_sha256: Annotated[
+        str, Field(pattern="^[0-9a-f]{64}$", description="of the event's canonical payload")
+    ]
+
+
+class ReviewCaseWire(_Wire):
+    """A decision that a person should look at."""
+
+    model_config = ConfigDict(title="ReviewCase")
+
+    case_id: Annotated[Code, Field(description="stable over retry and replay")]
+    queue: Annotated[Code, Field(description="the reviewers it is for")]
+    opened_at: EventTime
+    due_at: EventTime
+    decision: DecisionWire
+
+
+class NotificationWire(_Wire):
+    """What people should be told, and about which event."""
+
+    model_config = ConfigDict(title="Notification")
+
+    notification_id: Annotated[
+        Code, Field(description="stable over retry and replay: an idempotency key")
+    ]
+    pipeline: Code
+    tenant: Code
+    severity: Severity
+    title: Annotated[str, Field(description="one line")]
+    summary: Annotated[str, Field(description="one sentence more")]
+    event_id: Code
+    labels: Annotated[dict[str, str], Field(description="what grouping and silencing go by")]
+    created_at: EventTime
+
+
+class IngestedWire(_Wire):
+    """One event between ingestion and scoring; internal."""
+
+    model_config = ConfigDict(title="Ingested")
+
+    event_id: Code
+    entity: Code
+    scoring_key: Code
+    event_time_ms: int
+    published_ms: int
+    tenant: Code
+    data: dict[str, object]
+    features: dict[str, float | None]
+    traceparent: str = ""
