@@ -8,21 +8,27 @@ real `@app.agent`; the channel is bounded, so a slow agent holds its lanes back 
 import tempfile
 import time
 from collections.abc import Mapping
+from typing import TypeVar, cast
 
 import faust
 from faust.app.base import BootStrategy
 from faust.types import ChannelT
 from prometheus_client import CollectorRegistry
 
+from batuta.agents.state import State
 from batuta.schemas.partition import PartitionOf
+from batuta.streams.batch import Batch
 from batuta.streams.kafka_shim import hurry_transactions
 from batuta.streams.lane import LaneWorld
 from batuta.streams.settings import Settings
 from batuta.streams.source import Source
-from batuta.streams.stage import AnyStage
+from batuta.streams.stage import AnyStage, Stage
 from batuta.streams.telemetry import StageTelemetry
 
 __all__ = ["LaneApp", "clock_ms"]
+
+ItemT = TypeVar("ItemT")
+StateT = TypeVar("StateT", bound=State)
 
 
 def clock_ms() -> int:
@@ -62,12 +68,12 @@ class LaneApp(faust.App):
             datadir=tempfile.gettempdir(),
         )
 
-    def lanes(self, stage: AnyStage) -> ChannelT[object]:
+    def lanes(self, stage: Stage[ItemT, StateT]) -> ChannelT[Batch[ItemT, StateT]]:
         """Return the channel on which the batches of a stage arrive."""
-        channel: ChannelT[object] = self.channel(maxsize=self.lane_count(stage))
+        channel: ChannelT[Batch[ItemT, StateT]] = self.channel(maxsize=self.lane_count(stage))
         world = LaneWorld(
             settings=self._lane_settings,
-            channel=channel,
+            channel=cast("ChannelT[object]", channel),
             telemetry=self.telemetry(stage.pipeline, stage.name),
             partition_of=self._partition_of,
             clock=clock_ms,

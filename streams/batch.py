@@ -74,9 +74,9 @@ class Batch(Generic[ItemT_co, StateT_co]):
         """Write one message when the batch commits."""
         self.outputs.append(outlet.encode(message, outlet.topic))
 
-    def forward(self, outputs: Iterable[Output]) -> None:
-        """Write records as they are when the batch commits."""
-        self.outputs.extend(outputs)
+    def forward(self, output: Output) -> None:
+        """Write a record as it is when the batch commits."""
+        self.outputs.append(output)
 
     def refuse(self, refused: Iterable[Refused]) -> None:
         """Send records of this batch to the dead letters when it commits."""

@@ -23,7 +23,7 @@ from batuta.streams.topic_admin import declare_topics
 __all__ = ["STAGE_NAMES", "Worker"]
 
 STAGE_NAMES: Final = tuple(stage.__name__ for stage in ROUTE)
-_READY_POLL_S: Final = 0.05
+_POLL_S: Final = 0.05
 _log = structlog.get_logger(__name__)
 
 
@@ -57,6 +57,7 @@ class Worker:
         self._stages = tuple(name for name in STAGE_NAMES if name in stages)
         self.registry = registry or CollectorRegistry()
         self._app: LaneApp | None = None
+        self._stopped = False
         self._sinks = open_sinks(settings)
         self._server = MetricsServer(settings, self.registry, self._not_ready)
 
@@ -133,10 +134,22 @@ class Worker:
         while not self.ready:
             if self.failure is not None:
                 raise OursError("a lane stopped") from self.failure
-            await asyncio.sleep(_READY_POLL_S)
+            await asyncio.sleep(_POLL_S)
+
+    async def run_until_stopped(self) -> None:
+        """Return once `stop` was called.
+
+        Raises:
+            OursError: a lane stopped for good meanwhile.
+        """
+        while not self._stopped:
+            if self.failure is not None:
+                raise OursError("a lane stopped") from self.failure
+            await asyncio.sleep(_POLL_S)
 
     async def stop(self) -> None:
         """Drain within `drain_timeout_ms`, leave the groups, close everything."""
+        self._stopped = True
         if (app := self._app) is not None:
             timeout_s = self._settings.drain_timeout_ms / 1000
             drains = [asyncio.ensure_future(source.drain()) for source in app.sources]

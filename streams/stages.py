@@ -29,7 +29,7 @@ from batuta.schemas.decision import Decision
 from batuta.schemas.event import Event
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.notification import Notification
-from batuta.schemas.record import Output, Record
+from batuta.schemas.record import Record
 from batuta.schemas.topics import Topics
 from batuta.streams.app import LaneApp, clock_ms
 from batuta.streams.batch import Batch, Outlet
@@ -62,19 +62,18 @@ def ingestion(app: LaneApp, house: House) -> None:
     """Validate, put in place, drop duplicates, add the features of the source's key."""
     topics, pipeline = house.topics, house.shipped.pipeline
     agent = Ingestion(pipeline)
-    door = codec.EventCodec(pipeline.source, house.shipped.data)
+    telemetry = app.telemetry(pipeline.name, "ingestion")
     ingested = Outlet(topics.ingested, codec.encode_ingested)
     stage = Stage(
         pipeline=pipeline.name,
         name="ingestion",
         group=topics.group("ingestion"),
         inputs=(topics.events, topics.rekeyed),
-        decode=door.decode,
+        decode=_door(house, telemetry),
         open_state=agent.open_state,
         changelog=topics.state("ingestion"),
         deadletters=topics.deadletters,
     )
-    telemetry = app.telemetry(stage.pipeline, stage.name)
 
     @app.agent(app.lanes(stage), name=stage.group, concurrency=app.lane_count(stage))
     async def ingest(batches: StreamT[Batch[Event[BaseModel], IngestionState]]) -> None:
@@ -86,7 +85,7 @@ def ingestion(app: LaneApp, house: House) -> None:
                     out.send(ingested, event)
                 for astray in result.misplaced:
                     record = batch.records[astray.position]
-                    out.forward(_homeward(record, astray.key, topics.rekeyed))
+                    out.forward(codec.rekeyed(record, topics.rekeyed, astray.key))
                 out.refuse(result.refused)
                 out.after_commit(partial(_count_ingested, telemetry, result))
 
@@ -167,13 +166,26 @@ ROUTE: Final[tuple[Callable[[LaneApp, House], None], ...]] = (
 )
 
 
+def _door(
+    house: House, telemetry: StageTelemetry
+) -> Callable[[Sequence[Record], int], codec.Decoded[BaseModel]]:
+    door = codec.EventCodec(house.shipped.pipeline.source, house.shipped.data)
+
+    def decode(records: Sequence[Record], now_ms: int) -> codec.Decoded[BaseModel]:
+        decoded = door.decode(records, now_ms)
+        telemetry.unknown_fields(decoded.unknown_fields)
+        return decoded
+
+    return decode
+
+
 def _conductor(house: House, telemetry: StageTelemetry) -> Conductor:
     shipped = house.shipped
     return Conductor(
         shipped.pipeline,
         MeteredModel(house.model, telemetry),
         shipped.reasons,
-        shipped.context_features,
+        shipped.features,
     )
 
 
@@ -195,11 +207,6 @@ def _stateless(
 def _positions(records: Sequence[Record], topic: str) -> frozenset[int]:
     """Return the indexes of the records that came from `topic`."""
     return frozenset(n for n, record in enumerate(records) if record.topic == topic)
-
-
-def _homeward(record: Record, key: str, rekeyed: str) -> Output:
-    """Return the record as it was, keyed so that it lies where its entity belongs."""
-    return Output(rekeyed, key.encode(), record.value, record.headers)
 
 
 def _count_ingested(telemetry: StageTelemetry, result: Ingest) -> None:
