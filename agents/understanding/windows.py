@@ -1,25 +1,86 @@
-"""Exact trailing windows per key: count, and mean of an amount, over (t - w, t] of event time."""
+"""Exact trailing windows: count, and mean of an amount, over (t - w, t] of event time, per key.
 
-from bisect import bisect_right
+The present event is included. Of equal times the earlier arrival is seen by the later one. A late
+event counts what lies in its own window, and from then on every other event counts it. Amounts are
+kept as whole ten-thousandths, so a mean depends neither on the order of arrival nor on a restart.
+
+How far back: an entry is kept while it is less than the longest window plus `lateness_ms` older
+than its key's newest. An event later than that is answered as if it were alone, and not kept. A
+key that no event has named for that long by the arrival clock is forgotten whole.
+
+    windows = TrailingWindows(b"w", (86_400_000,), with_mean=True)
+    windows.begin()
+    windows.observe(["c1", "c1"], np.array([0, 1000]), np.array([10.0, 20.0]))  # [[1, 10], [2, 15]]
+    windows.changes(now_ms=1000)
+    windows.commit()
+"""
+
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from batuta.agents.state import Change
+from batuta.agents.understanding import chunks
+from batuta.agents.understanding.arrays import RingStore
+from batuta.agents.understanding.rings import (
+    AMOUNT_UNITS,
+    Events,
+    Integers,
+    Rule,
+    observe,
+    prune,
+    undo,
+)
+from batuta.schemas.errors import OursError, StateCorruptError
 
-__all__ = ["TrailingWindows"]
+__all__ = ["AMOUNT_MAX", "ENTRIES_MAX", "TrailingWindows"]
+
+#: Beyond this an amount is refused: a million such amounts still sum exactly.
+AMOUNT_MAX: Final = 9e8
+#: How many entries one table holds at most: about 24 bytes each, twice that while it grows.
+ENTRIES_MAX: Final = 50_000_000
+#: Idle keys are looked for this many times within the span for which they are kept.
+_SWEEPS: Final = 64
 
 
 class TrailingWindows:
-    """A StateTable of the entries of each key (kept in memory only)."""
+    """A StateTable of the entries of each key of one lane."""
 
-    def __init__(self, tag: bytes, windows_ms: Sequence[int], *, with_mean: bool) -> None:
+    def __init__(
+        self,
+        tag: bytes,
+        windows_ms: Sequence[int],
+        *,
+        with_mean: bool,
+        lateness_ms: int | None = None,
+        entries_max: int = ENTRIES_MAX,
+    ) -> None:
+        """Open an empty table.
+
+        Args:
+            tag: the first byte of its changelog keys.
+            windows_ms: widths, one feature (two with means) each.
+            with_mean: whether amounts are kept and averaged.
+            lateness_ms: how late an event may be and still be exact; by default a quarter of the
+                longest window.
+            entries_max: the bound on entries held.
+        """
+        assert len(tag) == 1, tag
+        assert all(width > 0 for width in windows_ms), windows_ms
+        longest_ms = max(windows_ms)
         self.tag = tag
-        self._windows_ms = tuple(windows_ms)
         self._with_mean = with_mean
-        self._times: dict[str, list[int]] = {}
-        self._amounts: dict[str, list[float]] = {}
+        self._retained_ms = longest_ms + (longest_ms // 4 if lateness_ms is None else lateness_ms)
+        self._rule = Rule(np.array(windows_ms, np.int64), self._retained_ms, entries_max)
+        self._store = RingStore(with_mean=with_mean)
+        self._loaded: dict[bytes, bytes] = {}
+        self._loaded_entries = 0
+        self._open = False
+        self._now_ms = 0
+        self._swept = self._sweeping = -(2**63)
+        self._idle: list[int] = []
 
     def observe(
         self,
@@ -27,46 +88,124 @@ class TrailingWindows:
         times_ms: npt.NDArray[np.int64],
         amounts: npt.NDArray[np.float64],
     ) -> npt.NDArray[np.float64]:
-        """Take in events and return their features (rows, windows * (2 if with mean else 1))."""
-        rows = [
-            self._one(key, int(time), float(amount))
-            for key, time, amount in zip(keys, times_ms, amounts, strict=True)
-        ]
-        width = len(self._windows_ms) * (2 if self._with_mean else 1)
-        return np.array(rows, np.float64).reshape(len(rows), width)
+        """Take events in, in order, and return what their windows hold.
 
-    def _one(self, key: str, time_ms: int, amount: float) -> list[float]:
-        times = self._times.setdefault(key, [])
-        amounts = self._amounts.setdefault(key, [])
-        at = bisect_right(times, time_ms)
-        times.insert(at, time_ms)
-        amounts.insert(at, amount)
-        row: list[float] = []
-        for width in self._windows_ms:
-            first = bisect_right(times, time_ms - width, 0, at + 1)
-            inside = amounts[first : at + 1]
-            row.append(float(len(inside)))
-            if self._with_mean:
-                row.append(sum(inside) / len(inside))
-        return row
+        Args:
+            keys: whose windows.
+            times_ms: event times, milliseconds since 1970 UTC.
+            amounts: what is averaged; ignored without means.
+
+        Returns:
+            (len(keys), windows) counts, or (len(keys), 2 * windows) of count and mean by turns.
+
+        Raises:
+            OursError: the table is full, or an amount is beyond `AMOUNT_MAX`.
+        """
+        assert self._open, "observe belongs between begin and commit"
+        assert len(keys) == len(times_ms) == len(amounts), "one time and amount per key"
+        columns = len(self._rule.windows_ms) * (2 if self._with_mean else 1)
+        features = np.empty((len(keys), columns), np.float64)
+        slots, units = self._store.slots_of(keys), self._units(amounts)
+        times = np.ascontiguousarray(times_ms, np.int64)
+        done = 0
+        while done < len(keys):
+            rest = Events(slots[done:], times[done:], units[done:], features[done:])
+            done += observe(self._store.rings, self._store.batch, rest, self._rule)
+            if done < len(keys):
+                self._make_way()
+        return features
 
     def begin(self) -> None:
         """Open a batch."""
+        assert not self._open, "a batch is already open"
+        self._settle()
+        self._open = True
 
     def changes(self, now_ms: int) -> list[Change]:
-        """Return nothing."""
-        del now_ms
-        return []
+        """Return the chunks this batch appended to, and tombstones of those no window reaches."""
+        assert self._open, "no batch is open"
+        self._now_ms = now_ms
+        return self._chunks(now_ms) + self._sweep(now_ms)
 
     def commit(self) -> None:
-        """Keep what the open batch changed."""
+        """Keep what the open batch changed, and forget what no window reaches."""
+        assert self._open, "no batch is open"
+        touched = self._store.touched()
+        prune(self._store.rings, touched, self._retained_ms)
+        self._store.seen_ms[touched] = self._now_ms
+        self._store.drop(self._idle)
+        self._swept = self._sweeping
+        self._close()
 
     def rollback(self) -> None:
-        """Not kept apart."""
+        """Forget what the open batch changed."""
+        assert self._open, "no batch is open"
+        undo(self._store.rings, self._store.batch)
+        self._store.drop(self._store.new_slots)
+        self._close()
 
     def load(self, key: bytes, value: bytes | None) -> None:
-        """Ignore the record."""
+        """Take back one changelog record, in any order in which a compacted topic may give them.
+
+        Raises:
+            StateCorruptError: the record is of a version or shape this code does not know.
+        """
+        assert not self._open, "a batch is open"
+        assert not self._store.slots, "load comes before the first batch"
+        if len(key) <= chunks.CHUNK_KEY.size or key[:1] != self.tag:
+            raise StateCorruptError(f"changelog key {key[:32]!r} names no window chunk")
+        if value is not None:
+            chunks.check_chunk(value, with_mean=self._with_mean)
+        before = self._loaded.pop(key, None)
+        self._loaded_entries -= before[chunks.COUNT_BYTE] if before else 0
+        if value is not None:
+            self._loaded[key] = value
+            self._loaded_entries += value[chunks.COUNT_BYTE]
 
     def entries(self) -> int:
         """Return how many entries are held."""
-        return sum(map(len, self._times.values()))
+        return int(self._store.rings.used[1]) + self._loaded_entries
+
+    def _units(self, amounts: npt.NDArray[np.float64]) -> Integers:
+        if not self._with_mean:
+            return np.zeros(len(amounts), np.int64)
+        if not bool(np.all(np.abs(amounts) <= AMOUNT_MAX)):
+            raise OursError(f"an amount to average is not a number up to {AMOUNT_MAX:.0f}")
+        return np.rint(amounts * AMOUNT_UNITS).astype(np.int64)
+
+    def _make_way(self) -> None:
+        if self._store.rings.used[1] >= self._rule.entries_max:
+            raise OursError(
+                f"the windows hold {self._rule.entries_max} entries, their bound: narrow the "
+                "windows, add partitions, or raise the bound"
+            )
+        self._store.grow()
+
+    def _chunks(self, now_ms: int) -> list[Change]:
+        store = self._store
+        room = store.room_to_write()
+        count = chunks.write(store.rings, store.batch, self._retained_ms, now_ms, room)
+        return store.records(self.tag, room, count)
+
+    def _sweep(self, now_ms: int) -> list[Change]:
+        """Find the keys that were idle for too long, once per period of the clock."""
+        step_ms = max(self._retained_ms // _SWEEPS, 1)
+        self._sweeping = now_ms // step_ms
+        if self._sweeping == self._swept:
+            return []
+        self._idle = self._store.idle_since((self._sweeping - _SWEEPS) * step_ms)
+        return self._store.tombstones(self.tag, self._idle)
+
+    def _settle(self) -> None:
+        if not self._loaded:
+            return
+        self._store.rebuild(self._loaded)
+        prune(self._store.rings, self._store.all_slots(), self._retained_ms)
+        self._loaded.clear()
+        self._loaded_entries = 0
+
+    def _close(self) -> None:
+        self._store.close_batch()
+        self._idle = []
+        self._sweeping = self._swept
+        self._open = False

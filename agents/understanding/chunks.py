@@ -1,0 +1,197 @@
+"""Chunks as they travel: what a batch changed of the rings, as records, and back.
+
+A record's key is tag (1 byte), chunk number (8, big endian), name (UTF-8). Its value is made of
+8-byte little endian words: version, kind (1 where amounts are kept), how many of the chunk's
+numbers are used and how many entries follow (1 byte each); when the key was last seen by the
+arrival clock; then per entry, by arrival, its time and where amounts are kept its amount. Entries
+that no window can reach any more are left out.
+"""
+
+import struct
+from typing import Final, NamedTuple
+
+from batuta.agents.understanding.compiled import compiled
+from batuta.agents.understanding.rings import (
+    CHUNK_BITS,
+    CHUNK_ENTRIES,
+    Batch,
+    Integers,
+    Rings,
+    chunk_place,
+    insert,
+    make_room,
+)
+from batuta.schemas.errors import StateCorruptError
+
+__all__ = [
+    "CHUNK_KEY",
+    "CHUNK_VERSION",
+    "COUNT_BYTE",
+    "HEAD_WORDS",
+    "Chunks",
+    "Written",
+    "check_chunk",
+    "rebuild",
+    "write",
+]
+
+CHUNK_VERSION: Final = 1
+CHUNK_KEY: Final = struct.Struct(">Q")
+HEAD_WORDS: Final = 2
+#: Which byte of a value tells how many entries follow.
+COUNT_BYTE: Final = 3
+_WORD_BYTES: Final = 8
+_LONG_AGO: Final = -(2**63)
+
+
+class Written(NamedTuple):
+    """Room for the records of a batch.
+
+    Attributes:
+        words: the values, one behind the other.
+        slots, chunks, begins, ends: per record; a tombstone ends where it begins.
+        places: scratch, one element per number of the largest key's rewritten chunks.
+    """
+
+    words: Integers
+    slots: Integers
+    chunks: Integers
+    begins: Integers
+    ends: Integers
+    places: Integers
+
+
+class Chunks(NamedTuple):
+    """Chunks to rebuild from: values one behind the other; per chunk its slot, number and begin.
+
+    Attributes:
+        cursor: the next chunk and the next of its entries.
+    """
+
+    words: Integers
+    slots: Integers
+    chunks: Integers
+    begins: Integers
+    cursor: Integers
+
+
+@compiled
+def _find(rings: Rings, slot: int, base: int, oldest: int, places: Integers) -> None:
+    """Note 1 + the place of each entry numbered `base` or later, 0 where it is out of reach."""
+    wanted = rings.next_number[slot] - base
+    places[:wanted] = 0
+    place = rings.high[slot] - 1
+    while wanted > 0 and place >= rings.low[slot] and rings.times[place] > oldest:
+        number = rings.numbers[place]
+        if number >= base:
+            places[number - base] = place + 1
+            wanted -= 1
+        place -= 1
+
+
+@compiled
+def _write_chunk(rings: Rings, words: Integers, begin: int, places: Integers, now_ms: int) -> int:
+    """Write the chunk whose entries stand at `places` (1 +, 0 for none); return its end."""
+    summed = len(rings.totals) > 1
+    end, count = begin + HEAD_WORDS, 0
+    for place in places:
+        if place == 0:
+            continue
+        words[end] = rings.times[place - 1]
+        end += 1
+        if summed:
+            words[end] = rings.totals[place] - rings.totals[place - 1]
+            end += 1
+        count += 1
+    words[begin] = CHUNK_VERSION | (int(summed) << 8) | (len(places) << 16) | (count << 24)
+    words[begin + 1] = now_ms
+    return end
+
+
+@compiled
+def write(rings: Rings, batch: Batch, retained_ms: int, now_ms: int, written: Written) -> int:
+    """Write the chunks a batch appended to, and the tombstones of those it left out of reach.
+
+    Returns:
+        How many records were written.
+    """
+    records, end = 0, 0
+    for index in range(batch.touched[0]):
+        slot, saved = int(batch.slots[index]), int(batch.next_number[index])
+        next_number = int(rings.next_number[slot])
+        if next_number == saved:
+            continue
+        oldest = int(rings.times[rings.high[slot] - 1]) - retained_ms
+        head, chunk = (next_number - 1) >> CHUNK_BITS, int(rings.first_chunk[slot])
+        while chunk < head and rings.latest[chunk_place(rings, slot, chunk)] <= oldest:
+            if chunk << CHUNK_BITS < saved:
+                written.slots[records], written.chunks[records] = slot, chunk
+                written.begins[records] = written.ends[records] = end
+                records += 1
+            chunk += 1
+        base = saved >> CHUNK_BITS << CHUNK_BITS
+        _find(rings, slot, base, oldest, written.places)
+        for changed in range(max(chunk, base >> CHUNK_BITS), head + 1):
+            first = (changed << CHUNK_BITS) - base
+            places = written.places[first : min(first + CHUNK_ENTRIES, next_number - base)]
+            written.slots[records], written.chunks[records] = slot, changed
+            written.begins[records] = end
+            end = _write_chunk(rings, written.words, end, places, now_ms)
+            written.ends[records] = end
+            records += 1
+    return records
+
+
+@compiled
+def rebuild(rings: Rings, source: Chunks) -> bool:
+    """Insert the entries of chunks, sorted by number per slot, from the cursor on.
+
+    Returns:
+        False where the arrays must grow first; call again then.
+    """
+    summed = len(rings.totals) > 1
+    step = 2 if summed else 1
+    while source.cursor[0] < len(source.slots):
+        index = int(source.cursor[0])
+        slot, chunk = int(source.slots[index]), int(source.chunks[index])
+        begin = int(source.begins[index])
+        used, count = source.words[begin] >> 16 & 0xFF, source.words[begin] >> 24 & 0xFF
+        if index == 0 or source.slots[index - 1] != slot:
+            rings.first_chunk[slot] = chunk
+        rings.next_number[slot] = (chunk << CHUNK_BITS) + source.cursor[1]
+        if count == 0:
+            if not make_room(rings, slot):
+                return False
+            rings.latest[chunk_place(rings, slot, chunk)] = _LONG_AGO
+        for entry in range(source.cursor[1], count):
+            at = begin + HEAD_WORDS + entry * step
+            amount = int(source.words[at + 1]) if summed else 0
+            if insert(rings, slot, int(source.words[at]), amount) < 0:
+                source.cursor[1] = entry
+                return False
+        rings.next_number[slot] = (chunk << CHUNK_BITS) + used
+        source.cursor[0] += 1
+        source.cursor[1] = 0
+    return True
+
+
+def check_chunk(value: bytes, *, with_mean: bool) -> None:
+    """Check what can be checked of a chunk's value.
+
+    Raises:
+        StateCorruptError: it is of another version, of other windows, or damaged.
+    """
+    if len(value) < HEAD_WORDS * _WORD_BYTES:
+        raise StateCorruptError(f"a window chunk of {len(value)} bytes is damaged")
+    version, kind, used, count = value[:4]
+    if version != CHUNK_VERSION:
+        raise StateCorruptError(
+            f"a window chunk has version {version}, this release reads {CHUNK_VERSION}"
+        )
+    if kind != int(with_mean):
+        raise StateCorruptError(
+            f"a window chunk is of kind {kind}, these windows keep kind {int(with_mean)}"
+        )
+    words = HEAD_WORDS + count * (2 if with_mean else 1)
+    if not count <= used <= CHUNK_ENTRIES or used == 0 or len(value) != words * _WORD_BYTES:
+        raise StateCorruptError(f"a window chunk of {len(value)} bytes is damaged")

@@ -1,0 +1,374 @@
+"""The memory under trailing windows: each key's entries, sorted by time, in shared arrays.
+
+A key (a slot number here) owns one segment of the shared arrays: `capacity` places from `start`,
+its entries at `low` to `high` (exclusive), sorted by time, equal times by arrival. Segments double
+when full and are reused by size once free, so a live entry is never overwritten. `totals[i]` is the
+sum of the key's amounts before entry i, and `totals[high]` that of all: any range sums in one step.
+
+Entries are numbered by arrival, per key; `CHUNK_ENTRIES` consecutive numbers are a chunk, the unit
+of the changelog. A chunk is only ever appended to, wherever its entries lie in time, so a late
+event rewrites no other chunk. `latest` holds each chunk's newest time, from `first_chunk` on.
+
+The functions are compiled and trust their caller: `batuta.agents.understanding.windows`.
+"""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from batuta.agents.understanding.compiled import compiled
+
+__all__ = [
+    "AMOUNT_UNITS",
+    "CAPACITY_MIN",
+    "CHUNK_BITS",
+    "CHUNK_ENTRIES",
+    "Batch",
+    "Events",
+    "Integers",
+    "Rings",
+    "Rule",
+    "chunk_place",
+    "drop_slot",
+    "insert",
+    "make_room",
+    "observe",
+    "prune",
+    "undo",
+]
+
+Integers = npt.NDArray[np.int64]
+
+#: Amounts are kept as whole ten-thousandths, so that sums are exact in any order.
+AMOUNT_UNITS: Final = 10_000
+CHUNK_ENTRIES: Final = 16
+CHUNK_BITS: Final = 4
+#: A segment's chunks: one place for every eight entries, as segments may hold late entries.
+_PLACE_BITS: Final = 3
+CAPACITY_MIN: Final = 8
+_NONE: Final = -1
+_CLASSES: Final = 48
+
+
+class Rings(NamedTuple):
+    """All keys' entries.
+
+    Attributes:
+        times, totals, numbers: one element per entry place; `totals` is one element long where
+            no mean is asked for.
+        latest: one element per eight entry places.
+        start, capacity, low, high, next_number, first_chunk: one element per slot.
+        free: first free segment per size or `_NONE`; its first time names the next one.
+        used: how many entry places were ever given out, and how many entries are held.
+    """
+
+    times: Integers
+    totals: Integers
+    numbers: Integers
+    latest: Integers
+    start: Integers
+    capacity: Integers
+    low: Integers
+    high: Integers
+    next_number: Integers
+    first_chunk: Integers
+    free: Integers
+    used: Integers
+
+
+class Batch(NamedTuple):
+    """What undoes an open batch: per touched slot, how it was before.
+
+    Attributes:
+        mark: per slot, 1 + its index below, or 0 where it was not touched.
+        slots, next_number, latest: per touched slot; `latest` is its last chunk's.
+        touched: how many there are.
+    """
+
+    mark: Integers
+    slots: Integers
+    next_number: Integers
+    latest: Integers
+    touched: Integers
+
+
+class Events(NamedTuple):
+    """Events to take in, and where their features go: one element or row per event."""
+
+    slots: Integers
+    times: Integers
+    amounts: Integers
+    features: npt.NDArray[np.float64]
+
+
+class Rule(NamedTuple):
+    """The windows' widths, how far behind a key's newest entry others are kept, and the bound."""
+
+    windows_ms: Integers
+    retained_ms: int
+    entries_max: int
+
+
+@compiled
+def chunk_place(rings: Rings, slot: int, chunk: int) -> int:
+    """Return where `latest` holds a chunk of a slot."""
+    places = rings.capacity[slot] >> _PLACE_BITS
+    return int((rings.start[slot] >> _PLACE_BITS) + (chunk & (places - 1)))
+
+
+@compiled
+def _class_of(size: int) -> int:
+    level = 0
+    while (1 << level) < size:
+        level += 1
+    return level
+
+
+@compiled
+def _take_segment(rings: Rings, size: int) -> int:
+    """Return the start of an unused segment, or _NONE where the arrays must grow first."""
+    level = _class_of(size)
+    start = rings.free[level]
+    if start != _NONE:
+        rings.free[level] = rings.times[start]
+        return int(start)
+    start = rings.used[0]
+    if start + size > len(rings.times):
+        return _NONE
+    rings.used[0] = start + size
+    return int(start)
+
+
+@compiled
+def _release_segment(rings: Rings, start: int, size: int) -> None:
+    level = _class_of(size)
+    rings.times[start] = rings.free[level]
+    rings.free[level] = start
+
+
+@compiled
+def _move(rings: Rings, slot: int, target: int) -> None:
+    """Copy a slot's entries to `target`: below them, or in another segment."""
+    low, high = rings.low[slot], rings.high[slot]
+    for i in range(high - low):
+        rings.times[target + i] = rings.times[low + i]
+        rings.numbers[target + i] = rings.numbers[low + i]
+    if len(rings.totals) > 1:
+        for i in range(high - low + 1):
+            rings.totals[target + i] = rings.totals[low + i]
+    rings.low[slot] = target
+    rings.high[slot] = target + high - low
+
+
+@compiled
+def _resize(rings: Rings, slot: int, size: int) -> bool:
+    """Move a slot to a segment of `size`; False where the arrays must grow first."""
+    target = _take_segment(rings, size)
+    if target == _NONE:
+        return False
+    start, capacity = rings.start[slot], rings.capacity[slot]
+    if capacity == 0:
+        rings.low[slot] = rings.high[slot] = target
+        if len(rings.totals) > 1:
+            rings.totals[target] = 0
+    else:
+        head = (rings.next_number[slot] - 1) >> CHUNK_BITS
+        for chunk in range(rings.first_chunk[slot], head + 1):
+            place = (target >> _PLACE_BITS) + (chunk & ((size >> _PLACE_BITS) - 1))
+            rings.latest[place] = rings.latest[chunk_place(rings, slot, chunk)]
+        _move(rings, slot, target)
+        _release_segment(rings, start, capacity)
+    rings.start[slot] = target
+    rings.capacity[slot] = size
+    return True
+
+
+@compiled
+def make_room(rings: Rings, slot: int) -> bool:
+    """Leave place for one more entry behind a slot's last; False where the arrays must grow."""
+    capacity, live = rings.capacity[slot], rings.high[slot] - rings.low[slot]
+    chunks = (rings.next_number[slot] >> CHUNK_BITS) - rings.first_chunk[slot] + 1
+    wanted = max(capacity, CAPACITY_MIN)
+    while live + 2 > wanted or chunks > wanted >> _PLACE_BITS:
+        wanted *= 2
+    if wanted == capacity:
+        if rings.high[slot] + 1 < rings.start[slot] + capacity:
+            return True
+        if 2 * live <= capacity:
+            _move(rings, slot, rings.start[slot])
+            return True
+        wanted *= 2
+    return _resize(rings, slot, wanted)
+
+
+@compiled
+def insert(rings: Rings, slot: int, time: int, amount: int) -> int:
+    """Put an entry in its place by time, behind its equals.
+
+    Returns:
+        Its place, or -1 where the arrays must grow first and nothing was changed.
+    """
+    if not make_room(rings, slot):
+        return _NONE
+    low, high = rings.low[slot], rings.high[slot]
+    summed = len(rings.totals) > 1
+    if summed:
+        rings.totals[high + 1] = rings.totals[high] + amount
+    place = high
+    while place > low and rings.times[place - 1] > time:
+        rings.times[place] = rings.times[place - 1]
+        rings.numbers[place] = rings.numbers[place - 1]
+        if summed:
+            rings.totals[place] = rings.totals[place - 1] + amount
+        place -= 1
+    number = rings.next_number[slot]
+    rings.times[place] = time
+    rings.numbers[place] = number
+    rings.high[slot] = high + 1
+    rings.next_number[slot] = number + 1
+    rings.used[1] += 1
+    at = chunk_place(rings, slot, number >> CHUNK_BITS)
+    if number & (CHUNK_ENTRIES - 1) == 0 or rings.latest[at] < time:
+        rings.latest[at] = time
+    return int(place)
+
+
+@compiled
+def _touch(rings: Rings, batch: Batch, slot: int) -> None:
+    if batch.mark[slot] != 0:
+        return
+    index, number = batch.touched[0], rings.next_number[slot]
+    batch.slots[index] = slot
+    batch.next_number[index] = number
+    if number > 0:
+        head = (number - 1) >> CHUNK_BITS
+        batch.latest[index] = rings.latest[chunk_place(rings, slot, head)]
+    batch.touched[0] = batch.mark[slot] = index + 1
+
+
+@compiled
+def _first_after(rings: Rings, low: int, high: int, time: int) -> int:
+    """Return the first place of `low` to `high` whose entry is later than `time`."""
+    while low < high:
+        middle = (low + high) >> 1
+        if rings.times[middle] > time:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+@compiled
+def _measure(rings: Rings, place: int, low: int, rule: Rule, row: npt.NDArray[np.float64]) -> None:
+    """Fill `row` with what lies in each window that ends with the entry at `place`."""
+    time, column = rings.times[place], 0
+    for window_ms in rule.windows_ms:
+        first = _first_after(rings, low, place, time - window_ms)
+        count = place + 1 - first
+        row[column] = count
+        column += 1
+        if len(rings.totals) > 1:
+            total = rings.totals[place + 1] - rings.totals[first]
+            row[column] = total / (count * AMOUNT_UNITS)
+            column += 1
+
+
+@compiled
+def _measure_alone(rings: Rings, amount: int, row: npt.NDArray[np.float64]) -> None:
+    """Fill `row` for an event that comes too late for any entry to be kept beside it."""
+    summed = len(rings.totals) > 1
+    for column in range(len(row)):
+        row[column] = amount / AMOUNT_UNITS if summed and column % 2 == 1 else 1.0
+
+
+@compiled
+def observe(rings: Rings, batch: Batch, events: Events, rule: Rule) -> int:
+    """Take events in, one after the other, and fill in their features.
+
+    Returns:
+        How many were taken in: all, or fewer where the arrays must grow or the bound is reached.
+    """
+    for i in range(len(events.slots)):
+        slot, time, row = int(events.slots[i]), int(events.times[i]), events.features[i]
+        high = rings.high[slot]
+        oldest = time
+        if high > rings.low[slot]:
+            oldest = max(time, int(rings.times[high - 1])) - rule.retained_ms
+            if time <= oldest:
+                _measure_alone(rings, events.amounts[i], row)
+                continue
+        if rings.used[1] >= rule.entries_max:
+            return i
+        _touch(rings, batch, slot)
+        place = insert(rings, slot, time, events.amounts[i])
+        if place == _NONE:
+            return i
+        low = _first_after(rings, int(rings.low[slot]), place, oldest)
+        _measure(rings, place, low, rule, row)
+    return len(events.slots)
+
+
+@compiled
+def prune(rings: Rings, slots: Integers, retained_ms: int) -> None:
+    """Forget the entries, and the chunks, that no window of a coming event can reach."""
+    for slot in slots:
+        low, high = rings.low[slot], rings.high[slot]
+        if low == high:
+            continue
+        oldest = rings.times[high - 1] - retained_ms
+        while rings.times[low] <= oldest:
+            low += 1
+        rings.used[1] -= low - rings.low[slot]
+        rings.low[slot] = low
+        head = (rings.next_number[slot] - 1) >> CHUNK_BITS
+        chunk = int(rings.first_chunk[slot])
+        while chunk < head and rings.latest[chunk_place(rings, slot, chunk)] <= oldest:
+            chunk += 1
+        rings.first_chunk[slot] = chunk
+
+
+@compiled
+def _undo_slot(rings: Rings, slot: int, next_number: int) -> None:
+    """Take out the entries from `next_number` on, wherever they lie in time."""
+    low, high = rings.low[slot], rings.high[slot]
+    summed = len(rings.totals) > 1
+    kept = low
+    before = after = total = rings.totals[low] if summed else 0
+    for i in range(low, high):
+        if summed:
+            before, after = after, rings.totals[i + 1]
+        if rings.numbers[i] < next_number:
+            rings.times[kept] = rings.times[i]
+            rings.numbers[kept] = rings.numbers[i]
+            if summed:
+                rings.totals[kept] = total
+                total += after - before
+            kept += 1
+    if summed:
+        rings.totals[kept] = total
+    rings.used[1] -= high - kept
+    rings.high[slot] = kept
+    rings.next_number[slot] = next_number
+
+
+@compiled
+def undo(rings: Rings, batch: Batch) -> None:
+    """Put every touched slot back as it was before the batch."""
+    for index in range(batch.touched[0]):
+        slot, next_number = batch.slots[index], batch.next_number[index]
+        if rings.capacity[slot] > 0:
+            _undo_slot(rings, slot, next_number)
+        if next_number > 0:
+            head = (next_number - 1) >> CHUNK_BITS
+            rings.latest[chunk_place(rings, slot, head)] = batch.latest[index]
+
+
+@compiled
+def drop_slot(rings: Rings, slot: int) -> None:
+    """Forget a slot and all its entries."""
+    if rings.capacity[slot] > 0:
+        _release_segment(rings, rings.start[slot], rings.capacity[slot])
+    rings.used[1] -= rings.high[slot] - rings.low[slot]
+    rings.low[slot] = rings.high[slot] = rings.capacity[slot] = 0
+    rings.next_number[slot] = rings.first_chunk[slot] = 0

@@ -1,0 +1,162 @@
+"""Windows answer as a naive recomputation does: late, tied, rolled back or restored."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from batuta.agents.understanding.windows import AMOUNT_MAX, TrailingWindows
+from batuta.schemas.errors import OursError, StateCorruptError
+
+if TYPE_CHECKING:
+    from batuta.agents.state import Change
+
+WINDOWS_MS = (10, 60, 240)
+LATENESS_MS = 80
+RETAINED_MS = 240 + LATENESS_MS
+STEP_MS = RETAINED_MS // 64
+
+Seen = tuple[str, int, float]
+
+
+@dataclass
+class Naive:
+    """Every entry that ever came, looked through from the start for each event."""
+
+    entries: defaultdict[str, list[tuple[int, int]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    seen_ms: dict[str, int] = field(default_factory=dict)
+
+    def observe(self, key: str, time: int, amount: float) -> list[float]:
+        entries, units = self.entries[key], round(amount * 10_000)
+        newest = max((t for t, _ in entries), default=time)
+        if time <= newest - RETAINED_MS:
+            return [1.0, units / 10_000] * len(WINDOWS_MS)
+        entries.append((time, units))
+        oldest = max(newest, time) - RETAINED_MS
+        row: list[float] = []
+        for width in WINDOWS_MS:
+            inside = [u for t, u in entries if max(time - width, oldest) < t <= time]
+            row += [len(inside), sum(inside) / (len(inside) * 10_000)]
+        return row
+
+    def end(self, keys: set[str], now_ms: int) -> None:
+        for key in keys:
+            if self.entries[key]:
+                self.seen_ms[key] = now_ms
+        bound_ms = (now_ms // STEP_MS - 64) * STEP_MS
+        for key in [k for k, seen in self.seen_ms.items() if seen < bound_ms and k not in keys]:
+            del self.entries[key], self.seen_ms[key]
+
+
+@dataclass
+class Lane:
+    """A table, its naive twin, and the compacted changelog of what was committed."""
+
+    table: TrailingWindows
+    naive: Naive = field(default_factory=Naive)
+    log: dict[bytes, bytes] = field(default_factory=dict)
+
+    def keep(self, changes: list[Change]) -> None:
+        for key, value in changes:
+            if value is None:
+                self.log.pop(key, None)
+            else:
+                self.log[key] = value
+
+
+def opened(**bound: int) -> TrailingWindows:
+    return TrailingWindows(
+        b"w", WINDOWS_MS, with_mean=True, lateness_ms=LATENESS_MS, **bound
+    )
+
+
+def observed(table: TrailingWindows, batch: list[Seen]) -> list[list[float]]:
+    keys, times, amounts = [s[0] for s in batch], [s[1] for s in batch], [s[2] for s in batch]
+    rows: list[list[float]] = table.observe(
+        keys, np.array(times, np.int64), np.array(amounts, np.float64)
+    ).tolist()
+    return rows
+
+
+def restored(log: dict[bytes, bytes], order: Random) -> TrailingWindows:
+    table = opened()
+    records = list(log.items())
+    order.shuffle(records)
+    for key, value in records:
+        table.load(key, value)
+    return table
+
+
+def run(lane: Lane, batch: list[Seen], now_ms: int, *, commits: bool) -> list[Change]:
+    table = lane.table
+    table.begin()
+    rows = observed(table, batch)
+    changes = table.changes(now_ms)
+    assert table.changes(now_ms) == changes
+    if not commits:
+        table.rollback()
+        return changes
+    table.commit()
+    lane.keep(changes)
+    assert rows == [lane.naive.observe(*seen) for seen in batch]
+    lane.naive.end({key for key, _, _ in batch}, now_ms)
+    return changes
+
+
+AMOUNTS = st.floats(min_value=0, max_value=1e6).map(lambda amount: round(amount, 3))
+#: Mostly in order, often tied, sometimes late, sometimes far too late, sometimes far ahead.
+STEPS_MS = st.sampled_from([0, 0, 0, 1, 1, 2, 5, 30, -3, -40, -90, -300, 100, 350])
+BATCHES = st.lists(
+    st.tuples(
+        st.lists(st.tuples(st.sampled_from("aaabbc"), STEPS_MS, AMOUNTS), max_size=40),
+        st.sampled_from([0, 1, 3, 50, 400]),
+        st.sampled_from(["commit", "commit", "commit", "rollback", "restore"]),
+    ),
+    max_size=14,
+)
+
+
+@given(BATCHES, st.randoms(use_true_random=False))
+@settings(max_examples=150, deadline=None)
+def test_answers_equal_a_recomputation_through_rollbacks_and_restores(
+    batches: list[tuple[list[tuple[str, int, float]], int, str]], order: Random
+) -> None:
+    lane, event_ms, now_ms = Lane(opened()), 1_000, 1_000_000
+    for steps, pause_ms, fate in batches:
+        now_ms += pause_ms
+        batch: list[Seen] = []
+        for key, step_ms, amount in steps:
+            batch.append((key, event_ms + step_ms, amount))
+            event_ms = max(event_ms, event_ms + step_ms)
+        if fate == "rollback":
+            undone = run(lane, batch, now_ms, commits=False)
+            assert run(lane, batch, now_ms, commits=True) == undone
+        elif fate == "restore":
+            twin = Lane(restored(lane.log, order), lane.naive, dict(lane.log))
+            twin.table.begin()
+            observed(twin.table, batch)
+            expected = twin.table.changes(now_ms)
+            twin.table.rollback()
+            assert run(lane, batch, now_ms, commits=True) == expected
+            lane = Lane(restored(lane.log, order), lane.naive, lane.log)
+        else:
+            run(lane, batch, now_ms, commits=True)
+        held = sum(
+            1
+            for entries in lane.naive.entries.values()
+            for t, _ in entries
+            if t > max(u for u, _ in entries) - RETAINED_MS
+        )
+        assert restored(lane.log, order).entries() >= held
+        lane.table.begin()
+        assert lane.table.entries() == held
+        lane.table.rollback()
