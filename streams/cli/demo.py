@@ -53,8 +53,9 @@ def demo(
 ) -> None:
     """See a pipeline at work on generated events.
 
-    Trains a small model, runs all stages, serves metrics and shows what is decided. Starts the embedded broker where no Kafka is named, and serves until Ctrl-C. A reader of its
-    own counts what comes back: the exit code is 1 where an event was lost or decided twice.
+    Trains a small model, runs all stages, serves metrics and shows what is decided. Starts the
+    embedded broker where no Kafka is named, and serves until Ctrl-C. A reader of its own counts
+    what comes back: the exit code is 1 where an event was lost or decided twice.
 
     Example: batuta demo fraud --events 20000 --json
     """

@@ -16,7 +16,7 @@ from typing import Final, NoReturn
 import typer
 
 from batuta.schemas.errors import BatutaError, LaterError, OursError, UsageError
-from batuta.streams.cli.terminal import say, silence_stdout
+from batuta.streams.cli.terminal import say
 
 __all__ = ["Exit", "exit_code_of", "leave"]
 
@@ -47,9 +47,6 @@ def exit_code_of(command: Callable[[], object]) -> int:
     """
     try:
         command()
-    except BrokenPipeError:  # the reader of our stdout has gone: `batuta tail ... | head`
-        silence_stdout()
-        return Exit.YES
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     except OursError:

@@ -30,7 +30,8 @@ def explain(
 ) -> None:
     """Tell the whole story of one decision.
 
-    What was decided, why, by which model, when, and what came of it. Reads the pipeline's topics from their beginning. Leaves with 1 where nothing is found.
+    What was decided, why, by which model, when, and what came of it. Reads the pipeline's topics
+    from their beginning. Leaves with 1 where nothing is found.
 
     Example: batuta explain tx-000003527 --bootstrap 127.0.0.1:9092
     """
@@ -62,13 +63,13 @@ class _Answer:
 
 
 async def _search(question: _Question) -> _Answer:
+    from batuta.streams.cli.connection import connection
     from batuta.streams.cli.progress import meter
     from batuta.streams.cli.story import StorySearch
-    from batuta.streams.settings import client_options, load_settings
     from batuta.streams.topic_reader import TopicReader
 
     search = StorySearch(question.shipped, question.event_id)
-    options = client_options(load_settings(bootstrap=question.bootstrap))
+    options = connection(question.bootstrap)
     searched = 0
     async with TopicReader(options, search.topics) as reader:
         with meter(f"looking for {question.event_id}", await reader.remaining()) as bar:

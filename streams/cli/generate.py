@@ -30,7 +30,8 @@ def generate(
 ) -> None:
     """Publish sample events at a steady rate.
 
-    The rate holds however fast or slowly they are answered. Each carries the time it was due as its timestamp, so that its age counts from then.
+    The rate holds however fast or slowly they are answered. Each carries the time it was due as
+    its timestamp, so that its age counts from then.
 
     Example: batuta generate fraud --rate 1000 --events 60000 --bootstrap 127.0.0.1:9092
     """
@@ -59,16 +60,16 @@ class _Plan:
 
 async def _generate(plan: _Plan, stop: asyncio.Event) -> dict[str, object]:
     from batuta.schemas.topics import Topics
+    from batuta.streams.cli.connection import connection
     from batuta.streams.cli.progress import meter
     from batuta.streams.demo.samples import fresh_seed, samples_of
     from batuta.streams.open_loop import publish_open_loop
     from batuta.streams.publisher import Publisher
-    from batuta.streams.settings import client_options, load_settings
 
     topic = Topics(plan.shipped.pipeline.name).events
     seed = fresh_seed() if plan.seed is None else plan.seed
     samples = samples_of(plan.shipped, seed, plan.events, plan.spoiled)
-    options = client_options(load_settings(bootstrap=plan.bootstrap))
+    options = connection(plan.bootstrap)
     loop = asyncio.get_running_loop()
     async with Publisher(options, topic) as publisher:
         start_s = loop.time()

@@ -57,7 +57,7 @@ def produce(
     else:
         stdout().print(f"{done.produced:,} records published to {topic}")
     if done.refused:
-        say(f"{done.refused:,} lines of {file} were not published", style="yellow")
+        say(f"not published: {done.refused:,} of {file}", style="yellow")
         leave(Exit.NEGATIVE)
 
 
@@ -95,17 +95,17 @@ class _Done:
 
 
 async def _produce(plan: _Plan) -> _Done:
+    from batuta.streams.cli.connection import connection
     from batuta.streams.cli.pipelines import pipeline_of_topic
     from batuta.streams.cli.progress import meter
     from batuta.streams.event_files import count_lines, read_lines
     from batuta.streams.publisher import Publisher
-    from batuta.streams.settings import client_options, load_settings
 
     shipped = pipeline_of_topic(plan.topic)
     key = plan.key or (shipped.pipeline.source.key_field if shipped else None)
     total = count_lines(plan.file, plan.file_format)
     lines = read_lines(plan.file, plan.file_format, shipped.data if shipped else None)
-    options = client_options(load_settings(bootstrap=plan.bootstrap))
+    options = connection(plan.bootstrap)
     async with Publisher(options, plan.topic) as publisher:
         with meter(f"publishing to {plan.topic}", total) as bar:
             return await _publish(publisher, _Lines(lines, key, plan.topic), bar)

@@ -135,9 +135,9 @@ class StorySearch:
                 self.story.events.append(Evidence(record, event))
 
     def _ingested(self, record: Record) -> None:
-        message = decode_ingested(record)
-        if message.event_id == self._event_id:
-            self.story.ingested.append(Evidence(record, message))
+        for message in decode_ingested([record]).items:
+            if message.event_id == self._event_id:
+                self.story.ingested.append(Evidence(record, message))
 
     def _decision(self, record: Record) -> None:
         message = decode_decision(record)

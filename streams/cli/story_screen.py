@@ -1,5 +1,6 @@
 """Tells the story of one event, for people and for programs."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -138,8 +139,14 @@ def _features(features: Mapping[str, float]) -> Table:
     rows.add_column(style="dim")
     rows.add_column(justify="right")
     for name, value in features.items():
-        rows.add_row(name, f"{value:,.4g}" if value != int(value) else f"{value:,.0f}")
+        rows.add_row(name, _number(float(value)))
     return rows
+
+
+def _number(value: float) -> str:
+    if math.isnan(value):
+        return "unknown"
+    return f"{value:,.0f}" if value.is_integer() else f"{value:,.4g}"
 
 
 def _times(story: Story) -> Table:

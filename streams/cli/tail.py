@@ -8,7 +8,7 @@ import typer
 
 from batuta.streams.cli.options import Bootstrap
 from batuta.streams.cli.signals import run_until_stopped
-from batuta.streams.cli.terminal import print_json, say, stdout
+from batuta.streams.cli.terminal import print_json, say, silence_stdout, stdout
 
 __all__ = ["tail"]
 
@@ -34,7 +34,10 @@ def tail(
     """
     pretty = stdout().is_terminal and not as_json
     plan = _Plan(topic, from_beginning, records_max, bootstrap, pretty)
-    run_until_stopped(lambda stop: _tail(plan, stop))
+    try:
+        run_until_stopped(lambda stop: _tail(plan, stop))
+    except BrokenPipeError:  # whoever read us has seen enough: `batuta tail ... | head`
+        silence_stdout()
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,11 @@ class _Plan:
 
 
 async def _tail(plan: _Plan, stop: asyncio.Event) -> None:
+    from batuta.streams.cli.connection import connection
     from batuta.streams.cli.records import as_json, as_text
-    from batuta.streams.settings import client_options, load_settings
     from batuta.streams.topic_reader import TopicReader
 
-    options = client_options(load_settings(bootstrap=plan.bootstrap))
+    options = connection(plan.bootstrap)
     async with TopicReader(options, [plan.topic]) as reader:
         if not plan.from_beginning:
             await reader.from_end()

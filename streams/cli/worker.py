@@ -2,12 +2,18 @@
 
 import asyncio
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from batuta.streams.cli.options import Bootstrap, MetricsPort, PipelineName
-from batuta.streams.cli.signals import run_until_stopped
+from batuta.streams.cli.signals import run_until_stopped, sigterm_interrupts, until_first
+
+if TYPE_CHECKING:
+    from batuta.agents.models.port import Model
+    from batuta.agents.pipelines import Shipped
+    from batuta.streams.lifecycle import Worker
+    from batuta.streams.settings import Settings
 
 __all__ = ["worker"]
 
@@ -41,18 +47,58 @@ def worker(
 
     Example: batuta worker fraud --bootstrap kafka:9092 --metrics-port 9100
     """
-    plan = _Plan(pipeline, bootstrap, stages, metrics_port, connect_timeout)
-    run_until_stopped(lambda stop: _work(plan, stop))
+    from batuta.streams.cli.models import ready_model
+    from batuta.streams.cli.pipelines import shipped_pipeline
+    from batuta.streams.logs import configure_logs
+    from batuta.streams.settings import load_settings
+
+    sigterm_interrupts()
+    settings = load_settings(
+        bootstrap=bootstrap,
+        metrics_port=metrics_port,
+        connect_timeout_ms=None if connect_timeout is None else int(connect_timeout * 1_000),
+    )
+    configure_logs(settings)
+    assert settings.brokers, "raises where none is given, before a model is made ready"
+    shipped = shipped_pipeline(pipeline)
+    names = _stage_names(stages)
+    model = ready_model(shipped, settings)
+    crew = _Crew(settings, shipped, model, names)
+    run_until_stopped(lambda stop: _work(crew, stop))
 
 
 @dataclass(frozen=True)
-class _Plan:
-    pipeline: str
-    bootstrap: str | None
-    stages: str | None
-    metrics_port: int | None
-    connect_timeout_s: float | None
+class _Crew:
+    """What a worker is made of."""
+
+    settings: "Settings"
+    shipped: "Shipped"
+    model: "Model"
+    stages: tuple[str, ...]
 
 
-async def _work(plan: _Plan, stop: asyncio.Event) -> None:
-    raise NotImplementedError
+def _stage_names(given: str | None) -> tuple[str, ...]:
+    from batuta.schemas.errors import UsageError
+    from batuta.streams.lifecycle import STAGE_NAMES
+
+    names = STAGE_NAMES if given is None else tuple(name.strip() for name in given.split(","))
+    unknown = [name for name in names if name not in STAGE_NAMES]
+    if unknown:
+        known = ",".join(STAGE_NAMES)
+        raise UsageError(f"--stages names {unknown[0]!r}: expected some of {known}")
+    return names
+
+
+async def _work(crew: _Crew, stop: asyncio.Event) -> None:
+    from batuta.streams.lifecycle import Worker
+
+    worker = Worker(crew.settings, crew.shipped, crew.model, stages=crew.stages)
+    try:
+        await until_first(_start_and_run(worker), stop.wait())
+    finally:
+        await worker.stop()
+
+
+async def _start_and_run(worker: "Worker") -> None:
+    await worker.start()
+    await worker.run_until_stopped()

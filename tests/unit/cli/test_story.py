@@ -1,0 +1,148 @@
+"""The story of an event holds what is about it, told in order, and nothing else."""
+
+import io
+
+import orjson
+import pytest
+from rich.console import Console
+
+from batuta.agents.pipelines import PIPELINES
+from batuta.schemas.codec import (
+    encode_case,
+    encode_dead_letter,
+    encode_decision,
+    encode_ingested,
+    encode_notification,
+)
+from batuta.schemas.dead_letter import DeadLetter
+from batuta.schemas.decision import Decision
+from batuta.schemas.ingested import Ingested
+from batuta.schemas.notification import Notification
+from batuta.schemas.record import Output, Record
+from batuta.schemas.review import ReviewCase
+from batuta.streams.cli.story import StorySearch
+from batuta.streams.cli.story_screen import story_as_json, story_as_text
+
+FRAUD = PIPELINES["fraud"]
+NOW_MS = 1_522_577_863_000
+DATA = {
+    "transaction_id": "tx-1",
+    "event_time": "2018-04-01T10:17:43Z",
+    "card_id": "c1",
+    "terminal_id": "t1",
+    "amount": 225.41,
+    "currency": "EUR",
+    "channel": "pos",
+}
+DECISION = Decision(
+    event_id="tx-1",
+    pipeline="fraud",
+    pipeline_version=1,
+    tenant="default",
+    entity="c1",
+    event_time_ms=NOW_MS,
+    decided_at_ms=NOW_MS + 12,
+    outcome="review",
+    score=0.71,
+    reasons=("score_high", "large_amount"),
+    model="forest@5f1d0c9a7b3e",
+    features={"amount": 225.41, "card_count_1d": 3.0},
+    input_sha256="0" * 64,
+)
+
+
+def lying(output: Output, offset: int, at_ms: int) -> Record:
+    return Record(output.topic, 1, offset, at_ms, output.key, output.value, output.headers)
+
+
+def published(data: dict[str, object], offset: int) -> Record:
+    return Record("fraud.events", 1, offset, NOW_MS, b"c1", orjson.dumps(data))
+
+
+def walk(event_id: str = "tx-1") -> list[Record]:
+    """Return every record an event leaves behind, each at its own offset."""
+    decision = DECISION._replace(event_id=event_id)
+    case = ReviewCase("case-1", "fraud_review", NOW_MS + 12, NOW_MS + 1_800_012, decision)
+    ingested = Ingested(event_id, "c1", "t1", NOW_MS, NOW_MS, "default", DATA, {"card_count_1d": 3})
+    notification = Notification(
+        "n-1", "fraud", "default", "warning", "title", "summary", event_id, {}, NOW_MS + 12
+    )
+    return [
+        published({**DATA, "transaction_id": event_id}, 10),
+        lying(encode_ingested(ingested, "fraud.ingested"), 20, NOW_MS + 5),
+        lying(encode_decision(decision, "fraud.decisions"), 30, NOW_MS + 14),
+        lying(encode_case(case, "fraud.escalations"), 40, NOW_MS + 20),
+        lying(encode_notification(notification, "fraud.notifications"), 50, NOW_MS + 21),
+    ]
+
+
+def search(event_id: str, records: list[Record]) -> StorySearch:
+    found = StorySearch(FRAUD, event_id)
+    for record in records:
+        found.take(record)
+    return found
+
+
+def page(found: StorySearch, width: int = 100) -> str:
+    screen = io.StringIO()
+    Console(file=screen, width=width).print(story_as_text(found.story, FRAUD))
+    return screen.getvalue()
+
+
+def test_the_whole_walk_is_found_among_others() -> None:
+    found = search("tx-1", [*walk("tx-2"), *walk(), *walk("tx-11")])
+    kinds = story_as_json(found.story, FRAUD)
+    for kind, offset in (
+        ("events", 10),
+        ("ingested", 20),
+        ("decisions", 30),
+        ("escalations", 40),
+        ("notifications", 50),
+    ):
+        records = kinds[kind]
+        assert isinstance(records, list)
+        assert [record["offset"] for record in records] == [offset], kind
+    assert kinds["outcome"] == "review"
+    assert kinds["deadletters"] == []
+
+
+def test_the_hops_are_told_in_order_of_time() -> None:
+    hops = search("tx-1", walk()).story.hops()
+    assert [(hop.what, hop.after_ms) for hop in hops][:4] == [
+        ("published", 0),
+        ("ingested", 5),
+        ("decided", 12),
+        ("review case opened", 12),
+    ]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_page_tells_everything(width: int) -> None:
+    told = page(search("tx-1", walk()), width)
+    for part in ("REVIEW", "0.710", "large_amount", "the amount is large", "forest@5f1d0c9a7b3e"):
+        assert part in told
+    for place in ("fraud.events [1] @10", "fraud.decisions [1] @30", "fraud.escalations [1] @40"):
+        assert place in told
+    assert max(len(line) for line in told.splitlines()) <= width
+
+
+def test_a_refused_event_is_told_by_its_dead_letter() -> None:
+    original = published({**DATA, "amount": "much"}, 10)
+    letter = DeadLetter(
+        original, "ingestion", "wrong_type", "amount is no number", NOW_MS, "amount"
+    )
+    refused = lying(encode_dead_letter(letter, "fraud.deadletters"), 60, NOW_MS + 3)
+    told = page(search("tx-1", [original, refused]))
+    for part in ("REFUSED", "wrong_type at amount", "amount is no number", "fraud.events [1] @10"):
+        assert part in told
+
+
+def test_of_what_is_not_there_nothing_is_told() -> None:
+    found = search("tx-9", walk())
+    assert not found.story.told
+    assert story_as_json(found.story, FRAUD)["outcome"] is None
+
+
+def test_records_of_no_known_shape_are_passed_over() -> None:
+    odd = [record._replace(value=b'{"event_id": "tx-1"}') for record in walk()]
+    assert not search("tx-1", odd).story.told
