@@ -20,9 +20,10 @@ from batuta.schemas.record import Headers
 from batuta.schemas.refusals import not_json, shown
 
 __all__ = [
+    "NO_ATTRIBUTES",
     "SPECVERSION",
     "STRUCTURED_TYPE",
-    "Envelope",
+    "Attributes",
     "identity",
     "looks_structured",
     "read_structured",
@@ -31,34 +32,47 @@ __all__ = [
 
 SPECVERSION: Final = "1.0"
 STRUCTURED_TYPE: Final = "application/cloudevents+json"
-#: How long the text of an attribute may be.
-ATTRIBUTE_LENGTH_MAX: Final = 1024
+#: How long an attribute may be, in bytes.
+ATTRIBUTE_BYTES_MAX: Final = 1024
 
 _Content = Literal["structured", "json", "other"]
-_CONTENT_TYPE: Final = re.compile(r"\s*([^;\s]*)\s*(?:;\s*(?:charset=\"?utf-?8\"?\s*;?)?)?\s*")
+_CONTENT_TYPE: Final = re.compile(r'\s*([^;\s]*)\s*(?:;\s*(?:charset="?utf-?8"?\s*;?)?)?\s*')
 _JSON_TYPE: Final = re.compile(r"(application|text)/([a-z0-9._-]+\+)?json")
 _SPACE: Final = re.compile(r"[\x00-\x20\x7f]")
 _TENANT: Final = re.compile(r"[A-Za-z0-9._:@-]{1,64}")
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _REQUIRED: Final = ("id", "source", "type")
+#: Headers that producers repeat from record to record, read once per combination.
+_REPEATED: Final = frozenset(
+    ("ce_specversion", "ce_source", "ce_type", "ce_tenant", "ce_datacontenttype", "content-type")
+)
+_READ: Final = _REPEATED | {"ce_id", "ce_traceparent", "traceparent"}
 
 
-class Envelope(NamedTuple):
-    """What stands around an event's data; without attributes where it came as bare JSON.
+class Attributes(NamedTuple):
+    """What stands around an event's data; all empty where it came as bare JSON.
 
     Attributes:
-        data: the JSON bytes of the data.
-        id, source, type: required by CloudEvents, empty only in bare JSON.
+        id, source, type: required by CloudEvents.
         tenant: the extension `tenant`.
         traceparent: W3C trace context, of the record's header, else of the extension.
     """
 
-    data: bytes
     id: str = ""
     source: str = ""
     type: str = ""
     tenant: str = DEFAULT_TENANT
     traceparent: str = ""
+
+
+NO_ATTRIBUTES: Final = Attributes()
+
+
+class _Repeated(NamedTuple):
+    structured: bool
+    source: str
+    type: str
+    tenant: str
 
 
 def identity(source: str, event_id: str) -> str:
@@ -70,40 +84,44 @@ def identity(source: str, event_id: str) -> str:
     return f"{source} {event_id}"
 
 
-def unwrap(value: bytes, headers: Headers) -> Envelope:
+def unwrap(value: bytes, headers: Headers) -> tuple[bytes, Attributes]:
     """Tell the mode by the headers and take the data out of its envelope.
+
+    Returns:
+        The JSON bytes of the data, and the attributes.
 
     Raises:
         RefusedEventError: the attributes, or the structured value, break CloudEvents 1.0.
     """
-    attributes: dict[str, bytes] = {}
-    content_type = traceparent = b""
+    repeated: list[tuple[str, bytes]] = []
+    single: dict[str, bytes] = {}
+    binary = False
     for name, raw in headers:
-        lower = name.lower()
-        if lower.startswith("ce_"):
-            attributes[lower[3:]] = raw
-        elif lower == "content-type":
-            content_type = raw or b""
-        elif lower == "traceparent":
-            traceparent = raw or b""
-    content = _content(content_type)
-    if content == "structured":
-        return read_structured(value, _trace(traceparent))
-    if content == "other":
-        raise _bad_content_type(content_type.decode("utf-8", "replace"), "content-type")
-    if attributes:
-        texts = {name: _text(name, raw) for name, raw in attributes.items()}
-        return _envelope(value, texts, "ce_", _trace(traceparent))
-    return Envelope(value, traceparent=_trace(traceparent))
+        known = name if name in _READ else name.lower()
+        if known in _REPEATED:
+            repeated.append((known, _bounded(known, raw)))
+        elif known in _READ:
+            single[known] = raw
+        binary = binary or known.startswith("ce_")
+    trace = _trace(single.get("traceparent") or single.get("ce_traceparent"))
+    structured, source, kind, tenant = _repeated(tuple(repeated), binary=binary)
+    if structured:
+        return read_structured(value, trace)
+    if not binary:
+        return value, NO_ATTRIBUTES._replace(traceparent=trace) if trace else NO_ATTRIBUTES
+    event_id = _text("ce_id", _bounded("ce_id", single.get("ce_id")))
+    if not event_id:
+        raise _missing("ce_id")
+    return value, Attributes(event_id, source, kind, tenant, trace)
 
 
 def looks_structured(value: bytes) -> bool:
-    """Say whether a value without headers may be a structured event that lost its content type."""
+    """Say whether a value may be a structured event whose content type got lost."""
     return b'"specversion"' in value
 
 
-def read_structured(value: bytes, traceparent: str = "") -> Envelope:
-    """Read attributes and data from one JSON object.
+def read_structured(value: bytes, traceparent: str = "") -> tuple[bytes, Attributes]:
+    """Read data and attributes from one JSON object.
 
     Raises:
         RefusedEventError: the value is not JSON, not an object, or breaks CloudEvents 1.0.
@@ -111,50 +129,30 @@ def read_structured(value: bytes, traceparent: str = "") -> Envelope:
     try:
         parsed: object = from_json(value)
     except ValueError as error:
-        raise not_json(str(error), value) from None
-    if not isinstance(parsed, dict):
+        refusal = not_json(str(error), value)
+    else:
+        if isinstance(parsed, dict):
+            return _structured(cast("dict[str, object]", parsed), traceparent)
         kind = shown(parsed, secret=True)
-        raise RefusedEventError("not_object", f"the value must be a JSON object, but is {kind}")
-    members = cast("dict[str, object]", parsed)
+        refusal = RefusedEventError("not_object", f"the value must be a JSON object, but is {kind}")
+    raise refusal
+
+
+def _structured(members: Mapping[str, object], traceparent: str) -> tuple[bytes, Attributes]:
     texts: dict[str, str] = {}
     for name in ("specversion", *_REQUIRED, "tenant", "traceparent", "datacontenttype"):
         member = members.get(name)
         if isinstance(member, str):
             texts[name] = member
         elif member is not None:
-            raise RefusedEventError("bad_attribute", f"{name} must be a text", name)
-    return _envelope(_structured_data(members), texts, "", traceparent)
-
-
-def _envelope(
-    data: bytes, attributes: Mapping[str, str], prefix: str, traceparent: str
-) -> Envelope:
-    version = attributes.get("specversion")
-    if version is None:
-        raise _missing("specversion", prefix)
-    if version != SPECVERSION:
-        detail = f"CloudEvents {SPECVERSION} is read here, not version {shown(version)}"
-        raise RefusedEventError("bad_specversion", detail, f"{prefix}specversion")
-    for name in _REQUIRED:
-        if not attributes.get(name):
-            raise _missing(name, prefix)
-        if len(attributes[name]) > ATTRIBUTE_LENGTH_MAX:
-            raise _bad(name, prefix, f"is longer than {ATTRIBUTE_LENGTH_MAX} characters")
-    if _SPACE.search(attributes["source"]):
-        raise _bad("source", prefix, "must be a URI reference, without spaces")
-    content_type = attributes.get("datacontenttype", "")
-    if _content(content_type.encode()) != "json":
-        raise _bad_content_type(content_type, f"{prefix}datacontenttype")
-    tenant = attributes.get("tenant", DEFAULT_TENANT)
-    if tenant != DEFAULT_TENANT and not _TENANT.fullmatch(tenant):
-        raise _bad("tenant", prefix, "must be 1 to 64 letters, digits or any of ._:@-")
-    return Envelope(
-        data,
-        attributes["id"],
-        attributes["source"],
-        attributes["type"],
-        tenant,
-        traceparent or _trace(attributes.get("traceparent", "").encode()),
+            raise _bad(name, f"must be a text, but is {shown(member)}")
+    _check(texts, "", _REQUIRED)
+    return _structured_data(members), Attributes(
+        texts["id"],
+        texts["source"],
+        texts["type"],
+        texts.get("tenant", DEFAULT_TENANT),
+        traceparent or _trace(texts.get("traceparent", "").encode()),
     )
 
 
@@ -169,12 +167,47 @@ def _structured_data(members: Mapping[str, object]) -> bytes:
     try:
         return b64decode(encoded if isinstance(encoded, str) else "-", validate=True)
     except ValueError:
-        raise RefusedEventError("bad_data", "data_base64 is not base64", "data_base64") from None
+        refusal = RefusedEventError("bad_data", "data_base64 is not base64", "data_base64")
+    raise refusal
 
 
 @lru_cache(maxsize=256)
-def _content(content_type: bytes) -> _Content:
-    declared = _CONTENT_TYPE.fullmatch(content_type.decode("utf-8", "replace").lower())
+def _repeated(headers: Headers, *, binary: bool) -> _Repeated:
+    texts = {name.removeprefix("ce_"): _text(name, raw) for name, raw in headers}
+    content_type = texts.pop("content-type", "")
+    content = _content(content_type)
+    if content == "structured":
+        return _Repeated(structured=True, source="", type="", tenant=DEFAULT_TENANT)
+    if content == "other":
+        raise _bad_content_type(content_type, "content-type")
+    if binary:
+        _check(texts, "ce_", ("source", "type"))
+    tenant = texts.get("tenant", DEFAULT_TENANT)
+    return _Repeated(False, texts.get("source", ""), texts.get("type", ""), tenant)
+
+
+def _check(attributes: Mapping[str, str], prefix: str, required: tuple[str, ...]) -> None:
+    version = attributes.get("specversion")
+    if version is None:
+        raise _missing(f"{prefix}specversion")
+    if version != SPECVERSION:
+        detail = f"CloudEvents {SPECVERSION} is read here, but specversion is {shown(version)}"
+        raise RefusedEventError("bad_specversion", detail, f"{prefix}specversion")
+    for name in required:
+        if not attributes.get(name):
+            raise _missing(prefix + name)
+        _bounded(prefix + name, attributes[name].encode())
+    if _SPACE.search(attributes["source"]):
+        raise _bad(f"{prefix}source", "must be a URI reference, without spaces")
+    content_type = attributes.get("datacontenttype", "")
+    if _content(content_type) != "json":
+        raise _bad_content_type(content_type, f"{prefix}datacontenttype")
+    if not _TENANT.fullmatch(attributes.get("tenant", DEFAULT_TENANT)):
+        raise _bad(f"{prefix}tenant", "must be 1 to 64 letters, digits or any of ._:@-")
+
+
+def _content(content_type: str) -> _Content:
+    declared = _CONTENT_TYPE.fullmatch(content_type.lower())
     if declared is None:
         return "other"
     media_type: str = declared[1]
@@ -184,26 +217,36 @@ def _content(content_type: bytes) -> _Content:
     return "json" if is_json or not media_type else "other"
 
 
+def _bounded(name: str, raw: bytes | None) -> bytes:
+    # Some clients hand a header without a value over as None.
+    if raw and len(raw) > ATTRIBUTE_BYTES_MAX:
+        raise _bad(name, f"has {len(raw)} bytes, more than {ATTRIBUTE_BYTES_MAX}")
+    return raw or b""
+
+
 def _text(name: str, raw: bytes) -> str:
     try:
-        return (raw or b"").decode()
+        return raw.decode()
     except UnicodeDecodeError:
-        raise _bad(name, "ce_", "is not UTF-8") from None
+        refusal = _bad(name, "is not UTF-8")
+    raise refusal
 
 
-def _trace(traceparent: bytes) -> str:
+def _trace(traceparent: bytes | None) -> str:
     # A broken trace context never refuses an event: W3C asks to start a new trace instead.
+    if not traceparent:
+        return ""
     text = traceparent.decode("ascii", "replace")
     return text if _TRACEPARENT.fullmatch(text) else ""
 
 
-def _missing(name: str, prefix: str) -> RefusedEventError:
-    detail = f"the CloudEvents attribute {prefix}{name} is missing or empty"
-    return RefusedEventError("missing_attribute", detail, f"{prefix}{name}")
+def _missing(name: str) -> RefusedEventError:
+    detail = f"the CloudEvents attribute {name} is missing or empty"
+    return RefusedEventError("missing_attribute", detail, name)
 
 
-def _bad(name: str, prefix: str, why: str) -> RefusedEventError:
-    return RefusedEventError("bad_attribute", f"{prefix}{name} {why}", f"{prefix}{name}")
+def _bad(name: str, why: str) -> RefusedEventError:
+    return RefusedEventError("bad_attribute", f"{name} {why}", name)
 
 
 def _bad_content_type(content_type: str, path: str) -> RefusedEventError:

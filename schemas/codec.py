@@ -8,20 +8,19 @@ never notice.
 from batuta.schemas.dead_letter_codec import decode_dead_letter, encode_dead_letter
 from batuta.schemas.event_codec import Decoded, EventCodec
 from batuta.schemas.event_encoding import Mode, encode_event, rekeyed
+from batuta.schemas.ingested_codec import decode_ingested, encode_ingested
 from batuta.schemas.message_codec import (
-    Messages,
     decode_case,
     decode_cases,
     decode_decision,
     decode_decisions,
-    decode_ingested,
     decode_notification,
     decode_notifications,
     encode_case,
     encode_decision,
-    encode_ingested,
     encode_notification,
 )
+from batuta.schemas.message_reading import Messages
 from batuta.schemas.refusals import REASONS, Refused
 
 __all__ = [

@@ -21,7 +21,8 @@ from pydantic import BaseModel, ValidationError
 
 from batuta.schemas.canonical import Canonical
 from batuta.schemas.cloudevents import (
-    Envelope,
+    NO_ATTRIBUTES,
+    Attributes,
     identity,
     looks_structured,
     read_structured,
@@ -87,21 +88,21 @@ class EventCodec(Generic[DataT]):
         """
         latest_ms = now_ms + self._source.ahead_ms_max
         counting = self._extra == "allow"
-        rows: list[tuple[int, Envelope, str, str, int]] = []
+        rows: list[tuple[int, Attributes, str, str, int]] = []
         accepted: list[DataT] = []
         refused: list[Refused] = []
         unknown_fields = 0
         for position, record in enumerate(records):
             try:
-                envelope, data = self._read(record)
-                event_id, key, moment_ms = self._meaning(envelope, data)
+                attributes, data = self._read(record)
+                event_id, key, moment_ms = self._meaning(attributes, data)
                 if not self._source.earliest_ms <= moment_ms <= latest_ms:
                     raise _absurd(self._source, moment_ms, latest_ms)
             except RefusedEventError as error:
                 # Without its traceback, which would keep this whole batch alive.
                 refused.append(Refused(position, error.with_traceback(None)))
                 continue
-            rows.append((position, envelope, event_id, key, moment_ms))
+            rows.append((position, attributes, event_id, key, moment_ms))
             accepted.append(data)
             if counting:
                 unknown_fields += self._drop_unknown(data)
@@ -115,18 +116,18 @@ class EventCodec(Generic[DataT]):
                 data_json,
                 records[position].timestamp_ms,
                 position,
-                envelope.tenant,
-                envelope.source,
-                envelope.type,
-                envelope.traceparent,
+                attributes.tenant,
+                attributes.source,
+                attributes.type,
+                attributes.traceparent,
             )
-            for (position, envelope, event_id, key, moment_ms), data, data_json in zip(
+            for (position, attributes, event_id, key, moment_ms), data, data_json in zip(
                 rows, accepted, written, strict=True
             )
         ]
         return Decoded(events, refused, unknown_fields)
 
-    def wrap(self, data: DataT, attributes: Envelope) -> Event[DataT]:
+    def wrap(self, data: DataT, attributes: Attributes) -> Event[DataT]:
         """Make the event that `data` would decode to, for those who publish.
 
         Args:
@@ -148,7 +149,7 @@ class EventCodec(Generic[DataT]):
             traceparent=attributes.traceparent,
         )
 
-    def _read(self, record: Record) -> tuple[Envelope, DataT]:
+    def _read(self, record: Record) -> tuple[Attributes, DataT]:
         value = record.value
         if value is None:
             raise RefusedEventError("null_value", "the record has no value; an event needs one")
@@ -156,27 +157,29 @@ class EventCodec(Generic[DataT]):
             limit = self._source.value_bytes_max
             detail = f"the value has {len(value)} bytes, more than the {limit} this pipeline takes"
             raise RefusedEventError("too_large", detail)
-        envelope = unwrap(value, record.headers) if record.headers else Envelope(value)
+        payload, attributes = value, NO_ATTRIBUTES
+        if record.headers:
+            payload, attributes = unwrap(value, record.headers)
         try:
-            return envelope, self._validate(envelope.data, strict=True, extra=self._extra)
+            return attributes, self._validate(payload, strict=True, extra=self._extra)
         except ValidationError as error:
             problem = error
-        if not envelope.source and looks_structured(value):
+        if not attributes.source and looks_structured(value):
+            payload, attributes = read_structured(value, attributes.traceparent)
             try:
-                envelope = read_structured(value, envelope.traceparent)
-                return envelope, self._validate(envelope.data, strict=True, extra=self._extra)
+                return attributes, self._validate(payload, strict=True, extra=self._extra)
             except ValidationError as error:
                 problem = error
-        # Outside the handler, so that the refusal does not keep what pydantic quotes.
-        raise refusal_of(problem, envelope.data, self._personal)
+        # Outside the handlers, so that the refusal does not keep what pydantic quotes.
+        raise refusal_of(problem, payload, self._personal)
 
-    def _meaning(self, envelope: Envelope, data: DataT) -> tuple[str, str, int]:
+    def _meaning(self, attributes: Attributes, data: DataT) -> tuple[str, str, int]:
         source, fields = self._source, data.__dict__
         name = source.id_field
         if name is not None:
             event_id = _text(fields[name], name)
-        elif envelope.source:
-            event_id = identity(envelope.source, envelope.id)
+        elif attributes.source:
+            event_id = identity(attributes.source, attributes.id)
         else:
             detail = "events of this pipeline are told apart by ce_source and ce_id"
             raise RefusedEventError("missing_attribute", detail, "ce_id")

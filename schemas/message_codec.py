@@ -1,69 +1,33 @@
-"""Our own messages between bytes and values: ingested events, decisions, cases, notifications.
+"""Public messages between bytes and values: decisions, review cases, notifications.
 
-Public ones are JSON anyone can read, with CloudEvents 1.0 binary mode headers around them.
+JSON that anyone can read, with CloudEvents 1.0 binary mode headers around it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from math import nan
-from typing import Generic, NamedTuple, TypeVar
 
 import orjson
-from pydantic import BaseModel, ValidationError
 
 from batuta.schemas.decision import DECISION_VERSION, Decision
-from batuta.schemas.errors import RefusedEventError
 from batuta.schemas.event import DEFAULT_TENANT
-from batuta.schemas.ingested import INGESTED_VERSION, Ingested
+from batuta.schemas.message_reading import Messages, numbers_of, read_all, read_message
 from batuta.schemas.notification import NOTIFICATION_VERSION, Notification
 from batuta.schemas.record import Headers, Output, Record
-from batuta.schemas.refusals import Refused, refusal_of, shown
 from batuta.schemas.review import REVIEW_CASE_VERSION, ReviewCase
 from batuta.schemas.times import rfc3339, time_ms
-from batuta.schemas.wire import DecisionWire, IngestedWire, NotificationWire, ReviewCaseWire
+from batuta.schemas.wire import DecisionWire, NotificationWire, ReviewCaseWire
 
 __all__ = [
-    "Messages",
     "decode_case",
     "decode_cases",
     "decode_decision",
     "decode_decisions",
-    "decode_ingested",
     "decode_notification",
     "decode_notifications",
     "encode_case",
     "encode_decision",
-    "encode_ingested",
     "encode_notification",
 ]
-
-MessageT = TypeVar("MessageT")
-WireT = TypeVar("WireT", bound=BaseModel)
-
-
-class Messages(NamedTuple, Generic[MessageT]):
-    """A batch of messages read: `items` and `refused`, each in batch order."""
-
-    items: list[MessageT]
-    refused: list[Refused]
-
-
-def encode_ingested(message: Ingested, topic: str) -> Output:
-    """Write an ingested event, keyed by what scoring needs; without headers, it is internal."""
-    data = orjson.Fragment(message.data_json) if message.data_json else message.data
-    body = {
-        "version": INGESTED_VERSION,
-        "event_id": message.event_id,
-        "entity": message.entity,
-        "scoring_key": message.scoring_key,
-        "event_time_ms": message.event_time_ms,
-        "published_ms": message.published_ms,
-        "tenant": message.tenant,
-        "data": data,
-        "features": message.features,
-        "traceparent": message.traceparent,
-    }
-    return Output(topic, message.scoring_key.encode(), orjson.dumps(body))
 
 
 def encode_decision(decision: Decision, topic: str) -> Output:
@@ -117,7 +81,7 @@ def decode_decision(record: Record) -> Decision:
     Raises:
         RefusedEventError: it is not a decision of a version known here.
     """
-    return _decision(_read(DecisionWire, record))
+    return _decision(read_message(DecisionWire, record))
 
 
 def decode_case(record: Record) -> ReviewCase:
@@ -126,7 +90,7 @@ def decode_case(record: Record) -> ReviewCase:
     Raises:
         RefusedEventError: it is not a review case of a version known here.
     """
-    wire = _read(ReviewCaseWire, record)
+    wire = read_message(ReviewCaseWire, record)
     opened_at_ms, due_at_ms = time_ms(wire.opened_at), time_ms(wire.due_at)
     return ReviewCase(wire.case_id, wire.queue, opened_at_ms, due_at_ms, _decision(wire.decision))
 
@@ -137,7 +101,7 @@ def decode_notification(record: Record) -> Notification:
     Raises:
         RefusedEventError: it is not a notification of a version known here.
     """
-    wire = _read(NotificationWire, record)
+    wire = read_message(NotificationWire, record)
     return Notification(
         notification_id=wire.notification_id,
         pipeline=wire.pipeline,
@@ -151,52 +115,19 @@ def decode_notification(record: Record) -> Notification:
     )
 
 
-def decode_ingested(records: Sequence[Record], _now_ms: int = 0) -> Messages[Ingested]:
-    """Read a batch of ingested events; what is none is refused."""
-    return _all(_ingested, records)
-
-
 def decode_decisions(records: Sequence[Record], _now_ms: int = 0) -> Messages[Decision]:
     """Read a batch of decision records; what is none is refused."""
-    return _all(decode_decision, records)
+    return read_all(decode_decision, records)
 
 
 def decode_cases(records: Sequence[Record], _now_ms: int = 0) -> Messages[ReviewCase]:
     """Read a batch of review cases; what is none is refused."""
-    return _all(decode_case, records)
+    return read_all(decode_case, records)
 
 
 def decode_notifications(records: Sequence[Record], _now_ms: int = 0) -> Messages[Notification]:
     """Read a batch of notifications; what is none is refused."""
-    return _all(decode_notification, records)
-
-
-def _all(decode: Callable[[Record], MessageT], records: Sequence[Record]) -> Messages[MessageT]:
-    items: list[MessageT] = []
-    refused: list[Refused] = []
-    for position, record in enumerate(records):
-        try:
-            items.append(decode(record))
-        except RefusedEventError as error:
-            refused.append(Refused(position, error.with_traceback(None)))
-    return Messages(items, refused)
-
-
-def _read(wire: type[WireT], record: Record) -> WireT:
-    value = record.value
-    if value is None:
-        raise RefusedEventError(
-            "null_value", f"the record has no value, but {record.topic} needs one"
-        )
-    try:
-        return wire.model_validate_json(value)
-    except ValidationError as error:
-        problem = error
-    for found in problem.errors(include_url=False):
-        if found["loc"] == ("version",):
-            detail = f"version 1 is read here, not {shown(found['input'])}"
-            raise RefusedEventError("unknown_version", detail, "version")
-    raise refusal_of(problem, value)
+    return read_all(decode_notification, records)
 
 
 def _decision_body(decision: Decision) -> dict[str, object]:
@@ -233,28 +164,9 @@ def _decision(wire: DecisionWire) -> Decision:
         wire.score,
         wire.reasons,
         wire.model,
-        _numbers(wire.features),
+        numbers_of(wire.features),
         wire.input_sha256,
     )
-
-
-def _ingested(record: Record) -> Ingested:
-    wire = _read(IngestedWire, record)
-    return Ingested(
-        wire.event_id,
-        wire.entity,
-        wire.scoring_key,
-        wire.event_time_ms,
-        wire.published_ms,
-        wire.tenant,
-        wire.data,
-        _numbers(wire.features),
-        wire.traceparent,
-    )
-
-
-def _numbers(features: Mapping[str, float | None]) -> dict[str, float]:
-    return {name: nan if value is None else value for name, value in features.items()}
 
 
 @lru_cache(maxsize=1024)

@@ -1,0 +1,108 @@
+"""Ingested events between bytes and values; internal, so compact and without headers."""
+
+from collections.abc import Sequence
+from typing import Final, cast
+
+import orjson
+
+from batuta.schemas.ingested import INGESTED_VERSION, Ingested
+from batuta.schemas.message_reading import Messages, numbers_of, read_all, read_message
+from batuta.schemas.record import Output, Record
+from batuta.schemas.wire import IngestedWire
+
+__all__ = ["decode_ingested", "encode_ingested"]
+
+_NUMBERS: Final = frozenset((float, type(None)))
+
+
+def encode_ingested(message: Ingested, topic: str) -> Output:
+    """Write an ingested event, keyed by what scoring needs."""
+    body = {
+        "version": INGESTED_VERSION,
+        "event_id": message.event_id,
+        "entity": message.entity,
+        "scoring_key": message.scoring_key,
+        "event_time_ms": message.event_time_ms,
+        "published_ms": message.published_ms,
+        "tenant": message.tenant,
+        "data": orjson.Fragment(message.data_json) if message.data_json else message.data,
+        "features": message.features,
+    }
+    if message.traceparent:
+        body["traceparent"] = message.traceparent
+    return Output(topic, message.scoring_key.encode(), orjson.dumps(body))
+
+
+def decode_ingested(records: Sequence[Record], _now_ms: int = 0) -> Messages[Ingested]:
+    """Read a batch of ingested events; what is none is refused."""
+    return read_all(_decode, records)
+
+
+def _decode(record: Record) -> Ingested:
+    plain = _plain(record.value)
+    return _checked(record) if plain is None else plain
+
+
+def _plain(value: bytes | None) -> Ingested | None:
+    """Return what `_checked` would where that is plain to see, at half its cost, else None."""
+    try:
+        found: object = orjson.loads(value or b"")
+    except orjson.JSONDecodeError:
+        return None
+    if type(found) is not dict:
+        return None
+    fields = cast("dict[str, object]", found)
+    event_id, entity, scoring_key, tenant = (
+        fields.get("event_id"),
+        fields.get("entity"),
+        fields.get("scoring_key"),
+        fields.get("tenant"),
+    )
+    event_time_ms, published_ms = fields.get("event_time_ms"), fields.get("published_ms")
+    data, features = fields.get("data"), fields.get("features")
+    version, traceparent = fields.get("version"), fields.get("traceparent", "")
+    if (
+        type(event_id) is str
+        and type(entity) is str
+        and type(scoring_key) is str
+        and type(tenant) is str
+        and type(traceparent) is str
+        and event_id
+        and entity
+        and scoring_key
+        and tenant
+        and type(version) is int
+        and version == INGESTED_VERSION
+        and type(event_time_ms) is int
+        and type(published_ms) is int
+        and type(data) is dict
+        and type(features) is dict
+        and _NUMBERS.issuperset(map(type, features.values()))
+    ):
+        return Ingested(
+            event_id,
+            entity,
+            scoring_key,
+            event_time_ms,
+            published_ms,
+            tenant,
+            data,
+            numbers_of(features),
+            traceparent,
+        )
+    return None
+
+
+def _checked(record: Record) -> Ingested:
+    wire = read_message(IngestedWire, record)
+    return Ingested(
+        wire.event_id,
+        wire.entity,
+        wire.scoring_key,
+        wire.event_time_ms,
+        wire.published_ms,
+        wire.tenant,
+        wire.data,
+        numbers_of(wire.features),
+        wire.traceparent,
+    )
