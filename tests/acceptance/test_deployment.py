@@ -11,6 +11,7 @@ from typing import Final, TypedDict, cast
 
 import pytest
 import yaml
+
 from batuta.streams.settings import Settings, load_settings
 
 ROOT: Final = Path(__file__).parents[2]
