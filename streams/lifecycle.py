@@ -5,13 +5,16 @@ import gc
 from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
 import structlog
 from aiokafka.errors import KafkaError
 from prometheus_client import CollectorRegistry
 
 from batuta.agents.models.port import Model
 from batuta.agents.pipelines import Shipped
+from batuta.agents.understanding.windows import TrailingWindows
 from batuta.schemas.errors import BrokerUnreachableError, LaterError, OursError, UsageError
+from batuta.schemas.pipeline import Pipeline
 from batuta.schemas.topics import Topics
 from batuta.streams.app import LaneApp
 from batuta.streams.metrics_server import MetricsServer
@@ -85,6 +88,7 @@ class Worker:
             TopicMismatchError: topics are missing or shaped otherwise than declared.
         """
         await self._server.start()
+        await asyncio.to_thread(_compile, self._shipped.pipeline)
         topics = await self._declared()
         app = self._app = LaneApp(self._settings, topics, self.registry)
         house = House(self._shipped, self._model, self._sinks)
@@ -171,6 +175,20 @@ class Worker:
             for source in self._app.sources
             if not source.ready
         ] + ([] if self._app.sources else ["no stage runs"])
+
+
+def _compile(pipeline: Pipeline) -> None:
+    """Compile what compiles at first use: it takes seconds, and a group waits for heartbeats."""
+    for spec in (pipeline.ingestion_windows, pipeline.scoring_windows):
+        windows = [
+            TrailingWindows(b"w", spec.windows_ms, with_mean=spec.mean_of is not None)
+            for _ in range(2)
+        ]
+        windows[0].begin()
+        windows[0].observe(["key"], np.zeros(1, np.int64), np.ones(1))
+        for key, value in windows[0].changes(0):
+            windows[1].load(key, value)
+        windows[0].rollback()
 
 
 def _calm_the_collector() -> None:
