@@ -137,7 +137,15 @@ class Families:
             _LATENCY_S, ("pipeline", "model", "version"),
         )  # fmt: skip
         # The process.
+        self._gauge = gauge
+        self._broker_up: Gauge | None = None
         gauge("build_info", "Which build runs.", "version").labels(_version()).set(1)
+
+    def broker_up(self) -> Gauge:
+        """Return the gauge of whether a broker answers; it exists from the first answer on."""
+        if self._broker_up is None:
+            self._broker_up = self._gauge("broker_up", "Whether a Kafka broker answers.")
+        return self._broker_up
 
 
 class Meters:
