@@ -17,6 +17,7 @@ from batuta.schemas.errors import BrokerUnreachableError, LaterError, OursError,
 from batuta.schemas.pipeline import Pipeline
 from batuta.schemas.topics import Topics
 from batuta.streams.app import LaneApp
+from batuta.streams.broker_probe import BrokerProbe
 from batuta.streams.metrics_server import MetricsServer
 from batuta.streams.settings import Settings
 from batuta.streams.sinks import open_sinks
@@ -62,6 +63,7 @@ class Worker:
         self._app: LaneApp | None = None
         self._stopped = False
         self._sinks = open_sinks(settings)
+        self._probe = BrokerProbe(settings, self.registry)
         self._server = MetricsServer(settings, self.registry, self._not_ready)
 
     @property
@@ -88,6 +90,7 @@ class Worker:
             TopicMismatchError: topics are missing or shaped otherwise than declared.
         """
         await self._server.start()
+        await self._probe.start()
         await asyncio.to_thread(_compile, self._shipped.pipeline)
         topics = await self._declared()
         app = self._app = LaneApp(self._settings, topics, self.registry)
@@ -164,12 +167,15 @@ class Worker:
             await app.stop()
         for sink in self._sinks:
             await sink.close()
+        await self._probe.stop()
         await self._server.stop()
 
     def _not_ready(self) -> list[str]:
         """Say what is not ready yet, one sentence each."""
         if self._app is None:
             return ["looking for the broker"]
+        if self._probe.trouble is not None:
+            return [self._probe.trouble]
         return [
             f"{source.stage.group}: {source.failure or 'lanes are starting'}"
             for source in self._app.sources

@@ -24,6 +24,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
+from batuta.streams.metrics import families_of
 from batuta.streams.metrics_server import MetricsServer
 from batuta.streams.settings import load_settings
 from batuta.streams.telemetry import StageTelemetry
@@ -96,6 +97,7 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
 
 async def tell_for_ever(registry: CollectorRegistry) -> None:
     """Let every fact of every stage happen, again and again."""
+    families_of(registry).broker_up().set(1)
     stages = [StageTelemetry("fraud", stage, registry) for stage in STAGES]
     for telemetry in stages:
         telemetry.rebalanced()
