@@ -2,13 +2,16 @@
 
 A lane is one partition number over all input topics of a stage, so the unit handed out is the
 partition number, never a single partition: aiokafka's round robin splits co-partitions over three
-workers. Each member reports the lanes it held; they stay with it up to its fair share. aiokafka's
-sticky assignor keeps its memory on the class, so several consumers in one process mix theirs up:
-here every consumer has an instance of its own.
+workers. Each member reports the lanes it held and in which round of assignment it got them; they
+stay with it up to its fair share. The round settles who is right where two claim a lane: a worker
+that slept through a rebalance remembers an older one. aiokafka's sticky assignor keeps its memory
+on the class, so several consumers in one process mix theirs up: here every consumer has an
+instance of its own.
 """
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from aiokafka.cluster import ClusterMetadata
@@ -18,32 +21,43 @@ from aiokafka.coordinator.protocol import (
     ConsumerProtocolMemberMetadata,
 )
 
-__all__ = ["LaneAssignor", "share_lanes"]
+__all__ = ["Claim", "LaneAssignor", "share_lanes"]
 
 _VERSION: Final = 0
 
 
-def share_lanes(lanes: int, held: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a member says it holds.
+
+    Attributes:
+        lanes: the lanes of its last assignment.
+        round_number: which assignment that was, counted over the group's life; 0 for none.
+    """
+
+    lanes: Sequence[int] = ()
+    round_number: int = 0
+
+
+def share_lanes(lanes: int, claims: Mapping[str, Claim]) -> dict[str, list[int]]:
     """Share lanes 0 to `lanes` - 1 among members, each its fair share, moving as few as possible.
 
     Args:
         lanes: how many there are.
-        held: member id to the lanes it held before; a lane that two claim goes to neither.
+        claims: what each member held before; of two that claim a lane the later round is right,
+            and between equals it goes to neither.
 
     Returns:
         Member id to its lanes, ascending; shares differ by one at most.
     """
-    members = sorted(held, key=lambda member: (-len(held[member]), member))
+    kept = _undisputed(lanes, claims)
+    # Who keeps the most gets the larger share: nothing moves that need not.
+    members = sorted(claims, key=lambda member: (-len(kept[member]), member))
     small, larger = divmod(lanes, len(members))
-    claims = [lane for member in members for lane in set(held[member])]
-    free = set(range(lanes))
-    shares: dict[str, list[int]] = {}
     room = {member: small + (index < larger) for index, member in enumerate(members)}
-    for member in members:
-        undisputed = sorted(n for n in set(held[member]) & free if claims.count(n) == 1)
-        shares[member] = undisputed[: room[member]]
-        free -= set(shares[member])
-    rest = sorted(free)
+    shares = {member: kept[member][: room[member]] for member in members}
+    taken = {lane for share in shares.values() for lane in share}
+    rest = [lane for lane in range(lanes) if lane not in taken]
     for member in members:
         missing = room[member] - len(shares[member])
         shares[member] = sorted(shares[member] + rest[:missing])
@@ -51,51 +65,72 @@ def share_lanes(lanes: int, held: Mapping[str, Sequence[int]]) -> dict[str, list
     return shares
 
 
-class LaneAssignor(AbstractPartitionAssignor):
-    """One consumer's assignor; `held` is what the last assignment gave it."""
+def _undisputed(lanes: int, claims: Mapping[str, Claim]) -> dict[str, list[int]]:
+    """Return the lanes that each member rightly claims, ascending."""
+    claimants: dict[int, list[str]] = {}
+    for member, claim in claims.items():
+        for lane in {lane for lane in claim.lanes if 0 <= lane < lanes}:
+            claimants.setdefault(lane, []).append(member)
+    kept: dict[str, list[int]] = {member: [] for member in claims}
+    for lane in sorted(claimants):
+        latest = max(claims[member].round_number for member in claimants[lane])
+        right = [m for m in claimants[lane] if claims[m].round_number == latest]
+        if len(right) == 1:
+            kept[right[0]].append(lane)
+    return kept
 
-    name = "batuta-lanes"
+
+class LaneAssignor(AbstractPartitionAssignor):
+    """One consumer's assignor; `claim` is what the last assignment gave it."""
+
+    name = "batuta-lanes"  # pyright: ignore[reportIncompatibleMethodOverride, reportAssignmentType]
 
     def __init__(self) -> None:
-        self.held: tuple[int, ...] = ()
+        self.claim = Claim()
 
-    def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
+    def metadata(  # pyright: ignore[reportIncompatibleMethodOverride]  an instance's, not a class's
+        self, topics: Iterable[str]
+    ) -> ConsumerProtocolMemberMetadata:
         """Report the subscription and the lanes held."""
-        return ConsumerProtocolMemberMetadata(
-            _VERSION, sorted(topics), json.dumps(self.held).encode()
-        )
+        return ConsumerProtocolMemberMetadata(_VERSION, sorted(topics), _written(self.claim))
 
-    def on_assignment(self, assignment: ConsumerProtocolMemberAssignment) -> None:
+    def on_assignment(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, assignment: ConsumerProtocolMemberAssignment
+    ) -> None:
         """Remember the lanes given."""
-        self.held = tuple(sorted({tp.partition for tp in assignment.partitions()}))
+        lanes = sorted({tp.partition for tp in assignment.partitions()})
+        self.claim = Claim(lanes, _read(assignment.user_data).round_number)
 
-    def assign(
+    def assign(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, cluster: ClusterMetadata, members: Mapping[str, ConsumerProtocolMemberMetadata]
     ) -> dict[str, ConsumerProtocolMemberAssignment]:
         """Share the lanes of the subscribed topics among the members."""
         topics = sorted({topic for m in members.values() for topic in m.subscription})
         lanes = max((len(cluster.partitions_for_topic(t) or ()) for t in topics), default=0)
-        held = {member: _held(metadata.user_data) for member, metadata in members.items()}
+        claims = {member: _read(metadata.user_data) for member, metadata in members.items()}
+        next_round = 1 + max(claim.round_number for claim in claims.values())
         return {
-            member: _member_assignment(share, members[member].subscription, cluster)
-            for member, share in share_lanes(lanes, held).items()
+            member: _assignment(share, members[member].subscription, next_round)
+            for member, share in share_lanes(lanes, claims).items()
         }
 
 
-def _held(user_data: bytes | None) -> list[int]:
+def _written(claim: Claim) -> bytes:
+    return json.dumps({"lanes": list(claim.lanes), "round": claim.round_number}).encode()
+
+
+def _read(user_data: bytes | None) -> Claim:
     """Read what a member reported; a member of another version holds nothing."""
     try:
-        lanes = json.loads(user_data or b"[]")
-    except ValueError:
-        return []
-    return [n for n in lanes if isinstance(n, int)] if isinstance(lanes, list) else []
+        claim = json.loads(user_data or b"{}")
+        return Claim([int(lane) for lane in claim["lanes"]], int(claim["round"]))
+    except (ValueError, TypeError, KeyError):
+        return Claim()
 
 
-def _member_assignment(
-    lanes: Sequence[int], topics: Sequence[str], cluster: ClusterMetadata
+def _assignment(
+    lanes: Sequence[int], topics: Iterable[str], round_number: int
 ) -> ConsumerProtocolMemberAssignment:
-    given = [
-        (topic, [n for n in lanes if n in (cluster.partitions_for_topic(topic) or ())])
-        for topic in sorted(topics)
-    ]
-    return ConsumerProtocolMemberAssignment(_VERSION, given, b"")
+    """Give every topic's partition of each lane, also of a topic that is hidden for a moment."""
+    given = [(topic, list(lanes)) for topic in sorted(topics)]
+    return ConsumerProtocolMemberAssignment(_VERSION, given, _written(Claim((), round_number)))

@@ -7,7 +7,8 @@
 
 Leaving the block cleanly commits outputs, state and offsets together, or nothing. An exception in
 the block never acknowledges anything: it is handed to the lane, which decides what becomes of the
-events; the agent goes on with the next batch.
+events; the agent goes on with the next batch. An agent that dies outside the block, or never opens
+it, is trouble of our own as well: `Handover` tells the lane.
 """
 
 import asyncio
@@ -17,15 +18,13 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Generic, TypeVar
 
-from aiokafka import TopicPartition
-
 from batuta.agents.context import Context
 from batuta.schemas.codec import Refused
-from batuta.schemas.errors import OwnershipLostError
+from batuta.schemas.errors import OursError
 from batuta.schemas.record import Output, Record
 from batuta.streams.producer import Destination, Row
 
-__all__ = ["Batch", "Outlet", "Rows"]
+__all__ = ["Batch", "Handover", "Outlet", "Rows", "group_rows"]
 
 ItemT_co = TypeVar("ItemT_co", covariant=True)
 StateT_co = TypeVar("StateT_co", covariant=True)
@@ -66,7 +65,8 @@ class Batch(Generic[ItemT_co, StateT_co]):
         self.refused = list(refused)
         self.context = context
         self.outputs: list[Output] = []
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.error: BaseException | None = None
+        self._ended = asyncio.Event()
         self._commit = commit
         self._after_commit: list[Callable[[], None]] = []
 
@@ -86,12 +86,25 @@ class Batch(Generic[ItemT_co, StateT_co]):
         """Count something once it is true."""
         self._after_commit.append(fact)
 
-    def offsets(self) -> dict[TopicPartition, int]:
-        """Return the next offset to read of each input partition."""
-        ends: dict[TopicPartition, int] = {}
-        for record in self.records:
-            ends[TopicPartition(record.topic, record.partition)] = record.offset + 1
-        return ends
+    def tell(self) -> None:
+        """Count what was to be counted after the commit."""
+        for fact in self._after_commit:
+            fact()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the agent is through with it, one way or the other."""
+        return self._ended.is_set()
+
+    async def wait_ended(self) -> None:
+        """Return once the agent is through with it; `error` says how it ended."""
+        await self._ended.wait()
+
+    def end(self, error: BaseException | None) -> None:
+        """Let the lane go on; the first end counts."""
+        if not self._ended.is_set():
+            self.error = error
+            self._ended.set()
 
     async def __aenter__(self) -> "Batch[ItemT_co, StateT_co]":
         """Open the batch."""
@@ -103,30 +116,43 @@ class Batch(Generic[ItemT_co, StateT_co]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        """Commit, or hand the trouble to the lane; only a cancellation goes on from here."""
+        """Commit, or hand the trouble to the lane; what ends the process goes on from here."""
         if error is None:
             try:
                 await self._commit(self)
             except BaseException as trouble:  # noqa: BLE001  the lane decides, see Lane._attempt
                 error = trouble
-        if error is None:
-            self._settle()
-            return True
-        cancelled = isinstance(error, asyncio.CancelledError)
-        self._fail(OwnershipLostError("the agent was stopped") if cancelled else error)
-        return not cancelled
+        if isinstance(error, asyncio.CancelledError):
+            self.end(OursError("the agent was cancelled inside a batch"))
+        else:
+            self.end(error)
+        return error is None or isinstance(error, Exception)
 
-    def _settle(self) -> None:
-        for fact in self._after_commit:
-            fact()
-        if not self.done.done():
-            self.done.set_result(None)
 
-    def _fail(self, error: BaseException) -> None:
-        if not self.done.done():
-            self.done.set_exception(error)
-            # Nobody awaits the future of a batch whose lane was revoked meanwhile.
-            self.done.exception()
+class Handover:
+    """Follows the batches one agent takes: one that it drops is ended as trouble of our own.
+
+    A processor of the agent's stream, so that it is called in the agent's own task.
+    """
+
+    def __init__(self) -> None:
+        self._held: Batch[object, object] | None = None
+        self._task: asyncio.Task[object] | None = None
+
+    def __call__(self, batch: Batch[object, object]) -> Batch[object, object]:
+        """Note the batch that the agent takes next."""
+        self._drop("the agent went on without opening its batch")
+        self._held = batch
+        task = asyncio.current_task()
+        if task is not None and task is not self._task:
+            self._task = task
+            task.add_done_callback(lambda _: self._drop("the agent died outside its batch"))
+        return batch
+
+    def _drop(self, why: str) -> None:
+        if self._held is not None:
+            self._held.end(OursError(why))
+            self._held = None
 
 
 def group_rows(

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Final, Literal
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
@@ -26,21 +26,26 @@ from batuta.agents.context import Context
 from batuta.agents.state import State
 from batuta.schemas.codec import Refused, encode_dead_letter
 from batuta.schemas.dead_letter import DeadLetter
-from batuta.schemas.errors import LaterError, OwnershipLostError, RefusedEventError
+from batuta.schemas.errors import LaterError, OursError, OwnershipLostError, RefusedEventError
 from batuta.schemas.partition import PartitionOf
 from batuta.schemas.record import Output, Record
-from batuta.streams.batch import Batch, group_rows
-from batuta.streams.ownership import Ownership
-from batuta.streams.producer import LaneProducer, TransactionFailedError
+from batuta.streams.batch import Batch
+from batuta.streams.commits import Commits
+from batuta.streams.lane_facts import RecordsDeletedUnread
+from batuta.streams.ownership import Fetched, Offsets, Ownership
+from batuta.streams.producer import TransactionFailedError
 from batuta.streams.restore import restore
-from batuta.streams.retries import DeadLetterIt, RetryIt, SplitIt, next_step
+from batuta.streams.retries import DeadLetterIt, RetryIt, SplitIt, next_step, restart_backoff_ms
 from batuta.streams.settings import Settings
 from batuta.streams.stage import AnyStage
 from batuta.streams.telemetry import StageTelemetry
 
 __all__ = ["Lane", "LaneWorld"]
 
-LaneStatus = Literal["starting", "restoring", "ready", "retrying", "closed"]
+LaneStatus = Literal["starting", "restoring", "ready", "retrying", "failed", "closed"]
+#: How long a new ownership waits for the agent to let go of a batch of the last one, before the
+#: state that it may still write to is given up and restored.
+_RECLAIM_S: Final = 0.5
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,21 @@ class LaneWorld:
     clock: Callable[[], int]
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Records to be seen through in one transaction, and the offsets behind them."""
+
+    records: Sequence[Record]
+    ends: Offsets
+
+    def halves(self) -> "tuple[_Part, _Part]":
+        """Return the first half and the second, which ends where the whole did."""
+        middle = len(self.records) // 2
+        first, second = self.records[:middle], self.records[middle:]
+        ends = {TopicPartition(r.topic, r.partition): r.offset + 1 for r in first}
+        return _Part(first, ends), _Part(second, self.ends)
+
+
 class Lane:
     """One partition number of a stage."""
 
@@ -68,13 +88,15 @@ class Lane:
         self._world = world
         self.partition = partition
         self.tps = tuple(TopicPartition(topic, partition) for topic in stage.inputs)
-        self._state: State | None = None
-        self._producer: LaneProducer | None = None
-        self._position: dict[TopicPartition, int] = {}
-        self._unsettled: dict[TopicPartition, int] | None = None
-        self._commits = 0
+        self._commits = Commits(
+            world.settings, stage.group, partition, world.partition_of, world.telemetry
+        )
         self._committing = asyncio.Lock()
+        self._state: State | None = None
+        #: The batch that the agent has, and whether the state holds its changes open.
         self._busy: Batch[object, State] | None = None
+        self._open = False
+        self._received: Offsets = {}
         self.ready = False
 
     # Ownership
@@ -87,35 +109,26 @@ class Lane:
         """
         restarts = 0
         while ownership.working:
-            before = self._commits
+            before = self._commits.count
             try:
                 await self._take_over(ownership)
                 await self._work(ownership)
             except OwnershipLostError:
                 return
-            except (LaterError, KafkaError) as error:
-                restarts = 0 if self._commits > before else restarts + 1
+            except (LaterError, KafkaError, OSError) as error:
+                restarts = 0 if self._commits.count > before else restarts + 1
                 await self._restart_after(error, restarts)
 
     async def settle(self) -> None:
-        """Wait for a commit that is running, and briefly for a batch that is being thought about.
-
-        What is not done by then is abandoned: its state is dropped and will be restored.
-        """
+        """Wait for a commit that is running; what has not begun to commit is abandoned."""
         async with self._committing:
             pass
-        if (batch := self._busy) is not None:
-            await asyncio.wait([batch.done], timeout=0.5)
-            if not batch.done.done():
-                self._state = None
-                batch.done.cancel()
-            self._busy = None
 
-    async def close(self) -> None:
+    async def close(self, status: Literal["closed", "failed"] = "closed") -> None:
         """Let go of producer and state."""
-        await self._discard_producer()
+        self._show(status)
         self._state = None
-        self._show("closed")
+        await self._commits.discard()
 
     def _show(self, status: LaneStatus) -> None:
         self.ready = status == "ready"
@@ -123,36 +136,55 @@ class Lane:
 
     async def _take_over(self, ownership: Ownership) -> None:
         self._show("starting")
-        await self._ensure_producer(ownership)
-        committed = await ownership.committed(self.tps)
+        await self._reclaim_state()
+        committed = await self._commits.take_over(ownership, self.tps)
         await self._recover(committed)
-        ownership.begin_at(committed)
+        for tp, records in (await ownership.begin_at(committed)).items():
+            self._world.telemetry.tell(RecordsDeletedUnread(tp.topic, tp.partition, records))
         self._show("ready")
 
-    async def _ensure_producer(self, ownership: Ownership) -> None:
-        """Start a producer where there is none; it fences whoever had this lane before."""
-        if self._producer is None:
-            await ownership.confirm()
-            transactional_id = f"{self._stage.group}-{self.partition}"
-            producer = LaneProducer(self._world.settings, transactional_id)
-            await producer.start()
-            self._producer = producer
+    async def _reclaim_state(self) -> None:
+        """Take the state back from a batch that was abandoned, or give it up with that batch."""
+        batch = self._busy
+        if batch is None:
+            return
+        try:
+            async with asyncio.timeout(_RECLAIM_S):
+                await batch.wait_ended()
+        except TimeoutError:
+            self._busy, self._state, self._open = None, None, False
+        else:
+            self._let_go(batch)
 
-    async def _recover(self, committed: Mapping[TopicPartition, int]) -> None:
+    def _let_go(self, batch: Batch[object, State]) -> None:
+        """Undo a batch that ended without a commit, unless its commit may have happened."""
+        self._busy = None
+        unsettled = self._commits.unsettled
+        if self._open and (unsettled is None or unsettled.batch is not batch):
+            assert self._state is not None
+            self._state.rollback()
+            self._open = False
+
+    async def _recover(self, committed: Offsets) -> None:
         """Make the state exactly as old as the committed offsets."""
-        state = self._state
-        if state is not None and self._unsettled is not None:
-            # The transaction whose end nobody saw: the offsets say how it ended.
-            ended = {**self._position, **self._unsettled}
-            if committed == ended:
-                state.commit()
-                self._position = ended
-            else:
-                state.rollback()
-        self._unsettled = None
-        if state is None or self._position != committed:
-            self._state = await self._restored()
-            self._position = dict(committed)
+        self._end_unsettled(committed)
+        if self._state is None or self._commits.position != committed:
+            self._state, self._open = await self._restored(), False
+            self._commits.position = dict(committed)
+
+    def _end_unsettled(self, committed: Offsets) -> None:
+        """End the transaction whose end nobody saw, as the offsets say that it ended."""
+        if (unsettled := self._commits.unsettled) is None:
+            return
+        self._commits.unsettled = None
+        happened = committed == unsettled.offsets
+        if happened:
+            self._commits.position = unsettled.offsets
+        if unsettled.batch is not None and happened:
+            self._tell(unsettled.batch)
+        if self._open and self._state is not None:
+            (self._state.commit if happened else self._state.rollback)()
+        self._open = False
 
     async def _restored(self) -> State:
         state = self._stage.open_state()
@@ -173,23 +205,33 @@ class Lane:
     async def _work(self, ownership: Ownership) -> None:
         records_max = self._world.settings.batch_records_max
         while ownership.working:
-            records = await ownership.fetch(self.tps, records_max)
-            if records:
-                await self._process(records, ownership)
-            self._world.telemetry.lag(self.partition, ownership.lag(self._position))
+            fetched = await ownership.fetch(self.tps, records_max)
+            if fetched.by_input:
+                self._count_received(fetched)
+                await self._process(_Part(fetched.records, fetched.positions), ownership)
+            elif fetched.positions != self._commits.position:
+                await self._advance(fetched.positions, ownership)
+            self._world.telemetry.lag(self.partition, ownership.lag(self._commits.position))
 
-    async def _process(self, records: Sequence[Record], ownership: Ownership) -> None:
+    def _count_received(self, fetched: Fetched) -> None:
+        """Count records read for the first time; after trouble they are read again."""
+        count = 0
+        for tp, records in fetched.by_input.items():
+            known = self._received.get(tp, 0)
+            fresh = records[0].offset >= known
+            count += len(records) if fresh else sum(r.offset >= known for r in records)
+            self._received[tp] = max(known, fetched.positions[tp])
+        self._world.telemetry.received(count)
+
+    async def _process(self, whole: _Part, ownership: Ownership) -> None:
         """See the records through: whole, or in halves around the event that gives trouble."""
-        parts = [records]
+        parts = [whole]
         attempt = 1
         while parts:
-            part = parts[-1]
-            await self._ensure_producer(ownership)
+            await self._commits.ensure(ownership)
             try:
-                await self._attempt(part, ownership)
-            except OwnershipLostError:
-                raise
-            except TransactionFailedError:
+                await self._attempt(parts[-1], ownership)
+            except (OwnershipLostError, TransactionFailedError):
                 raise
             except LaterError as error:
                 attempt = await self._after_trouble(error, attempt, parts, ownership)
@@ -198,112 +240,116 @@ class Lane:
                 attempt = 1
 
     async def _after_trouble(
-        self,
-        error: LaterError,
-        attempt: int,
-        parts: list[Sequence[Record]],
-        ownership: Ownership,
+        self, error: LaterError, attempt: int, parts: list[_Part], ownership: Ownership
     ) -> int:
         """Carry out what the retry rule says and return the number of the next attempt."""
         part = parts[-1]
-        step = next_step(error, attempt, len(part), self._world.settings)
+        step = next_step(error, attempt, len(part.records), self._world.settings)
         self._world.telemetry.retried(type(error).__name__)
         match step:
             case RetryIt(backoff_ms=backoff_ms):
                 await asyncio.sleep(backoff_ms / 1000)
                 return attempt + 1
             case SplitIt():
-                middle = len(part) // 2
-                parts[-1:] = [part[middle:], part[:middle]]
+                first, second = part.halves()
+                parts[-1:] = [second, first]
             case DeadLetterIt(reason=reason):
                 refused = RefusedEventError(reason, str(error))
-                await self._ensure_producer(ownership)
+                await self._commits.ensure(ownership)
                 await self._bury(part, refused, attempt, ownership)
                 parts.pop()
         return 1
 
-    async def _attempt(self, records: Sequence[Record], ownership: Ownership) -> None:
+    async def _attempt(self, part: _Part, ownership: Ownership) -> None:
         """Run one batch through the agent and its commit; raise what went wrong."""
-        state, world = self._state, self._world
-        assert state is not None
-        now_ms = world.clock()
-        intake = self._stage.decode(records, now_ms)
-        partition_of = world.partition_of[self._stage.inputs[0]]
-        context = Context(now_ms, self.partition, partition_of, state)
+        started = time.perf_counter()
+        batch = self._batch(part, ownership)
+        batch.context.state.begin()
+        self._busy, self._open = batch, True
+        try:
+            await self._world.channel.send(value=batch)
+        except BaseException:
+            batch.end(OwnershipLostError("the agent never got the batch"))
+            raise
+        # Cancelled here, the batch stays busy: `_reclaim_state` decides about its state.
+        await batch.wait_ended()
+        self._let_go(batch)
+        if batch.error is not None:
+            self._raise(batch.error, ownership)
+        self._world.telemetry.batch(len(part.records), time.perf_counter() - started)
+
+    def _raise(self, error: BaseException, ownership: Ownership) -> None:
+        if not ownership.held:
+            raise OwnershipLostError("the assignment ended with the batch under way") from error
+        if isinstance(error, Exception) and not isinstance(error, StopIteration):
+            raise error
+        raise OursError(f"the agent raised {type(error).__name__}") from error
+
+    def _batch(self, part: _Part, ownership: Ownership) -> Batch[object, State]:
+        if not ownership.held:
+            raise OwnershipLostError("the assignment ended")
+        assert self._state is not None
+        now_ms = self._world.clock()
+        intake = self._stage.decode(part.records, now_ms)
+        partition_of = self._world.partition_of[self._stage.inputs[0]]
+        context = Context(now_ms, self.partition, partition_of, self._state)
 
         async def commit(batch: Batch[object, State]) -> None:
-            await self._commit(batch, ownership)
+            await self._commit(batch, part.ends, ownership)
 
-        batch = Batch(records, intake.items, intake.refused, context, commit)
-        state.begin()
-        self._busy = batch
-        started = time.perf_counter()
-        world.telemetry.received(len(records))
-        await world.channel.send(value=batch)
-        try:
-            await batch.done
-        except BaseException:
-            if self._state is state and self._unsettled is None and batch.done.done():
-                state.rollback()
-            raise
-        finally:
-            if batch.done.done():
-                self._busy = None
-        world.telemetry.batch(len(records), time.perf_counter() - started)
+        return Batch(part.records, intake.items, intake.refused, context, commit)
 
-    async def _commit(self, batch: Batch[object, State], ownership: Ownership) -> None:
+    # Commits
+
+    async def _commit(
+        self, batch: Batch[object, State], ends: Offsets, ownership: Ownership
+    ) -> None:
         """Commit one batch; called by the agent as it leaves the batch."""
         async with self._committing:
             if not ownership.held or batch is not self._busy:
                 raise OwnershipLostError("the lane was revoked before its commit began")
             state = batch.context.state
             outputs = [*batch.outputs, *self._dead_letters(batch), *self._changes(state)]
-            await self._transact(outputs, batch.offsets())
+            await self._commits.transact(outputs, ends, batch)
             state.commit()
-            self._world.telemetry.state_entries(self.partition, state.entries())
-        for reason in (refused.error.reason for refused in batch.refused):
-            self._world.telemetry.dead_lettered(reason, 1)
+            self._open = False
+        self._tell(batch)
 
-    async def _bury(
-        self,
-        records: Sequence[Record],
-        error: RefusedEventError,
-        attempts: int,
-        ownership: Ownership,
-    ) -> None:
-        """Dead-letter one record that no attempt could see through."""
-        assert len(records) == 1
+    async def _advance(self, positions: Offsets, ownership: Ownership) -> None:
+        """Commit past what is no record: transaction markers, and what was aborted."""
+        await self._commits.ensure(ownership)
         async with self._committing:
             if not ownership.held:
                 raise OwnershipLostError("the lane was revoked before its commit began")
-            letter = self._letter(records[0], error, attempts)
-            record, state = records[0], self._state
-            assert state is not None
-            state.begin()
-            tp = TopicPartition(record.topic, record.partition)
-            await self._transact([letter], {tp: record.offset + 1})
-            state.commit()
+            await self._commits.transact([], positions, None)
+
+    async def _bury(
+        self, part: _Part, error: RefusedEventError, attempts: int, ownership: Ownership
+    ) -> None:
+        """Dead-letter one record that no attempt could see through."""
+        (record,) = part.records
+        async with self._committing:
+            if not ownership.held:
+                raise OwnershipLostError("the lane was revoked before its commit began")
+            try:
+                await self._commits.transact(
+                    [self._letter(record, error, attempts)], part.ends, None
+                )
+            except TransactionFailedError:
+                raise
+            except LaterError as refusal:
+                raise OursError(
+                    f"{self._stage.deadletters} takes no dead letter of {record.topic}"
+                    f"[{record.partition}]@{record.offset}: {refusal}"
+                ) from refusal
         self._world.telemetry.dead_lettered(error.reason, 1)
 
-    async def _transact(
-        self, outputs: Sequence[Output], offsets: Mapping[TopicPartition, int]
-    ) -> None:
-        assert self._producer is not None
-        rows = group_rows(outputs, self._world.partition_of)
-        started = time.perf_counter()
-        try:
-            await self._producer.transact(rows, offsets, self._stage.group)
-        except BaseException as error:
-            refused = not isinstance(error, TransactionFailedError | asyncio.CancelledError)
-            self._unsettled = None if refused else dict(offsets)
-            self._world.telemetry.transaction("aborted", time.perf_counter() - started, len(rows))
-            if refused:
-                # It was aborted in order, and yet aiokafka cannot use it again.
-                await self._discard_producer()
-            raise
-        self._position.update(offsets)
-        self._commits += 1
-        self._world.telemetry.transaction("committed", time.perf_counter() - started, len(rows))
+    def _tell(self, batch: Batch[object, State]) -> None:
+        """Count what a committed batch did."""
+        self._world.telemetry.state_entries(self.partition, batch.context.state.entries())
+        for refused in batch.refused:
+            self._world.telemetry.dead_lettered(refused.error.reason, 1)
+        batch.tell()
 
     # Parts of a transaction
 
@@ -339,15 +385,8 @@ class Lane:
     async def _restart_after(self, error: Exception, restarts: int) -> None:
         self._show("retrying")
         self._world.telemetry.lane_restarted(self.partition, error)
-        await self._discard_producer()
-        settings = self._world.settings
-        backoff_ms = min(settings.retry_backoff_ms * 2**restarts, settings.retry_backoff_ms_max)
-        await asyncio.sleep(backoff_ms / 1000)
-
-    async def _discard_producer(self) -> None:
-        if (producer := self._producer) is not None:
-            self._producer = None
-            await producer.discard()
+        await self._commits.discard()
+        await asyncio.sleep(restart_backoff_ms(restarts, self._world.settings) / 1000)
 
 
 def _position(refused: Refused) -> int:

@@ -5,19 +5,41 @@ fetch nor commit under the present one.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import for_code
+from aiokafka.errors import OffsetOutOfRangeError, for_code
 
-from batuta.schemas.errors import LaterError, OwnershipLostError
+from batuta.schemas.errors import LaterError, OursError, OwnershipLostError
 from batuta.schemas.record import Record
 from batuta.streams.kafka_shim import heartbeat_error_code
 
-__all__ = ["Ownership"]
+__all__ = ["Fetched", "Offsets", "Ownership"]
+
+Offsets = dict[TopicPartition, int]
 
 #: Illegal generation, unknown member, rebalance in progress, fenced static member.
 _NOT_OURS: Final = frozenset({22, 25, 27, 82})
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What one fetch brought.
+
+    Attributes:
+        by_input: the records of each input partition, in order; no empty lists.
+        positions: the next offset to read of each input partition, behind transaction markers and
+            aborted records too: committing these leaves no lag.
+    """
+
+    by_input: Mapping[TopicPartition, Sequence[Record]]
+    positions: Offsets
+
+    @property
+    def records(self) -> list[Record]:
+        """Every record, one input after the other."""
+        return [record for records in self.by_input.values() for record in records]
 
 
 class Ownership:
@@ -63,13 +85,13 @@ class Ownership:
         if code != 0:
             raise LaterError(f"the group coordinator answered {for_code(code).__name__}")
 
-    async def committed(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+    async def committed(self, tps: Sequence[TopicPartition]) -> Offsets:
         """Return the committed offsets, the log's beginning where there is none.
 
         Raises:
             OwnershipLostError: the assignment ended meanwhile.
         """
-        offsets: dict[TopicPartition, int] = {}
+        offsets: Offsets = {}
         for tp in tps:
             offset = await self._consumer.committed(tp)
             if offset is None:
@@ -78,29 +100,57 @@ class Ownership:
         self._check()
         return offsets
 
-    def begin_at(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Seek, then let the records flow.
+    async def begin_at(self, offsets: Offsets) -> Offsets:
+        """Seek to `offsets`, or to the log's beginning where they were deleted, and let flow.
+
+        Returns:
+            How many offsets of each partition were deleted unread.
 
         Raises:
             OwnershipLostError: the assignment ended meanwhile.
         """
+        beginnings = await self._consumer.beginning_offsets(list(offsets))
         self._check()
+        deleted: Offsets = {}
         for tp, offset in offsets.items():
-            self._consumer.seek(tp, offset)
+            if offset < beginnings[tp]:
+                deleted[tp] = beginnings[tp] - offset
+            self._consumer.seek(tp, max(offset, beginnings[tp]))
         self._consumer.resume(*offsets)
+        return deleted
 
-    async def fetch(self, tps: Sequence[TopicPartition], records_max: int) -> list[Record]:
+    async def fetch(self, tps: Sequence[TopicPartition], records_max: int) -> Fetched:
         """Return what there is of `tps`, at most `records_max`; wait a moment where nothing is.
 
         Raises:
             OwnershipLostError: the assignment ended meanwhile; what was fetched is dropped.
+            OursError: the log ends before our offset.
+            LaterError: our offset was deleted.
             aiokafka.errors.KafkaError: the broker failed.
         """
-        fetched = await self._consumer.getmany(
-            *tps, timeout_ms=self._poll_timeout_ms, max_records=records_max
-        )
+        try:
+            fetched = await self._consumer.getmany(
+                *tps, timeout_ms=self._poll_timeout_ms, max_records=records_max
+            )
+        except OffsetOutOfRangeError as error:
+            raise await self._out_of_range(tps) from error
         self._check()
-        return [_record(record) for records in fetched.values() for record in records]
+        by_input = {tp: [_record(record) for record in fetched[tp]] for tp in tps if tp in fetched}
+        return Fetched(by_input, {tp: await self._consumer.position(tp) for tp in tps})
+
+    async def _out_of_range(self, tps: Sequence[TopicPartition]) -> LaterError | OursError:
+        """Say whether offsets were deleted by retention, or the log is not the one we knew."""
+        beginnings = await self._consumer.beginning_offsets(list(tps))
+        self._check()
+        for tp in tps:
+            position = await self._consumer.position(tp)
+            if position < beginnings[tp]:
+                return LaterError(f"{tp.topic}[{tp.partition}] was deleted up to {beginnings[tp]}")
+        return OursError(
+            f"{', '.join(tp.topic for tp in tps)}: partition {tps[0].partition} ends before the"
+            " offset this group has committed; the topic was made anew or lost records."
+            " Reset the group's offsets to go on"
+        )
 
     def lag(self, position: Mapping[TopicPartition, int]) -> int:
         """Return how many offsets lie between `position` and the last ones known."""

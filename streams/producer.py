@@ -9,20 +9,23 @@ OutOfOrderSequenceNumber from then on); the lane throws it away and starts anoth
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import (
     InvalidProducerEpoch,
+    InvalidTimestampError,
     KafkaError,
     MessageSizeTooLargeError,
     ProducerFenced,
     RecordListTooLargeError,
+    UnknownError,
 )
+from aiokafka.producer.message_accumulator import BatchBuilder
 
 from batuta.schemas.errors import LaterError, OutputRefusedError
 from batuta.schemas.record import Headers
-from batuta.streams.kafka_shim import abandon
+from batuta.streams.kafka_shim import abandon_producer
 from batuta.streams.settings import Settings, client_options
 
 __all__ = ["Destination", "LaneProducer", "Row", "TransactionFailedError"]
@@ -30,8 +33,15 @@ __all__ = ["Destination", "LaneProducer", "Row", "TransactionFailedError"]
 #: A batch of records for one partition: key, value, headers.
 Row = tuple[bytes | None, bytes | None, Headers]
 Destination = tuple[str, int]
+_Parcel = tuple[str, int, BatchBuilder]
 
-_TOO_LARGE: Final = (MessageSizeTooLargeError, RecordListTooLargeError)
+#: What is wrong with the record itself; aiokafka does not know INVALID_RECORD by name.
+_REFUSALS: Final = (
+    InvalidTimestampError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    UnknownError,
+)
 _BATCH_BYTES_MAX: Final = 1 << 20
 #: Larger than any dead letter: the topic's own limit decides, not ours.
 _REQUEST_BYTES_MAX: Final = 64 << 20
@@ -42,26 +52,34 @@ class TransactionFailedError(LaterError):
     """A transaction did not commit, or nobody can say whether it did.
 
     Attributes:
+        outcome: `aborted` before its commit was asked for; `unknown` from then on.
         fenced: another producer took over this lane's transactional id.
     """
 
     cause: BaseException
-    fenced: bool
+    outcome: Literal["aborted", "unknown"]
+
+    @property
+    def fenced(self) -> bool:
+        """Whether another producer took over the transactional id."""
+        return isinstance(self.cause, ProducerFenced | InvalidProducerEpoch)
 
     def __str__(self) -> str:
         """Say what failed."""
-        return f"transaction failed: {self.cause!r}"
+        return f"transaction {self.outcome}: {self.cause!r}"
 
 
 class LaneProducer:
     """One transactional producer; good until its first failed transaction."""
 
     def __init__(self, settings: Settings, transactional_id: str) -> None:
-        self._timeout_s = settings.transaction_timeout_ms / 1000
+        # The broker aborts after one transaction timeout; after two its answer does not matter.
+        self._patience_s = 2 * settings.transaction_timeout_ms / 1000
         self._producer = AIOKafkaProducer(
             **client_options(settings),
             transactional_id=transactional_id,
             transaction_timeout_ms=settings.transaction_timeout_ms,
+            metadata_max_age_ms=settings.metadata_age_ms_max,
             acks="all",
             linger_ms=0,
             retry_backoff_ms=settings.transaction_backoff_ms,
@@ -70,12 +88,37 @@ class LaneProducer:
         )
 
     async def start(self) -> None:
-        """Take the transactional id: a former owner is fenced and its open transaction aborted."""
+        """Take the transactional id: a former owner is fenced and its open transaction aborted.
+
+        Raises:
+            LaterError: the transaction coordinator did not answer in time.
+            aiokafka.errors.KafkaError: no broker answered.
+        """
         try:
-            await self._producer.start()
+            async with asyncio.timeout(self._patience_s):
+                await self._producer.start()
+        except TimeoutError as late:
+            await self.discard()
+            raise LaterError("the transaction coordinator gave no producer id in time") from late
         except BaseException:
             await self.discard()
             raise
+
+    async def partition_counts(self, topics: Iterable[str]) -> dict[str, int]:
+        """Return how many partitions each topic has, as far as this producer was told.
+
+        Raises:
+            LaterError: the broker does not know a topic.
+            aiokafka.errors.KafkaError: the broker failed.
+        """
+        counts: dict[str, int] = {}
+        for topic in topics:
+            try:
+                async with asyncio.timeout(self._patience_s):
+                    counts[topic] = len(await self._producer.partitions_for(topic))
+            except TimeoutError as late:
+                raise LaterError(f"the broker knows no topic {topic}") from late
+        return counts
 
     async def transact(
         self,
@@ -87,54 +130,65 @@ class LaneProducer:
 
         Raises:
             OutputRefusedError: a record was refused; the transaction was aborted.
-            TransactionFailedError: anything else; whether it committed is unknown.
+            TransactionFailedError: anything else.
         """
+        # What cannot be encoded is found before the transaction begins.
+        parcels = [parcel for place, part in rows.items() for parcel in self._parcels(place, part)]
+        outcome: Literal["aborted", "unknown"] = "aborted"
         try:
-            async with asyncio.timeout(2 * self._timeout_s):
+            async with asyncio.timeout(self._patience_s):
                 await self._producer.begin_transaction()
-                await self._deliver(rows)
+                await self._deliver(parcels)
                 await self._producer.send_offsets_to_transaction(dict(offsets), group)
+                outcome = "unknown"
                 await self._producer.commit_transaction()
         except OutputRefusedError:
             await self._abort()
             raise
         except (KafkaError, TimeoutError, AssertionError) as error:
-            fenced = isinstance(error, ProducerFenced | InvalidProducerEpoch)
-            raise TransactionFailedError(error, fenced=fenced) from error
+            raise TransactionFailedError(error, outcome) from error
 
-    async def _deliver(self, rows: Mapping[Destination, Iterable[Row]]) -> None:
-        deliveries: list[asyncio.Future[object]] = []
-        owners: list[str] = []
-        for (topic, partition), partition_rows in rows.items():
-            for batch in self._batches(partition_rows):
-                sent = await self._producer.send_batch(batch, topic, partition=partition)
-                deliveries.append(sent)
-                owners.append(topic)
-        results = await asyncio.gather(*deliveries, return_exceptions=True)
-        for topic, result in zip(owners, results, strict=True):
-            if isinstance(result, _TOO_LARGE):
-                raise OutputRefusedError(f"{topic} refused a record: {result!r}", retriable=False)
-            if isinstance(result, BaseException):
-                raise result
+    async def _deliver(self, parcels: Iterable[_Parcel]) -> None:
+        """Send every parcel and raise the first answer that is not a success."""
+        deliveries: list[tuple[str, asyncio.Future[object]]] = []
+        for topic, partition, batch in parcels:
+            sent = await self._producer.send_batch(batch, topic, partition=partition)
+            # Where an earlier one fails nobody may be left to look at this one.
+            sent.add_done_callback(_look_at)
+            deliveries.append((topic, sent))
+        for topic, sent in deliveries:
+            try:
+                await sent
+            except _REFUSALS as refusal:
+                retriable = isinstance(refusal, UnknownError)
+                detail = f"{topic} refused a record: {refusal!r}"
+                raise OutputRefusedError(detail, retriable=retriable) from refusal
 
-    def _batches(self, rows: Iterable[Row]) -> Iterable[object]:
+    def _parcels(self, place: Destination, rows: Iterable[Row]) -> Iterable[_Parcel]:
         batch = self._producer.create_batch()
         for key, value, headers in rows:
             pairs = list(headers)
             if batch.append(timestamp=None, key=key, value=value, headers=pairs) is None:
-                yield batch
+                yield *place, batch
                 batch = self._producer.create_batch()
-                batch.append(timestamp=None, key=key, value=value, headers=pairs)
+                # An empty batch takes a record of any size; the topic's own limit decides.
+                fitted = batch.append(timestamp=None, key=key, value=value, headers=pairs)
+                assert fitted is not None, "an empty batch refused a record"
         if batch.record_count():
-            yield batch
+            yield *place, batch
 
     async def _abort(self) -> None:
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(self._patience_s):
                 await self._producer.abort_transaction()
         except (KafkaError, TimeoutError, AssertionError) as error:
-            raise TransactionFailedError(error, fenced=False) from error
+            raise TransactionFailedError(error, "aborted") from error
 
     async def discard(self) -> None:
         """Close the connections; nothing more is sent, not even what was begun."""
-        await abandon(self._producer)
+        await abandon_producer(self._producer)
+
+
+def _look_at(delivery: "asyncio.Future[object]") -> None:
+    if not delivery.cancelled():
+        delivery.exception()

@@ -10,11 +10,15 @@ A pure rule, readable as a table:
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from batuta.schemas.errors import LaterError, OutputRefusedError, SinkUnavailableError
 from batuta.streams.settings import Settings
 
-__all__ = ["DeadLetterIt", "RetryIt", "SplitIt", "Step", "next_step"]
+__all__ = ["DeadLetterIt", "RetryIt", "SplitIt", "Step", "next_step", "restart_backoff_ms"]
+
+#: Doubling ends here, far beyond any backoff that settings allow.
+_DOUBLINGS_MAX: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +47,14 @@ def next_step(error: LaterError, attempt: int, records: int, settings: Settings)
     """Say what to do after attempt number `attempt` (from 1) of `records` records failed."""
     hopeless = isinstance(error, OutputRefusedError) and not error.retriable
     if not hopeless and attempt < settings.retry_attempts_max:
-        backoff_ms = settings.retry_backoff_ms * 2 ** (attempt - 1)
-        return RetryIt(min(backoff_ms, settings.retry_backoff_ms_max))
+        return RetryIt(restart_backoff_ms(attempt - 1, settings))
     return SplitIt() if records > 1 else DeadLetterIt(_reason(error))
+
+
+def restart_backoff_ms(restarts: int, settings: Settings) -> int:
+    """Return how long to wait after `restarts` (from 0) failures in a row."""
+    backoff_ms = settings.retry_backoff_ms << min(restarts, _DOUBLINGS_MAX)
+    return min(backoff_ms, settings.retry_backoff_ms_max)
 
 
 def _reason(error: LaterError) -> str:

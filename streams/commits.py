@@ -1,0 +1,141 @@
+"""Commits: how far a lane has come, and the producer that takes it further.
+
+The committed offsets are the truth, but not at once: they are read without waiting for a
+transaction whose markers are still being written. Only a producer that has just taken the lane's
+transactional id knows that nothing of the lane is under way; so offsets that differ from what the
+lane remembers are believed from a new producer alone.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from batuta.agents.state import State
+from batuta.schemas.errors import LaterError, TopicMismatchError
+from batuta.schemas.partition import PartitionOf
+from batuta.schemas.record import Output
+from batuta.streams.batch import Batch, Rows, group_rows
+from batuta.streams.ownership import Offsets, Ownership
+from batuta.streams.producer import LaneProducer, TransactionFailedError
+from batuta.streams.settings import Settings
+from batuta.streams.telemetry import StageTelemetry
+
+__all__ = ["Commits", "Unsettled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """A transaction whose end nobody saw.
+
+    Attributes:
+        offsets: what is committed if it was.
+        batch: whose changes the state still holds open; None where it carried offsets alone.
+    """
+
+    offsets: Offsets
+    batch: Batch[object, State] | None
+
+
+class Commits:
+    """One lane's transactions.
+
+    Args:
+        group: the consumer group; with the partition it makes the transactional id.
+        partition_of: topic name to the partition a key belongs to.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        group: str,
+        partition: int,
+        partition_of: Mapping[str, PartitionOf],
+        telemetry: StageTelemetry,
+    ) -> None:
+        self._settings = settings
+        self._group = group
+        self._transactional_id = f"{group}-{partition}"
+        self._partition_of = partition_of
+        self._telemetry = telemetry
+        self._producer: LaneProducer | None = None
+        self.position: Offsets = {}
+        self.count = 0
+        self.unsettled: Unsettled | None = None
+
+    async def take_over(self, ownership: Ownership, tps: Sequence[TopicPartition]) -> Offsets:
+        """Make sure of the lane's producer and return the committed offsets to be believed.
+
+        A producer that is there stays, as long as nobody else has committed.
+
+        Raises:
+            OwnershipLostError: the group has moved on.
+            LaterError: the group or transaction coordinator did not answer as it should.
+        """
+        if self._producer is not None:
+            committed = await ownership.committed(tps)
+            if committed == self.position:
+                return committed
+            await self.discard()
+        await self.ensure(ownership)
+        return await ownership.committed(tps)
+
+    async def ensure(self, ownership: Ownership) -> None:
+        """Start a producer where there is none; it fences whoever had this lane before."""
+        if self._producer is None:
+            await ownership.confirm()
+            producer = LaneProducer(self._settings, self._transactional_id)
+            await producer.start()
+            self._producer = producer
+
+    async def transact(
+        self, outputs: Sequence[Output], offsets: Offsets, batch: Batch[object, State] | None
+    ) -> None:
+        """Commit outputs and offsets; after any failure the producer is gone.
+
+        Raises:
+            OutputRefusedError: a record was refused; the transaction was aborted.
+            TransactionFailedError: anything else of the outside world.
+            TopicMismatchError: an output topic has another partition count than declared.
+        """
+        assert self._producer is not None
+        rows = group_rows(outputs, self._partition_of)
+        started = time.perf_counter()
+        try:
+            await self._check_counts(self._producer, rows)
+            await self._producer.transact(rows, offsets, self._group)
+        except BaseException as error:
+            if not _never_committed(error):
+                self.unsettled = Unsettled({**self.position, **offsets}, batch)
+            self._telemetry.transaction("aborted", time.perf_counter() - started, len(rows))
+            await self.discard()
+            raise
+        self.position.update(offsets)
+        self.count += 1
+        self._telemetry.transaction("committed", time.perf_counter() - started, len(rows))
+
+    async def _check_counts(self, producer: LaneProducer, rows: Rows) -> None:
+        """Compare what the broker says of each output topic with what keys were placed by."""
+        topics = {topic for topic, _ in rows}
+        for topic, count in (await producer.partition_counts(topics)).items():
+            declared = self._partition_of[topic].partitions
+            if count != declared:
+                raise TopicMismatchError(
+                    f"{topic} has {count} partitions and had {declared} when this worker started:"
+                    " keys would part from their history. Put the count right and start again"
+                )
+
+    async def discard(self) -> None:
+        """Throw the producer away."""
+        if (producer := self._producer) is not None:
+            self._producer = None
+            await producer.discard()
+
+
+def _never_committed(error: BaseException) -> bool:
+    """Whether this failure leaves no doubt; of a cancellation nobody knows how far it came."""
+    if isinstance(error, TransactionFailedError):
+        return error.outcome == "aborted"
+    return isinstance(error, LaterError | KafkaError | TopicMismatchError)
