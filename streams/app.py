@@ -7,17 +7,18 @@ real `@app.agent`; the channel is bounded, so a slow agent holds its lanes back 
 
 import tempfile
 import time
-from collections.abc import Mapping
-from typing import TypeVar, cast
+from collections.abc import AsyncIterable, Iterable, Mapping
+from typing import Any, TypeVar, cast
 
 import faust
 from faust.app.base import BootStrategy
-from faust.types import ChannelT
+from faust.types import ChannelT, StreamT
+from mode.utils.types.trees import NodeT
 from prometheus_client import CollectorRegistry
 
 from batuta.agents.state import State
 from batuta.schemas.partition import PartitionOf
-from batuta.streams.batch import Batch
+from batuta.streams.batch import Batch, Handover
 from batuta.streams.kafka_shim import hurry_transactions
 from batuta.streams.lane import LaneWorld
 from batuta.streams.settings import Settings
@@ -80,6 +81,17 @@ class LaneApp(faust.App):
         )
         self.sources.append(Source(stage, world))
         return channel
+
+    def stream(
+        self,
+        channel: AsyncIterable[Any] | Iterable[Any],
+        beacon: NodeT[Any] | None = None,
+        **kwargs: Any,
+    ) -> StreamT[Any]:
+        """Return an agent's stream of batches; one that the agent drops is told to its lane."""
+        stream: StreamT[Any] = super().stream(channel, beacon, **kwargs)
+        stream.add_processor(Handover())
+        return stream
 
     def telemetry(self, pipeline: str, stage: str) -> StageTelemetry:
         """Return the telemetry of a stage, the same one at each call."""

@@ -133,6 +133,8 @@ class Settings(BaseSettings):
     # A long poll that waits for idle partitions holds back the next fetch of busy ones.
     fetch_wait_ms_max: Milliseconds = 25
     poll_timeout_ms: Milliseconds = 200
+    # How long a changed partition count may stay unseen.
+    metadata_age_ms_max: Milliseconds = 30_000
 
     # Who owns a lane, and for how long nothing is heard of a dead owner.
     session_timeout_ms: Milliseconds = 6_000
