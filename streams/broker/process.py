@@ -51,6 +51,8 @@ class BrokerProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONSAFEPATH": "1"},
+            # Ctrl-C goes to a terminal's whole process group: whoever started us is still draining.
+            start_new_session=True,
         )
         self.bootstrap = self._wait_until_ready()
 
