@@ -41,6 +41,8 @@ __all__ = ["ClientOptions", "Settings", "client_options", "load_settings"]
 
 _PREFIX: Final = "BATUTA_"
 _TEST_PREFIX: Final = "BATUTA_TEST_"
+#: Where data sets to evaluate on lie: a place that others may name, not a setting of a process.
+_DATA_VARIABLE: Final = "BATUTA_DATA"
 _ADDRESS: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):([0-9]{1,5})")
 _PORT_MAX: Final = 65_535
 _MIB: Final = 1_048_576
@@ -288,7 +290,7 @@ def _unknown_variables() -> Iterator[str]:
     for name in sorted(os.environ):
         shouted = name.upper()
         ours = shouted.startswith(_PREFIX) and not shouted.startswith(_TEST_PREFIX)
-        if ours and shouted not in known:
+        if ours and shouted not in {_DATA_VARIABLE, *known}:
             yield name
 
 

@@ -88,6 +88,7 @@ def test_an_unknown_variable_is_refused_with_the_nearest_name(
 ) -> None:
     monkeypatch.setenv("BATUTA_BOOTSRAP", "k:9092")
     monkeypatch.setenv("BATUTA_TEST_ANYTHING", "left alone")
+    monkeypatch.setenv("BATUTA_DATA", "left alone")
     assert refusal() == "BATUTA_BOOTSRAP is not a setting: did you mean BATUTA_BOOTSTRAP?"
 
 
