@@ -34,7 +34,7 @@ from batuta.schemas.personal import personal_fields
 from batuta.schemas.pipeline import Source
 from batuta.schemas.record import Record
 from batuta.schemas.refusals import Refused, refusal_of
-from batuta.schemas.times import rfc3339, time_ms
+from batuta.schemas.times import EARLIEST_MS, LATEST_MS, rfc3339, time_ms
 
 __all__ = ["Decoded", "EventCodec", "drop_unknown"]
 
@@ -224,7 +224,8 @@ def _text(value: object, name: str) -> str:
 
 
 def _absurd(source: Source, moment_ms: int, latest_ms: int) -> RefusedEventError:
-    name, moment = source.time_field, rfc3339(moment_ms)
+    name = source.time_field
+    moment = rfc3339(min(max(moment_ms, EARLIEST_MS), LATEST_MS))
     if moment_ms > latest_ms:
         ahead_ms = moment_ms - latest_ms + source.ahead_ms_max
         detail = (

@@ -37,7 +37,7 @@ class Transaction(_Data):
     event_time: EventTime
     card_id: Annotated[Identifier, Field(json_schema_extra={"personal": True}, repr=False)]
     terminal_id: Identifier
-    amount: Annotated[float, Field(ge=0, le=1e9, description="in units of `currency`")]
+    amount: Annotated[float, Field(ge=0, le=9e8, description="in units of `currency`")]
     currency: Currency
     channel: Annotated[str, Field(min_length=1, max_length=32, description="such as pos, online")]
     country: Country | None = None

@@ -4,13 +4,20 @@ Frozen pydantic models that refuse unknown keys. Shipped pipelines declare one i
 `batuta.agents.<name>.pipeline`.
 """
 
-from typing import Annotated
+from itertools import pairwise
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from batuta.schemas.times import EARLIEST_MS, LATEST_MS
+
 __all__ = ["Duplicates", "Escalation", "Pipeline", "Source", "Thresholds", "WindowFeature"]
 
-_DAY_MS = 86_400_000
+_DAY_MS: Final = 86_400_000
+_YEAR_MS: Final = 366 * _DAY_MS
+#: What the dead letter topic takes with its headers: a value above it could not be kept.
+_VALUE_BYTES_MAX: Final = 24 * 1_048_576
+FieldName = Annotated[str, Field(min_length=1, max_length=128)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
 
 
@@ -21,34 +28,60 @@ class _Part(BaseModel):
 class Duplicates(_Part):
     """Within which horizon a redelivery is recognised; the smaller of the two bounds holds."""
 
-    within_ms: int = Field(default=7 * _DAY_MS, gt=0)
-    entries_max: int = Field(default=1_000_000, gt=0, description="ids remembered per lane")
+    within_ms: int = Field(default=7 * _DAY_MS, gt=0, le=_YEAR_MS)
+    entries_max: int = Field(
+        default=1_000_000, gt=0, le=100_000_000, description="ids remembered per lane"
+    )
 
 
 class Source(_Part):
-    """Where events come from and which of their fields mean what."""
+    """Where events come from and which of their fields mean what.
 
-    id_field: str | None = Field(default=None, description="else ce_source + ce_id")
-    key_field: str
-    time_field: str
+    >>> Source(id_field="transaction_id", key_field="card_id", time_field="event_time").strict
+    False
+    """
+
+    id_field: FieldName | None = Field(default=None, description="else ce_source + ce_id")
+    key_field: FieldName
+    time_field: FieldName
     strict: bool = Field(default=False, description="refuse unknown fields instead of ignoring")
-    value_bytes_max: int = Field(default=1_048_576, gt=0)
-    earliest_ms: int = Field(default=0, description="an event before this is absurd")
-    ahead_ms_max: int = Field(default=_DAY_MS, gt=0, description="how far ahead of now is absurd")
+    value_bytes_max: int = Field(default=1_048_576, gt=0, le=_VALUE_BYTES_MAX)
+    earliest_ms: int = Field(
+        default=0, ge=EARLIEST_MS, le=LATEST_MS, description="an event before this is absurd"
+    )
+    ahead_ms_max: int = Field(
+        default=_DAY_MS, gt=0, le=_YEAR_MS, description="further ahead of now is absurd"
+    )
     duplicates: Duplicates = Duplicates()
 
 
 class WindowFeature(_Part):
-    """Count, and the mean of one field, over trailing windows (t - w, t] of event time."""
+    """Count, and the mean of one field, over trailing windows (t - w, t] of event time.
+
+    >>> WindowFeature(name="card", by="card_id", windows_ms=(86_400_000,)).mean_of is None
+    True
+    """
 
     name: Name
-    by: str = Field(description="the field whose windows these are")
-    windows_ms: tuple[int, ...] = (_DAY_MS, 7 * _DAY_MS, 30 * _DAY_MS)
-    mean_of: str | None = None
+    by: FieldName = Field(description="the field whose windows these are")
+    windows_ms: tuple[Annotated[int, Field(gt=0, le=_YEAR_MS)], ...] = Field(
+        default=(_DAY_MS, 7 * _DAY_MS, 30 * _DAY_MS), min_length=1, max_length=16
+    )
+    mean_of: FieldName | None = None
+
+    @model_validator(mode="after")
+    def _ascending(self) -> "WindowFeature":
+        if any(width >= wider for width, wider in pairwise(self.windows_ms)):
+            raise ValueError(f"windows_ms must ascend, but are {self.windows_ms}")
+        return self
 
 
 class Thresholds(_Part):
-    """From which score on an event is reviewed, and from which it is blocked."""
+    """From which score on an event is reviewed, and from which it is blocked.
+
+    >>> Thresholds(review=0.5, block=0.9).block
+    0.9
+    """
 
     review: float = Field(default=0.6, ge=0, le=1)
     block: float = Field(default=0.95, ge=0, le=1)
@@ -56,8 +89,7 @@ class Thresholds(_Part):
     @model_validator(mode="after")
     def _ordered(self) -> "Thresholds":
         if self.review > self.block:
-            message = f"review ({self.review}) must not be above block ({self.block})"
-            raise ValueError(message)
+            raise ValueError(f"review ({self.review}) must not be above block ({self.block})")
         return self
 
 
@@ -65,16 +97,31 @@ class Escalation(_Part):
     """Who reviews, and within what time."""
 
     queue: Name
-    due_ms: int = Field(default=1_800_000, gt=0)
+    due_ms: int = Field(default=1_800_000, gt=0, le=_YEAR_MS)
 
 
 class Pipeline(_Part):
-    """One pipeline, whole."""
+    """One pipeline, whole.
+
+    >>> pipeline = Pipeline(
+    ...     name="fraud",
+    ...     version=1,
+    ...     source=Source(id_field="transaction_id", key_field="card_id", time_field="event_time"),
+    ...     scoring_key_field="terminal_id",
+    ...     ingestion_windows=WindowFeature(name="card", by="card_id", mean_of="amount"),
+    ...     scoring_windows=WindowFeature(name="terminal", by="terminal_id"),
+    ...     escalation=Escalation(queue="fraud_review"),
+    ... )
+    >>> pipeline.thresholds.review
+    0.6
+    """
 
     name: Name
     version: int = Field(ge=1)
     source: Source
-    scoring_key_field: str = Field(description="the key of .ingested, whose state scoring holds")
+    scoring_key_field: FieldName = Field(
+        description="the key of .ingested, whose state scoring holds"
+    )
     ingestion_windows: WindowFeature
     scoring_windows: WindowFeature
     thresholds: Thresholds = Thresholds()

@@ -128,8 +128,9 @@ def shown(value: object, *, secret: bool = False) -> str:
 
 def cut(text: str) -> str:
     """Return `text`, printable and bounded."""
-    bounded = text if len(text) <= SHOWN_LENGTH_MAX else f"{text[:SHOWN_LENGTH_MAX]}..."
-    return bounded if bounded.isprintable() else ascii(bounded)[1:-1]
+    head = text[: SHOWN_LENGTH_MAX + 1]
+    plain = head if head.isprintable() else ascii(head)[1:-1]
+    return plain if len(plain) <= SHOWN_LENGTH_MAX else f"{plain[:SHOWN_LENGTH_MAX]}..."
 
 
 def _number(value: object) -> str:

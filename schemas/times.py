@@ -1,19 +1,30 @@
 """Times as they travel: RFC 3339 text outside, milliseconds since 1970 UTC inside."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Annotated, Any, Final
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-__all__ = ["BAD_TIME", "EventTime", "parse_rfc3339", "rfc3339", "time_ms"]
+__all__ = [
+    "BAD_TIME",
+    "EARLIEST_MS",
+    "LATEST_MS",
+    "EventTime",
+    "parse_rfc3339",
+    "rfc3339",
+    "time_ms",
+]
 
 #: The pydantic error type of a text that is not a time, turned into a sentence by `refusals`.
 BAD_TIME: Final = "bad_time"
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_ORDINAL: Final = _EPOCH.toordinal()
+#: The moments that RFC 3339 can write.
+EARLIEST_MS: Final = -62_135_596_800_000
+LATEST_MS: Final = 253_402_300_799_999
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _DAY_MS: Final = 86_400_000
 _MINUTES: Final = tuple(f"T{minute // 60:02d}:{minute % 60:02d}:" for minute in range(1440))
@@ -59,17 +70,23 @@ EventTime = Annotated[datetime, _Rfc3339()]
 
 
 def time_ms(moment: datetime) -> int:
-    """Return a moment as milliseconds since 1970 UTC, rounded down."""
+    """Return a moment as milliseconds since 1970 UTC, rounded down.
+
+    An offset may carry the first and last day of the calendar out of the years 1 to 9999.
+    """
     return (moment - _EPOCH) // _MILLISECOND
 
 
 @lru_cache(maxsize=4096)
 def _day(days: int) -> str:
-    return datetime.fromordinal(_EPOCH_ORDINAL + days).strftime("%Y-%m-%d").zfill(10)
+    return date.fromordinal(_EPOCH_ORDINAL + days).isoformat()
 
 
 def rfc3339(moment_ms: int) -> str:
     """Return milliseconds since 1970 as RFC 3339 in UTC with milliseconds.
+
+    Args:
+        moment_ms: from `EARLIEST_MS` to `LATEST_MS`, the years 1 to 9999.
 
     >>> rfc3339(1522577863052)
     '2018-04-01T10:17:43.052Z'

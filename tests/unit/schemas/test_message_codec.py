@@ -1,0 +1,228 @@
+"""Each message reads back as it was written; unknown fields pass, unknown versions do not."""
+
+from collections.abc import Callable
+from math import isnan, nan
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batuta.schemas import codec
+from batuta.schemas.codec import Messages
+from batuta.schemas.decision import Decision
+from batuta.schemas.errors import RefusedEventError
+from batuta.schemas.ingested import Ingested
+from batuta.schemas.notification import Notification
+from batuta.schemas.record import Headers, Output, Record
+from batuta.schemas.review import ReviewCase
+from batuta.schemas.times import EARLIEST_MS, LATEST_MS
+
+text = st.text(st.characters(codec="utf-8"), max_size=20)
+code = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
+moment = st.integers(EARLIEST_MS, LATEST_MS)
+numbers = st.dictionaries(text, st.floats(allow_nan=False, allow_infinity=False), max_size=4)
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | text,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
+    max_leaves=5,
+).filter(lambda value: "inf" not in repr(value))
+decisions = st.builds(
+    Decision,
+    event_id=code,
+    pipeline=code,
+    pipeline_version=st.integers(1, 2**31),
+    tenant=code,
+    entity=code,
+    event_time_ms=moment,
+    decided_at_ms=moment,
+    outcome=st.sampled_from(["approve", "review", "block"]),
+    score=st.floats(0, 1),
+    reasons=st.lists(code, min_size=1, max_size=3).map(tuple),
+    model=code,
+    features=numbers,
+    input_sha256=st.text("0123456789abcdef", min_size=64, max_size=64),
+    published_ms=st.just(0),
+)
+cases = st.builds(
+    ReviewCase, case_id=code, queue=code, opened_at_ms=moment, due_at_ms=moment, decision=decisions
+)
+notifications = st.builds(
+    Notification,
+    notification_id=code,
+    pipeline=code,
+    tenant=code,
+    severity=st.sampled_from(["info", "warning", "critical"]),
+    title=text,
+    summary=text,
+    event_id=code,
+    labels=st.dictionaries(text, text, max_size=3),
+    created_at_ms=moment,
+)
+ingested = st.builds(
+    Ingested,
+    event_id=code,
+    entity=code,
+    scoring_key=code,
+    event_time_ms=moment,
+    published_ms=moment,
+    tenant=code,
+    data=st.dictionaries(text, plain, max_size=3),
+    features=numbers,
+    traceparent=text,
+    data_json=st.just(b""),
+)
+DECISION = Decision(
+    event_id="tx-1",
+    pipeline="fraud",
+    pipeline_version=1,
+    tenant="default",
+    entity="c1",
+    event_time_ms=1_522_577_863_000,
+    decided_at_ms=1_522_577_863_052,
+    outcome="approve",
+    score=0.25,
+    reasons=("score_low",),
+    model="forest@5f1d0c9a7b3e",
+    features={"amount": 225.41},
+    input_sha256="0" * 64,
+)
+
+
+def _record(output: Output) -> Record:
+    return Record(output.topic, 0, 0, 0, output.key, output.value, output.headers)
+
+
+@given(decisions)
+def test_a_decision_reads_back(decision: Decision) -> None:
+    output = codec.encode_decision(decision, "fraud.decisions")
+    assert output.key == decision.entity.encode()
+    assert codec.decode_decision(_record(output)) == decision
+
+
+@given(cases)
+def test_a_case_reads_back(case: ReviewCase) -> None:
+    output = codec.encode_case(case, "fraud.escalations")
+    assert output.key == case.case_id.encode()
+    assert codec.decode_case(_record(output)) == case
+
+
+@given(notifications)
+def test_a_notification_reads_back(notification: Notification) -> None:
+    output = codec.encode_notification(notification, "fraud.notifications")
+    assert output.key == notification.pipeline.encode()
+    assert codec.decode_notification(_record(output)) == notification
+
+
+@given(ingested)
+def test_an_ingested_event_reads_back(message: Ingested) -> None:
+    output = codec.encode_ingested(message, "fraud.ingested")
+    assert output.key == message.scoring_key.encode()
+    assert output.headers == ()
+    assert codec.decode_ingested([_record(output)]) == Messages([message], [])
+
+
+@given(ingested)
+def test_the_canonical_payload_is_passed_on_as_it_is(message: Ingested) -> None:
+    written = message._replace(data={}, data_json=orjson.dumps(message.data))
+    (again,) = codec.decode_ingested([_record(codec.encode_ingested(written, "t"))]).items
+    assert again == message
+
+
+def test_a_feature_that_is_not_a_number_travels_as_null() -> None:
+    output = codec.encode_decision(DECISION._replace(features={"a": nan, "b": 1.0}), "t")
+    assert output.value is not None
+    assert b'"features":{"a":null,"b":1.0}' in output.value
+    features = codec.decode_decision(_record(output)).features
+    assert isnan(features["a"])
+    assert features["b"] == 1.0
+
+
+def test_public_messages_carry_cloudevents_headers() -> None:
+    expected: Headers = (
+        ("ce_specversion", b"1.0"),
+        ("ce_type", b"batuta.decision.v1"),
+        ("ce_source", b"/batuta/fraud"),
+        ("content-type", b"application/json"),
+    )
+    assert codec.encode_decision(DECISION, "t").headers == (*expected, ("ce_id", b"tx-1"))
+    acme = codec.encode_decision(DECISION._replace(tenant="acme"), "t")
+    assert acme.headers == (*expected, ("ce_tenant", b"acme"), ("ce_id", b"tx-1"))
+
+
+@pytest.mark.parametrize(
+    "change", [{"reasons": ()}, {"score": nan}, {"score": 1.5}, {"score": -0.1}]
+)
+def test_a_decision_that_breaks_our_promise_is_never_written(change: dict[str, object]) -> None:
+    with pytest.raises(AssertionError):
+        codec.encode_decision(DECISION._replace(**change), "t")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+KINDS = [
+    pytest.param(codec.encode_decision(DECISION, "t"), codec.decode_decisions, id="decision"),
+    pytest.param(
+        codec.encode_case(ReviewCase("case-1", "fraud_review", 1, 2, DECISION), "t"),
+        codec.decode_cases,
+        id="case",
+    ),
+    pytest.param(
+        codec.encode_notification(
+            Notification("n", "fraud", "default", "info", "t", "s", "tx-1", {}, 1), "t"
+        ),
+        codec.decode_notifications,
+        id="notification",
+    ),
+    pytest.param(
+        codec.encode_ingested(Ingested("tx-1", "c", "t", 1, 2, "default", {}, {}), "t"),
+        codec.decode_ingested,
+        id="ingested",
+    ),
+]
+ReadBatch = Callable[[list[Record]], Messages[object]]
+
+
+@pytest.mark.parametrize(("output", "read"), KINDS)
+def test_a_reader_ignores_fields_it_does_not_know(output: Output, read: ReadBatch) -> None:
+    record = _record(output)
+    later = orjson.dumps({**orjson.loads(output.value or b""), "since_version_1_1": [1]})
+    messages = read([record, record._replace(value=later)])
+    assert messages.items[0] == messages.items[1]
+
+
+@pytest.mark.parametrize(
+    ("version", "sentence"),
+    [
+        (2, "version 1 is read here, but version is the number 2"),
+        ("1", "version 1 is read here, but version is the text '1'"),
+        (None, "version 1 is read here, but version is null"),
+        (..., "version 1 is read here, but version is missing"),
+    ],
+)
+@pytest.mark.parametrize(("output", "read"), KINDS)
+def test_a_reader_refuses_a_version_it_does_not_know(
+    output: Output, read: ReadBatch, version: object, sentence: str
+) -> None:
+    record = _record(output)
+    changed = {**orjson.loads(output.value or b""), "version": version, "tenant": 5, "queue": 5}
+    value = orjson.dumps({k: v for k, v in changed.items() if v is not ...})
+    messages = read([record, record._replace(value=value), record])
+    assert len(messages.items) == 2
+    (refused,) = messages.refused
+    assert refused.position == 1
+    assert (refused.error.reason, refused.error.path) == ("unknown_version", "version")
+    assert refused.error.detail == sentence
+
+
+@pytest.mark.parametrize(
+    ("value", "reason", "path"),
+    [
+        (None, "null_value", ""),
+        (b"", "not_json", ""),
+        (b"[]", "not_object", ""),
+        (b'{"version":1}', "missing_field", "event_id"),
+    ],
+)
+def test_what_is_no_decision_is_refused(value: bytes | None, reason: str, path: str) -> None:
+    with pytest.raises(RefusedEventError) as refused:
+        codec.decode_decision(Record("t", 0, 0, 0, None, value))
+    assert (refused.value.reason, refused.value.path) == (reason, path)
