@@ -10,7 +10,7 @@ import typer
 from batuta.streams.cli.exits import Exit, leave
 from batuta.streams.cli.options import Bootstrap, Json, MetricsPort, Rate, Seed, Spoiled
 from batuta.streams.cli.signals import run_until_stopped, sigterm_interrupts, until_first
-from batuta.streams.cli.terminal import print_json, step
+from batuta.streams.cli.terminal import print_json, say, stdout, step
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from batuta.agents.models.port import Model
     from batuta.agents.pipelines import Shipped
     from batuta.streams.demo.session import Load
-    from batuta.streams.demo.view import Stage
+    from batuta.streams.demo.view import Result, Stage
     from batuta.streams.lifecycle import Worker
     from batuta.streams.settings import Settings
 
@@ -63,17 +63,29 @@ def demo(
 
     sigterm_interrupts()
     settings = load_settings(
-        bootstrap=bootstrap, partitions=partitions, metrics_port=metrics_port, log_level="warning"
+        bootstrap=bootstrap, partitions=partitions, metrics_port=metrics_port, log_level="error"
     )
     plan = _Plan(pipeline, events, rate, spoiled, seed, as_json)
     try:
         result = _demonstrate(plan, settings)
     except KeyboardInterrupt:  # before there was anything to end
         leave(Exit.YES)
-    if as_json and result is not None:
-        print_json(result)
-    if result is not None and (result["lost"] or result["duplicated"]):
+    if result is None:
+        return
+    if as_json:
+        print_json(dict(result))
+    else:
+        _tell(result, bootstrap)
+    if result["lost"] or result["duplicated"]:
         leave(Exit.NEGATIVE)
+
+
+def _tell(result: "Result", bootstrap: str | None) -> None:
+    from batuta.streams.cli.demo_screen import summary
+
+    stdout().print(summary(result))
+    if bootstrap is None:
+        say("The embedded broker ended with its records; `batuta demo` without --events serves.")
 
 
 @dataclass(frozen=True)
@@ -86,11 +98,13 @@ class _Plan:
     as_json: bool
 
 
-def _demonstrate(plan: _Plan, settings: "Settings") -> "dict[str, object] | None":
+def _demonstrate(plan: _Plan, settings: "Settings") -> "Result | None":
     with step("libraries"):
         from batuta.streams.cli.models import ready_model
         from batuta.streams.cli.pipelines import shipped_pipeline
+        from batuta.streams.logs import configure_logs
 
+    configure_logs(settings)
     shipped = shipped_pipeline(plan.pipeline)
     model = ready_model(shipped, settings)
     with _broker(settings) as reached:
@@ -149,7 +163,7 @@ def _broker(settings: "Settings") -> "Generator[Settings]":
         yield settings.model_copy(update={"bootstrap": child.bootstrap})
 
 
-async def _run(cast: _Cast, stop: asyncio.Event) -> "dict[str, object] | None":
+async def _run(cast: _Cast, stop: asyncio.Event) -> "Result | None":
     """Serve until the events are through or `stop` is set; None where it was set too early."""
     from batuta.streams.cli.demo_watch import watching
     from batuta.streams.demo.session import Session

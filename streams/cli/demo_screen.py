@@ -13,7 +13,7 @@ from batuta.schemas.decision import Outcome
 from batuta.streams.cli.records import clock
 from batuta.streams.cli.story_screen import OUTCOME_STYLES
 from batuta.streams.demo.tally import Seen
-from batuta.streams.demo.view import Stage, View
+from batuta.streams.demo.view import Result, Stage, View
 
 __all__ = ["Page", "next_commands", "status_line", "summary", "try_next"]
 
@@ -44,21 +44,21 @@ class Page:
         yield _decisions("Stopped", self._view.stopped, min(_STOPPED_MAX, room - latest), wide=wide)
         yield ""
         yield _decisions("Latest", self._view.latest, latest, wide=wide)
-        yield ""
-        yield try_next(self._view.stage, self._view.blocked_id)
+        if not self._view.ended:
+            yield ""
+            yield try_next(self._view.stage, self._view.blocked_id)
 
 
-def summary(result: Mapping[str, object], stage: Stage) -> RenderableType:
-    """Return what the run came to, and the commands to try next."""
-    blocked = result["blocked_id"]
-    found = Panel(
-        _result_lines(result),
-        title=f"batuta demo {stage.pipeline}",
+def summary(result: Result) -> RenderableType:
+    """Return what the run came to."""
+    return Panel(
+        Group(*_result_lines(result)),
+        title=f"batuta demo {result['pipeline']}",
         title_align="left",
         box=box.ROUNDED,
         expand=False,
+        padding=(0, 1),
     )
-    return Group(found, try_next(stage, str(blocked) if blocked else None))
 
 
 def next_commands(stage: Stage, blocked_id: str | None) -> list[tuple[str, str]]:
@@ -166,13 +166,23 @@ def try_next(stage: Stage, blocked_id: str | None) -> RenderableType:
     return Group(Text("Try in another terminal; Ctrl-C ends this one", style="bold"), lines)
 
 
-def _result_lines(result: Mapping[str, object]) -> Table:
-    lines = Table.grid(padding=(0, 2))
-    lines.add_column(style="dim")
-    lines.add_column()
-    for name in ("events", "decisions", "outcomes", "deadletters", "lost", "duplicated"):
-        lines.add_row(name, str(result[name]))
-    return lines
+def _result_lines(result: Result) -> Iterator[Text]:
+    outcomes = ", ".join(f"{count:,} {name}" for name, count in _ordered(result["outcomes"]))
+    yield Text(
+        f"{result['events']:,} events in {result['seconds']:,.1f} s,"
+        f" {result['events_per_second']:,.0f} answered per second"
+    )
+    yield Text(f"{result['decisions']:,} decisions: {outcomes}")
+    yield Text(
+        f"{result['escalations']:,} review cases, {result['notifications']:,} notifications,"
+        f" {result['deadletters']:,} dead letters"
+    )
+    yield Text(
+        f"age from due to readable: p50 {_ms(result['p50_ms'])}, p99 {_ms(result['p99_ms'])}"
+    )
+    broken = result["lost"] or result["duplicated"]
+    verdict = f"{result['lost']:,} lost, {result['duplicated']:,} duplicated"
+    yield Text(verdict, style="bold red" if broken else "bold green")
 
 
 def _ms(age_ms: int | None) -> str:

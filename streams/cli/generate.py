@@ -11,7 +11,11 @@ from batuta.streams.cli.signals import run_until_stopped
 from batuta.streams.cli.terminal import print_json, stdout
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from batuta.agents.pipelines import Shipped
+    from batuta.streams.demo.spoil import Sample
+    from batuta.streams.publisher import Timed
 
 __all__ = ["generate"]
 
@@ -74,9 +78,12 @@ async def _generate(plan: _Plan, stop: asyncio.Event) -> dict[str, object]:
     async with Publisher(options, topic) as publisher:
         start_s = loop.time()
         with meter(f"publishing to {topic}", plan.events) as bar:
-            await publish_open_loop(
-                publisher, samples, plan.rate, stop, lambda *_: bar.reach(publisher.published)
-            )
+
+            def announce(block: "Sequence[Sample]", timed: "Sequence[Timed]") -> None:
+                del block, timed
+                bar.reach(publisher.published)
+
+            await publish_open_loop(publisher, samples, plan.rate, stop, announce)
         seconds = loop.time() - start_s
     return {
         "topic": topic,

@@ -17,7 +17,7 @@ from typing import Final
 from batuta.schemas.topics import Topics
 from batuta.streams.demo.spoil import Sample
 from batuta.streams.demo.tally import Tally
-from batuta.streams.demo.view import Stage, View, result_of, view_of
+from batuta.streams.demo.view import Pace, Result, Stage, View, result_of, view_of
 from batuta.streams.lifecycle import Worker
 from batuta.streams.open_loop import publish_open_loop
 from batuta.streams.publisher import Publisher
@@ -61,9 +61,7 @@ class Session:
         self._start_s = time.monotonic()
         self._answered: deque[tuple[float, int]] = deque()
 
-    async def run(
-        self, load: Load, stop: asyncio.Event, watch: Callable[[View], None]
-    ) -> dict[str, object]:
+    async def run(self, load: Load, stop: asyncio.Event, watch: Callable[[View], None]) -> Result:
         """Publish `load` until it ends or `stop` is set; see that everything is answered.
 
         Args:
@@ -84,8 +82,10 @@ class Session:
             await self._worker.stop()
             async for records in self._reader.until_end():
                 self._tally.take(records, _now_ms())
-        watch(self._view())
-        return result_of(self._tally, self._stage, time.monotonic() - self._start_s)
+        result = result_of(self._tally, self._stage, time.monotonic() - self._start_s)
+        pace = Pace(result["seconds"], result["events_per_second"], ended=True)
+        watch(view_of(self._tally, self._stage, pace))
+        return result
 
     async def _attended(
         self, work: Coroutine[None, None, None], watch: Callable[[View], None]
@@ -143,7 +143,8 @@ class Session:
             self._answered.popleft()
         then, before = self._answered[0]
         per_second = (self._tally.answered - before) / max(now - then, 1e-9)
-        return view_of(self._tally, self._stage, now - self._start_s, per_second)
+        pace = Pace(now - self._start_s, per_second)
+        return view_of(self._tally, self._stage, pace)
 
 
 def _now_ms() -> int:

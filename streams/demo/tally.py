@@ -53,6 +53,7 @@ class Tally:
         self.first_published_ms: int | None = None
         self.last_answer_ms = 0
         self.last_seen_ms = 0
+        self._first: dict[str, str] = {}
         self._recent: deque[int] = deque(maxlen=_RECENT_AGES)
         self._take = {
             topics.decisions: self._decision,
@@ -88,10 +89,12 @@ class Tally:
 
     @property
     def blocked_id(self) -> str | None:
-        """The latest blocked event's id, for want of one the latest event's not approved."""
-        blocked = (s.decision.event_id for s in self.stopped if s.decision.outcome == "block")
-        anything = (s.decision.event_id for s in (*self.stopped, *self.latest))
-        return next(blocked, None) or next(anything, None)
+        """The first blocked event's id, for want of one the first that was not approved, ...
+
+        It changes no more once an event was blocked: people copy the command it stands in.
+        """
+        found = (self._first.get(outcome) for outcome in ("block", "review", "approve"))
+        return next((event_id for event_id in found if event_id is not None), None)
 
     def recent_age_ms(self, share: float) -> int | None:
         """Return a percentile of the latest ages."""
@@ -119,6 +122,7 @@ class Tally:
             return
         self.last_answer_ms = now_ms
         self.outcomes[decision.outcome] += 1
+        self._first.setdefault(decision.outcome, decision.event_id)
         self.ages.add(age_ms)
         self._recent.append(age_ms)
         seen = Seen(decision, age_ms)

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 from batuta.streams.demo.tally import Seen, Tally
 
-__all__ = ["Stage", "View", "result_of", "view_of"]
+__all__ = ["Pace", "Result", "Stage", "View", "result_of", "view_of"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,15 @@ class Stage:
     spoiled_share: float
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long the run has been going, how many answers a second come now, whether it is over."""
+
+    seconds: float
+    per_second: float
+    ended: bool = False
+
+
 @dataclass(frozen=True)
 class View:
     """One moment of the run, ready to be drawn."""
@@ -44,16 +54,17 @@ class View:
     stopped: Sequence[Seen]
     latest: Sequence[Seen]
     blocked_id: str | None
+    ended: bool
 
 
-def view_of(tally: Tally, stage: Stage, seconds: float, per_second: float) -> View:
+def view_of(tally: Tally, stage: Stage, pace: Pace) -> View:
     """Return what there is to see now; ages are those of the latest events."""
     return View(
         stage=stage,
-        seconds=seconds,
+        seconds=pace.seconds,
         published=tally.published,
         answered=tally.answered,
-        per_second=per_second,
+        per_second=pace.per_second,
         p50_ms=tally.recent_age_ms(0.50),
         p99_ms=tally.recent_age_ms(0.99),
         outcomes=dict(tally.outcomes),
@@ -63,31 +74,57 @@ def view_of(tally: Tally, stage: Stage, seconds: float, per_second: float) -> Vi
         stopped=tuple(tally.stopped),
         latest=tuple(tally.latest),
         blocked_id=tally.blocked_id,
+        ended=pace.ended,
     )
 
 
-def result_of(tally: Tally, stage: Stage, seconds: float) -> dict[str, object]:
-    """Return the run's result; ages are those of all events, from when each was due."""
+class Result(TypedDict):
+    """What the run came to; ages count from when each event was due until it was read."""
+
+    pipeline: str
+    events: int
+    decisions: int
+    outcomes: dict[str, int]
+    escalations: int
+    notifications: int
+    deadletters: int
+    deadletter_reasons: dict[str, int]
+    lost: int
+    duplicated: int
+    events_per_second: float
+    p50_ms: int | None
+    p99_ms: int | None
+    seconds: float
+    stages: list[str]
+    model: str
+    bootstrap: str
+    embedded: bool
+    metrics_url: str
+    blocked_id: str | None
+
+
+def result_of(tally: Tally, stage: Stage, seconds: float) -> Result:
+    """Return the run's result."""
     span_ms = max(1, tally.last_answer_ms - (tally.first_published_ms or tally.last_answer_ms))
-    return {
-        "pipeline": stage.pipeline,
-        "events": tally.published,
-        "decisions": tally.good.arrived,
-        "outcomes": {name: tally.outcomes[name] for name in ("approve", "review", "block")},
-        "escalations": tally.escalations,
-        "notifications": tally.notifications,
-        "deadletters": tally.spoiled.arrived,
-        "deadletter_reasons": dict(tally.refusals),
-        "lost": tally.lost,
-        "duplicated": tally.duplicated,
-        "events_per_second": round(tally.answered / span_ms * 1_000, 1),
-        "p50_ms": tally.ages.percentile(0.50),
-        "p99_ms": tally.ages.percentile(0.99),
-        "seconds": round(seconds, 3),
-        "stages": list(stage.stages),
-        "model": stage.model,
-        "bootstrap": stage.bootstrap,
-        "embedded": stage.embedded,
-        "metrics_url": stage.metrics_url,
-        "blocked_id": tally.blocked_id,
-    }
+    return Result(
+        pipeline=stage.pipeline,
+        events=tally.published,
+        decisions=tally.good.arrived,
+        outcomes={name: tally.outcomes[name] for name in ("approve", "review", "block")},
+        escalations=tally.escalations,
+        notifications=tally.notifications,
+        deadletters=tally.spoiled.arrived,
+        deadletter_reasons=dict(tally.refusals),
+        lost=tally.lost,
+        duplicated=tally.duplicated,
+        events_per_second=round(tally.answered / span_ms * 1_000, 1),
+        p50_ms=tally.ages.percentile(0.50),
+        p99_ms=tally.ages.percentile(0.99),
+        seconds=round(seconds, 3),
+        stages=list(stage.stages),
+        model=stage.model,
+        bootstrap=stage.bootstrap,
+        embedded=stage.embedded,
+        metrics_url=stage.metrics_url,
+        blocked_id=tally.blocked_id,
+    )
