@@ -1,0 +1,165 @@
+"""Bytes of each message and version: written exactly so, read exactly so, for ever.
+
+A golden file never changes. A message that must change gets a new version with a file of its own,
+and readers keep reading the old one.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import pytest
+
+from batuta.schemas import codec
+from batuta.schemas.cloudevents import Attributes
+from batuta.schemas.codec import EventCodec, Mode, encode_event
+from batuta.schemas.dead_letter import DeadLetter
+from batuta.schemas.decision import Decision
+from batuta.schemas.fraud import Transaction
+from batuta.schemas.ingested import Ingested
+from batuta.schemas.notification import Notification
+from batuta.schemas.pipeline import Source
+from batuta.schemas.record import Output, Record
+from batuta.schemas.review import ReviewCase
+
+Golden = Callable[[str], Output]
+
+TIME_MS: Final = 1_522_577_863_000
+TRACE: Final = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+DECISION: Final = Decision(
+    event_id="tx-000003527",
+    pipeline="fraud",
+    pipeline_version=1,
+    tenant="acme",
+    entity="c3774",
+    event_time_ms=TIME_MS,
+    decided_at_ms=TIME_MS + 52,
+    outcome="review",
+    score=0.71,
+    reasons=("score_high", "large_amount"),
+    model="forest@5f1d0c9a7b3e",
+    features={"amount": 225.41, "card_count_1d": 3.0},
+    input_sha256="1f825aa2f0020ef7cf91dfa30da4668d791c5d4824fc8e41354b89ec05795ab3",
+)
+CASE: Final = ReviewCase(
+    case_id="4f0c9a7b3e5f1d0c9a7b3e5f1d0c9a7b",
+    queue="fraud_review",
+    opened_at_ms=TIME_MS + 60,
+    due_at_ms=TIME_MS + 1_800_060,
+    decision=DECISION,
+)
+NOTIFICATION: Final = Notification(
+    notification_id="9a7b3e5f1d0c9a7b3e5f1d0c9a7b4f0c",
+    pipeline="fraud",
+    tenant="default",
+    severity="critical",
+    title="Card blocked",
+    summary="Event tx-000003527 was blocked: score_high, at the till in Zürich.",
+    event_id="tx-000003527",
+    labels={"outcome": "block", "reason": "score_high"},
+    created_at_ms=TIME_MS + 60,
+)
+INGESTED: Final = Ingested(
+    event_id="tx-000003527",
+    entity="c3774",
+    scoring_key="t3059",
+    event_time_ms=TIME_MS,
+    published_ms=TIME_MS + 20,
+    tenant="default",
+    data={"transaction_id": "tx-000003527", "amount": 225.41},
+    features={"card_count_1d": 3.0, "card_mean_amount_1d": 80.5},
+    traceparent=TRACE,
+)
+DEAD_LETTER: Final = DeadLetter(
+    record=Record(
+        topic="fraud.events",
+        partition=3,
+        offset=17,
+        timestamp_ms=TIME_MS + 20,
+        key=b"c3774",
+        value=b'{"card_id": "\xff"}',
+        headers=(("ce_id", b"tx-000003527"), ("batuta-deadletter-version", b"0")),
+    ),
+    stage="ingestion",
+    reason="bad_utf8",
+    detail="the value is not UTF-8: byte 13 is 0xff",
+    refused_at_ms=TIME_MS + 60,
+    path="",
+    attempts=1,
+)
+SOURCE: Final = Source(key_field="card_id", time_field="event_time")
+DOOR: Final = EventCodec(SOURCE, Transaction)
+DATA: Final = (
+    b'{"transaction_id":"tx-000003527","event_time":"2018-04-01T10:17:43Z","card_id":"c3774",'
+    b'"terminal_id":"t3059","amount":225.41,"currency":"EUR","channel":"pos"}'
+)
+EVENT: Final = DOOR.wrap(
+    Transaction.model_validate_json(DATA),
+    Attributes("4711", "/shop/tills", "card.transaction", "acme", TRACE),
+)
+MODES: Final[dict[str, Mode]] = {"event-binary-v1": "binary", "event-structured-v1": "structured"}
+
+
+def _record(output: Output) -> Record:
+    return Record(output.topic, 0, 0, TIME_MS, output.key, output.value, output.headers)
+
+
+MESSAGES: Final[dict[str, tuple[Output, Callable[[Record], object], object]]] = {
+    "decision-v1": (
+        codec.encode_decision(DECISION, "fraud.decisions"),
+        codec.decode_decision,
+        DECISION,
+    ),
+    "review_case-v1": (
+        codec.encode_case(CASE, "fraud.escalations"),
+        codec.decode_case,
+        CASE,
+    ),
+    "notification-v1": (
+        codec.encode_notification(NOTIFICATION, "fraud.notifications"),
+        codec.decode_notification,
+        NOTIFICATION,
+    ),
+    "dead_letter-v1": (
+        codec.encode_dead_letter(DEAD_LETTER, "fraud.deadletters"),
+        codec.decode_dead_letter,
+        DEAD_LETTER,
+    ),
+    "ingested-v1": (
+        codec.encode_ingested(INGESTED, "fraud.ingested"),
+        lambda record: codec.decode_ingested([record]).items[0],
+        INGESTED,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_a_message_is_written_as_its_golden_record(golden: Golden, name: str) -> None:
+    assert MESSAGES[name][0] == golden(name)
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_a_golden_record_is_read_as_its_message(golden: Golden, name: str) -> None:
+    _, decode, message = MESSAGES[name]
+    assert decode(_record(golden(name))) == message
+
+
+@pytest.mark.parametrize("name", MODES)
+def test_an_event_is_written_as_its_golden_record(golden: Golden, name: str) -> None:
+    assert encode_event(EVENT, "fraud.events", MODES[name]) == golden(name)
+
+
+@pytest.mark.parametrize("name", MODES)
+def test_a_golden_event_is_read(golden: Golden, name: str) -> None:
+    decoded = DOOR.decode([_record(golden(name))], TIME_MS)
+    assert decoded.events == [EVENT]
+
+
+def test_a_bare_event_is_written_and_read(golden: Golden) -> None:
+    door = EventCodec(SOURCE.model_copy(update={"id_field": "transaction_id"}), Transaction)
+    event = door.wrap(EVENT.data, Attributes())
+    assert encode_event(event, "fraud.events", "json") == golden("event-json-v1")
+    assert door.decode([_record(golden("event-json-v1"))], TIME_MS).events == [event]
+
+
+def test_every_golden_file_is_held(golden_names: set[str]) -> None:
+    assert golden_names == {*MESSAGES, *MODES, "event-json-v1"}
