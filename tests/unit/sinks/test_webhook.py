@@ -160,7 +160,8 @@ async def test_a_receiver_that_hangs_is_given_up_on_and_tried_again(
         return web.Response()
 
     receiver.script = [hang]
-    assert await refusal(sink) == "webhook: no answer within 400 ms"
+    async with asyncio.timeout(20):
+        assert await refusal(sink) == "webhook: no answer within 400 ms"
     assert len(receiver.seen) == 3
 
 
