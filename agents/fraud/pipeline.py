@@ -8,7 +8,10 @@ from typing import Final
 
 from batuta.schemas.pipeline import Escalation, Pipeline, Source, Thresholds, WindowFeature
 
-__all__ = ["FRAUD"]
+__all__ = ["FRAUD", "RECIPE"]
+
+#: Raise it whenever the sample model would come out differently: its generator, its inputs.
+RECIPE: Final = 1
 
 FRAUD: Final = Pipeline(
     name="fraud",
@@ -17,6 +20,6 @@ FRAUD: Final = Pipeline(
     scoring_key_field="terminal_id",
     ingestion_windows=WindowFeature(name="card", by="card_id", mean_of="amount"),
     scoring_windows=WindowFeature(name="terminal", by="terminal_id"),
-    thresholds=Thresholds(review=0.3, block=0.8),
+    thresholds=Thresholds(review=0.06, block=0.5),
     escalation=Escalation(queue="fraud_review"),
 )

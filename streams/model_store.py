@@ -1,0 +1,117 @@
+"""Model files on disk: `<dir>/<pipeline>/<name>-<sha12>.onnx`, beside each its card as JSON.
+
+Files are written whole or not at all, and never pickled. `latest.json` is the card in use.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+
+from batuta.agents.models.card import VERSION_DIGITS, ModelCard, TrainedModel
+from batuta.agents.pipelines import Shipped
+from batuta.schemas.errors import UsageError
+from batuta.streams.adapters.onnx import OnnxModel
+
+__all__ = ["ModelStore", "sample_model"]
+
+_LATEST: Final = "latest.json"
+
+
+class ModelStore:
+    """The model files under one directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def save(self, model: TrainedModel) -> Path:
+        """Write a model and its card, and make it the one its pipeline uses.
+
+        Returns:
+            The model file.
+
+        Raises:
+            UsageError: the directory cannot be written.
+        """
+        path = self._path(model.card)
+        card = model.card.model_dump_json(indent=2).encode()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write(path, model.data)
+            _write(path.with_suffix(".json"), card)
+            _write(path.with_name(_LATEST), card)
+        except OSError as error:
+            raise UsageError(
+                f"the model directory {path.parent} cannot be written: {error.strerror}"
+            ) from error
+        return path
+
+    def card(self, pipeline: str) -> ModelCard | None:
+        """Return the card of the model that `pipeline` uses, or None where none was saved.
+
+        Raises:
+            UsageError: it is damaged.
+        """
+        latest = self._directory / pipeline / _LATEST
+        if not latest.exists():
+            return None
+        try:
+            return ModelCard.model_validate_json(latest.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise UsageError(f"the model card {latest} cannot be read: {error}") from error
+
+    def load(self, card: ModelCard) -> OnnxModel:
+        """Return the model that `card` describes.
+
+        Raises:
+            UsageError: its file is missing, of another hash, or no such model.
+        """
+        return OnnxModel.load(self._path(card), card)
+
+    def _path(self, card: ModelCard) -> Path:
+        name = f"{card.name}-{card.sha256[:VERSION_DIGITS]}.onnx"
+        return self._directory / card.pipeline / name
+
+
+def sample_model(
+    shipped: Shipped, directory: Path, progress: Callable[[str], None] = lambda _: None
+) -> OnnxModel:
+    """Return a pipeline's model, trained from generated history where there is none yet.
+
+    A sample model that an earlier release made by another recipe is made anew; a model that was
+    trained otherwise is kept.
+
+    Args:
+        shipped: the pipeline.
+        directory: where models are kept.
+        progress: told, in a few words, what takes long.
+
+    Raises:
+        UsageError: the model kept there cannot be used, or none can be written.
+    """
+    store, name = ModelStore(directory), shipped.pipeline.name
+    card = store.card(name)
+    if card is not None and card.recipe in {None, shipped.recipe}:
+        return store.load(card)
+    progress(f"training a model for {name} from generated history")
+    trained = shipped.train()
+    path = store.save(trained)
+    progress(f"{trained.card.version} written to {path}")
+    return store.load(trained.card)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file so that a reader finds it whole or not at all."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
