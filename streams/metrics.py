@@ -48,6 +48,24 @@ _RECORDS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 _PARTITIONS: Final = (1, 2, 5, 10, 20, 50, 100, 200)
 
 
+class _Declare:
+    """Declares metrics on one registry under our prefix."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"batuta_{name}", text, labels, registry=self._registry)
+
+    def gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"batuta_{name}", text, labels, registry=self._registry)
+
+    def histogram(
+        self, name: str, text: str, buckets: tuple[float, ...], labels: tuple[str, ...] = _STAGE
+    ) -> Histogram:
+        return Histogram(f"batuta_{name}", text, labels, registry=self._registry, buckets=buckets)
+
+
 class Families:
     """The metrics of one registry, with all their labels open."""
 
@@ -56,96 +74,89 @@ class Families:
         cast("Callable[[], None]", disable_created_metrics)()
         ProcessCollector(registry=registry)
 
-        def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(f"batuta_{name}", text, labels, registry=registry)
+        declare = _Declare(registry)
+        self._declare_events(declare)
+        self._declare_work(declare)
+        self._declare_lanes(declare)
+        self._declare_decisions(declare)
+        declare.gauge("build_info", "Which build runs.", "version").labels(_version()).set(1)
 
-        def gauge(name: str, text: str, *labels: str) -> Gauge:
-            return Gauge(f"batuta_{name}", text, labels, registry=registry)
-
-        def histogram(
-            name: str, text: str, buckets: tuple[float, ...], labels: tuple[str, ...] = _STAGE
-        ) -> Histogram:
-            return Histogram(f"batuta_{name}", text, labels, registry=registry, buckets=buckets)
-
-        # Events.
-        self.received = counter("events_received_total", "Events read.", *_STAGE)
-        self.finished = counter(
+    def _declare_events(self, declare: _Declare) -> None:
+        self.received = declare.counter("events_received_total", "Events read.", *_STAGE)
+        self.finished = declare.counter(
             "events_finished_total", "Events seen through; what is left is in flight.",
             *_STAGE, "outcome",
         )  # fmt: skip
-        self.age = histogram(
+        self.age = declare.histogram(
             "event_age_seconds", "From the record's timestamp to the commit.", _AGE_S
         )
-        self.dead_letters = counter(
+        self.dead_letters = declare.counter(
             "deadletters_total", "Events no stage could accept.", *_STAGE, "reason"
         )
-        self.duplicates = counter(
+        self.duplicates = declare.counter(
             "duplicates_total", "Identical redeliveries that were dropped.", *_STAGE
         )
-        self.rekeyed = counter(
+        self.rekeyed = declare.counter(
             "rekeyed_total", "Events forwarded to the partition of their key.", *_STAGE
         )
-        self.unknown_fields = counter(
+        self.unknown_fields = declare.counter(
             "unknown_fields_total",
             "Fields that were ignored because no schema names them.",
             *_STAGE,
         )
-        # Work.
-        self.stage_duration = histogram(
+
+    def _declare_work(self, declare: _Declare) -> None:
+        self.stage_duration = declare.histogram(
             "stage_duration_seconds", "From a batch's decoding to its commit.", _BATCH_S
         )
-        self.batch_records = histogram("batch_records", "Records in a batch.", _RECORDS)
-        self.busy = gauge("busy_ratio", "Share of time the lanes had a batch in hand.", *_STAGE)
-        self.lag = gauge(
+        self.batch_records = declare.histogram("batch_records", "Records in a batch.", _RECORDS)
+        self.busy = declare.gauge(
+            "busy_ratio", "Share of time the lanes had a batch in hand.", *_STAGE
+        )
+        self.lag = declare.gauge(
             "consumer_lag_records", "Records written and not yet committed by us.", *_STAGE
         )
-        self.transactions = counter(
+        self.transactions = declare.counter(
             "transactions_total", "Kafka transactions that ended.", *_STAGE, "result"
         )
-        self.transaction_duration = histogram(
+        self.transaction_duration = declare.histogram(
             "transaction_duration_seconds", "From begin to the end of a transaction.", _BATCH_S
         )
-        self.transaction_partitions = histogram(
+        self.transaction_partitions = declare.histogram(
             "transaction_partitions", "Partitions one transaction wrote to.", _PARTITIONS
         )
-        self.retries = counter(
+        self.retries = declare.counter(
             "retries_total", "Batches tried again because the outside world failed.",
             *_STAGE, "reason",
         )  # fmt: skip
-        # Lanes.
-        self.rebalances = counter("rebalances_total", "Assignments by the group.", *_STAGE)
-        self.lanes = gauge("lanes", "Lanes of this worker.", *_STAGE, "state")
-        self.restarts = counter(
+
+    def _declare_lanes(self, declare: _Declare) -> None:
+        self.rebalances = declare.counter("rebalances_total", "Assignments by the group.", *_STAGE)
+        self.lanes = declare.gauge("lanes", "Lanes of this worker.", *_STAGE, "state")
+        self.restarts = declare.counter(
             "lane_restarts_total", "Lanes that began again after trouble.", *_STAGE, "reason"
         )
-        self.state_entries = gauge("state_entries", "Entries of keyed state.", *_STAGE)
-        self.restore_remaining = gauge(
+        self.state_entries = declare.gauge("state_entries", "Entries of keyed state.", *_STAGE)
+        self.restore_remaining = declare.gauge(
             "state_restore_remaining_records", "Changelog records still to be read.", *_STAGE
         )
-        # Decisions and what follows.
-        self.decisions = counter("decisions_total", "Decisions made.", "pipeline", "outcome")
-        self.escalations = counter("escalations_total", "Review cases opened.", "pipeline")
-        self.notifications = counter(
+
+    def _declare_decisions(self, declare: _Declare) -> None:
+        self.decisions = declare.counter(
+            "decisions_total", "Decisions made.", "pipeline", "outcome"
+        )
+        self.escalations = declare.counter("escalations_total", "Review cases opened.", "pipeline")
+        self.notifications = declare.counter(
             "notifications_total", "Deliveries to a channel.", "pipeline", "channel", "result"
         )
-        self.model_requests = counter(
+        self.model_requests = declare.counter(
             "model_requests_total", "Events a model was asked about.",
             "pipeline", "model", "version", "result",
         )  # fmt: skip
-        self.model_duration = histogram(
+        self.model_duration = declare.histogram(
             "model_duration_seconds", "One call of a model, a batch of events at once.",
             _LATENCY_S, ("pipeline", "model", "version"),
         )  # fmt: skip
-        # The process.
-        self._gauge = gauge
-        self._broker_up: Gauge | None = None
-        gauge("build_info", "Which build runs.", "version").labels(_version()).set(1)
-
-    def broker_up(self) -> Gauge:
-        """Return the gauge of whether a broker answers; it exists from the first answer on."""
-        if self._broker_up is None:
-            self._broker_up = self._gauge("broker_up", "Whether a Kafka broker answers.")
-        return self._broker_up
 
 
 class Meters:
