@@ -79,7 +79,15 @@ class Families:
         self._declare_work(declare)
         self._declare_lanes(declare)
         self._declare_decisions(declare)
+        self._declare = declare
+        self._broker_up: Gauge | None = None
         declare.gauge("build_info", "Which build runs.", "version").labels(_version()).set(1)
+
+    def broker_up(self) -> Gauge:
+        """Return the gauge of whether a broker answers; it exists from the first answer on."""
+        if self._broker_up is None:
+            self._broker_up = self._declare.gauge("broker_up", "Whether a Kafka broker answers.")
+        return self._broker_up
 
     def _declare_events(self, declare: _Declare) -> None:
         self.received = declare.counter("events_received_total", "Events read.", *_STAGE)
