@@ -15,6 +15,9 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict, cast
 
@@ -132,37 +135,35 @@ async def told() -> AsyncIterator[int]:
     await server.stop()
 
 
-@pytest.fixture
-async def demo(tmp_path: Path) -> AsyncIterator[int]:
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """A port at which the demo serves its metrics, ready and under load."""
     port = free_port()
     batuta = Path(sys.executable).with_name("batuta")
     command = [batuta, "demo", "fraud", "--rate", "300", "--bad", "0.02"]
     environment = {**os.environ, "BATUTA_METRICS_PORT": str(port)}
-    log = tmp_path / "demo.log"
+    log = tmp_path_factory.mktemp("demo") / "demo.log"
     with log.open("wb") as written:
-        process = await asyncio.create_subprocess_exec(
-            *command, stdout=written, stderr=written, env=environment
-        )
-
-    async def is_ready() -> bool:
-        assert process.returncode is None, log.read_text()
-        return await status_of(f"http://127.0.0.1:{port}/readyz") == 200
-
+        process = subprocess.Popen(command, stdout=written, stderr=written, env=environment)
     try:
-        await until(is_ready)
+        give_up_s = time.monotonic() + DEADLINE_S
+        while status_of(f"http://127.0.0.1:{port}/readyz") != 200:
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < give_up_s, log.read_text()
+            time.sleep(0.2)
         yield port
     finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGINT)
-        await asyncio.wait_for(process.wait(), timeout=60)
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=60)
 
 
-async def status_of(url: str) -> int:
+def status_of(url: str) -> int:
     try:
-        async with aiohttp.ClientSession() as session, session.get(url) as response:
-            return response.status
-    except aiohttp.ClientError:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as refused:
+        return refused.code
+    except OSError:
         return 0
 
 
