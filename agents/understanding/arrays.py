@@ -15,7 +15,14 @@ from batuta.agents.understanding.chunks import (
 from batuta.agents.understanding.rings import (
     CHUNK_BITS,
     CHUNK_ENTRIES,
-    Batch,
+    FIRST,
+    FREE,
+    HEAD_COLUMNS,
+    MARK,
+    NEXT,
+    NONE,
+    SIZES,
+    TOUCHED,
     Integers,
     Rings,
     drop_slot,
@@ -27,8 +34,6 @@ __all__ = ["RingStore"]
 _SLOTS_MIN = 1024
 _PLACES_MIN = 8192
 _WORD_BYTES = 8
-#: Sizes of segments are powers of two below two to this.
-_CLASSES = 48
 
 
 class RingStore:
@@ -41,7 +46,6 @@ class RingStore:
         self._names: list[str] = []
         self._unused: list[int] = []
         self.rings = _empty_rings(with_mean=with_mean)
-        self.batch = _empty_batch()
 
     def slots_of(self, names: Sequence[str]) -> Integers:
         """Return the slot of each name, new names included."""
@@ -52,7 +56,7 @@ class RingStore:
 
     def touched(self) -> Integers:
         """Return the slots that the open batch appended to."""
-        return self.batch.slots[: self.batch.touched[0]]
+        return self.rings.undo[: self.rings.counts[TOUCHED], 0].copy()
 
     def all_slots(self) -> Integers:
         """Return every slot in use."""
@@ -79,33 +83,30 @@ class RingStore:
 
     def close_batch(self) -> None:
         """Forget how the touched slots were before."""
-        self.batch.mark[self.touched()] = 0
-        self.batch.touched[0] = 0
+        self.rings.heads[self.touched(), MARK] = 0
+        self.rings.counts[TOUCHED] = 0
         self.new_slots.clear()
 
     def idle_since(self, seen_ms: int) -> list[int]:
         """Return the slots last seen before `seen_ms`, by name."""
         slots = self.all_slots()
-        idle = slots[(self.seen_ms[slots] < seen_ms) & (self.batch.mark[slots] == 0)]
+        idle = slots[(self.seen_ms[slots] < seen_ms) & (self.rings.heads[slots, MARK] == 0)]
         return sorted(idle.tolist(), key=self._names.__getitem__)
 
     def room_to_write(self) -> Written:
         """Return room for everything that writing the open batch can give."""
         rings, slots = self.rings, self.touched()
-        saved = self.batch.next_number[: len(slots)]
+        saved = rings.undo[: len(slots), 1]
         base = saved & -CHUNK_ENTRIES
-        numbers = rings.next_number[slots] - base
+        numbers = rings.heads[slots, NEXT] - base
         chunks = int(np.sum((numbers >> CHUNK_BITS) + 1))
-        tombstones = int(np.sum((base >> CHUNK_BITS) + 1 - rings.first_chunk[slots]))
+        tombstones = int(np.sum((base >> CHUNK_BITS) + 1 - rings.heads[slots, FIRST]))
         per_entry = 2 if len(rings.totals) > 1 else 1
         words = int(np.sum(numbers)) * per_entry + chunks * HEAD_WORDS
         records = chunks + tombstones
         return Written(
             words=np.empty(words, np.int64),
-            slots=np.empty(records, np.int64),
-            chunks=np.empty(records, np.int64),
-            begins=np.empty(records, np.int64),
-            ends=np.empty(records, np.int64),
+            rows=np.empty((records, 4), np.int64),
             places=np.empty(int(np.max(numbers, initial=0)), np.int64),
         )
 
@@ -113,27 +114,22 @@ class RingStore:
         """Return the first `count` written records as changes."""
         if count == 0:
             return []
-        end = written.ends[count - 1]
+        end = int(written.rows[count - 1, 3])
         data = written.words[:end].astype("<i8", copy=False).tobytes()
+        written.rows[:count, 2:] *= _WORD_BYTES
         names, pack = self._names, CHUNK_KEY.pack
-        rows = zip(
-            written.slots[:count].tolist(),
-            written.chunks[:count].tolist(),
-            (written.begins[:count] * _WORD_BYTES).tolist(),
-            (written.ends[:count] * _WORD_BYTES).tolist(),
-            strict=True,
-        )
+        slots, numbers, begins, ends = written.rows[:count].T.tolist()
         return [
-            (tag + pack(chunk) + names[slot].encode(), data[begin:end] or None)
-            for slot, chunk, begin, end in rows
+            (tag + pack(number) + names[slot].encode(), data[begin:end] or None)
+            for slot, number, begin, end in zip(slots, numbers, begins, ends, strict=True)
         ]
 
     def tombstones(self, tag: bytes, slots: Iterable[int]) -> list[Change]:
         """Return the tombstones of all chunks of `slots`."""
         ended: list[Change] = []
         for slot in slots:
-            name, end = self._names[slot].encode(), int(self.rings.next_number[slot])
-            numbers = range(int(self.rings.first_chunk[slot]), (end - 1 >> CHUNK_BITS) + 1)
+            name, end = self._names[slot].encode(), int(self.rings.heads[slot, NEXT])
+            numbers = range(int(self.rings.heads[slot, FIRST]), (end - 1 >> CHUNK_BITS) + 1)
             ended.extend((tag + CHUNK_KEY.pack(number) + name, None) for number in numbers)
         return ended
 
@@ -150,12 +146,12 @@ class RingStore:
         words = np.frombuffer(b"".join(records.values()), "<i8").astype(np.int64)
         begins = np.cumsum(lengths) - lengths
         np.maximum.at(self.seen_ms, slots, words[begins + 1])
-        order = np.lexsort((numbers, slots))
-        source = Chunks(words, slots[order], numbers[order], begins[order], _zeros(2))
-        gaps = (np.diff(source.slots) == 0) & (np.diff(source.chunks) != 1)
+        index = np.column_stack((slots, numbers, begins))[np.lexsort((numbers, slots))]
+        gaps = (np.diff(index[:, 0]) == 0) & (np.diff(index[:, 1]) != 1)
         if bool(np.any(gaps)):
-            name = self._names[source.slots[int(np.argmax(gaps))]]
+            name = self._names[int(index[int(np.argmax(gaps)), 0])]
             raise StateCorruptError(f"the changelog misses a window chunk of {name!r}")
+        source = Chunks(words, index, _zeros(2))
         while not rebuild(self.rings, source):
             self.grow()
         self.new_slots.clear()
@@ -171,22 +167,9 @@ class RingStore:
         return slot
 
     def _grow_slots(self) -> None:
-        rings, batch = self.rings, self.batch
         self.seen_ms = _doubled(self.seen_ms)
-        self.rings = rings._replace(
-            start=_doubled(rings.start),
-            capacity=_doubled(rings.capacity),
-            low=_doubled(rings.low),
-            high=_doubled(rings.high),
-            next_number=_doubled(rings.next_number),
-            first_chunk=_doubled(rings.first_chunk),
-        )
-        self.batch = batch._replace(
-            mark=_doubled(batch.mark),
-            slots=_doubled(batch.slots),
-            next_number=_doubled(batch.next_number),
-            latest=_doubled(batch.latest),
-        )
+        heads, undo = _doubled(self.rings.heads), _doubled(self.rings.undo)
+        self.rings = self.rings._replace(heads=heads, undo=undo)
 
 
 class _Slots(dict[str, int]):
@@ -202,34 +185,21 @@ class _Slots(dict[str, int]):
 
 
 def _empty_rings(*, with_mean: bool) -> Rings:
-    return Rings(
+    rings = Rings(
         times=_zeros(_PLACES_MIN),
         totals=_zeros(_PLACES_MIN if with_mean else 1),
         numbers=_zeros(_PLACES_MIN),
         latest=_zeros(_PLACES_MIN // 8),
-        start=_zeros(_SLOTS_MIN),
-        capacity=_zeros(_SLOTS_MIN),
-        low=_zeros(_SLOTS_MIN),
-        high=_zeros(_SLOTS_MIN),
-        next_number=_zeros(_SLOTS_MIN),
-        first_chunk=_zeros(_SLOTS_MIN),
-        free=np.full(_CLASSES, -1, np.int64),
-        used=_zeros(2),
+        heads=_zeros(_SLOTS_MIN, HEAD_COLUMNS),
+        undo=_zeros(_SLOTS_MIN, 3),
+        counts=_zeros(FREE + SIZES),
     )
+    rings.counts[FREE:] = NONE
+    return rings
 
 
-def _empty_batch() -> Batch:
-    return Batch(
-        mark=_zeros(_SLOTS_MIN),
-        slots=_zeros(_SLOTS_MIN),
-        next_number=_zeros(_SLOTS_MIN),
-        latest=_zeros(_SLOTS_MIN),
-        touched=_zeros(1),
-    )
-
-
-def _zeros(length: int) -> Integers:
-    return np.zeros(length, np.int64)
+def _zeros(*shape: int) -> Integers:
+    return np.zeros(shape, np.int64)
 
 
 def _doubled(array: Integers) -> Integers:

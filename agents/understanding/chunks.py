@@ -14,7 +14,11 @@ from batuta.agents.understanding.compiled import compiled
 from batuta.agents.understanding.rings import (
     CHUNK_BITS,
     CHUNK_ENTRIES,
-    Batch,
+    FIRST,
+    HIGH,
+    LOW,
+    NEXT,
+    TOUCHED,
     Integers,
     Rings,
     chunk_place,
@@ -49,39 +53,37 @@ class Written(NamedTuple):
 
     Attributes:
         words: the values, one behind the other.
-        slots, chunks, begins, ends: per record; a tombstone ends where it begins.
+        rows: one per record: slot, chunk, begin and end in `words`; a tombstone ends where it
+            begins.
         places: scratch, one element per number of the largest key's rewritten chunks.
     """
 
     words: Integers
-    slots: Integers
-    chunks: Integers
-    begins: Integers
-    ends: Integers
+    rows: Integers
     places: Integers
 
 
 class Chunks(NamedTuple):
-    """Chunks to rebuild from: values one behind the other; per chunk its slot, number and begin.
+    """Chunks to rebuild from.
 
     Attributes:
+        words: the values, one behind the other.
+        rows: one per chunk, sorted: slot, chunk, begin in `words`.
         cursor: the next chunk and the next of its entries.
     """
 
     words: Integers
-    slots: Integers
-    chunks: Integers
-    begins: Integers
+    rows: Integers
     cursor: Integers
 
 
 @compiled
 def _find(rings: Rings, slot: int, base: int, oldest: int, places: Integers) -> None:
     """Note 1 + the place of each entry numbered `base` or later, 0 where it is out of reach."""
-    wanted = rings.next_number[slot] - base
+    wanted = rings.heads[slot, NEXT] - base
     places[:wanted] = 0
-    place = rings.high[slot] - 1
-    while wanted > 0 and place >= rings.low[slot] and rings.times[place] > oldest:
+    place = rings.heads[slot, HIGH] - 1
+    while wanted > 0 and place >= rings.heads[slot, LOW] and rings.times[place] > oldest:
         number = rings.numbers[place]
         if number >= base:
             places[number - base] = place + 1
@@ -109,24 +111,29 @@ def _write_chunk(rings: Rings, words: Integers, begin: int, places: Integers, no
 
 
 @compiled
-def write(rings: Rings, batch: Batch, retained_ms: int, now_ms: int, written: Written) -> int:
+def _note(row: Integers, slot: int, chunk: int, begin: int) -> None:
+    """Note a record; a tombstone as long as nothing is written to it."""
+    row[0], row[1], row[2], row[3] = slot, chunk, begin, begin
+
+
+@compiled
+def write(rings: Rings, retained_ms: int, now_ms: int, written: Written) -> int:
     """Write the chunks a batch appended to, and the tombstones of those it left out of reach.
 
     Returns:
         How many records were written.
     """
     records, end = 0, 0
-    for index in range(batch.touched[0]):
-        slot, saved = int(batch.slots[index]), int(batch.next_number[index])
-        next_number = int(rings.next_number[slot])
+    for index in range(rings.counts[TOUCHED]):
+        slot, saved = int(rings.undo[index, 0]), int(rings.undo[index, 1])
+        next_number = int(rings.heads[slot, NEXT])
         if next_number == saved:
             continue
-        oldest = int(rings.times[rings.high[slot] - 1]) - retained_ms
-        head, chunk = (next_number - 1) >> CHUNK_BITS, int(rings.first_chunk[slot])
+        oldest = int(rings.times[rings.heads[slot, HIGH] - 1]) - retained_ms
+        head, chunk = (next_number - 1) >> CHUNK_BITS, int(rings.heads[slot, FIRST])
         while chunk < head and rings.latest[chunk_place(rings, slot, chunk)] <= oldest:
             if chunk << CHUNK_BITS < saved:
-                written.slots[records], written.chunks[records] = slot, chunk
-                written.begins[records] = written.ends[records] = end
+                _note(written.rows[records], slot, chunk, end)
                 records += 1
             chunk += 1
         base = saved >> CHUNK_BITS << CHUNK_BITS
@@ -134,10 +141,9 @@ def write(rings: Rings, batch: Batch, retained_ms: int, now_ms: int, written: Wr
         for changed in range(max(chunk, base >> CHUNK_BITS), head + 1):
             first = (changed << CHUNK_BITS) - base
             places = written.places[first : min(first + CHUNK_ENTRIES, next_number - base)]
-            written.slots[records], written.chunks[records] = slot, changed
-            written.begins[records] = end
+            _note(written.rows[records], slot, changed, end)
             end = _write_chunk(rings, written.words, end, places, now_ms)
-            written.ends[records] = end
+            written.rows[records, 3] = end
             records += 1
     return records
 
@@ -151,14 +157,14 @@ def rebuild(rings: Rings, source: Chunks) -> bool:
     """
     summed = len(rings.totals) > 1
     step = 2 if summed else 1
-    while source.cursor[0] < len(source.slots):
+    while source.cursor[0] < len(source.rows):
         index = int(source.cursor[0])
-        slot, chunk = int(source.slots[index]), int(source.chunks[index])
-        begin = int(source.begins[index])
+        slot, chunk = int(source.rows[index, 0]), int(source.rows[index, 1])
+        begin = int(source.rows[index, 2])
         used, count = source.words[begin] >> 16 & 0xFF, source.words[begin] >> 24 & 0xFF
-        if index == 0 or source.slots[index - 1] != slot:
-            rings.first_chunk[slot] = chunk
-        rings.next_number[slot] = (chunk << CHUNK_BITS) + source.cursor[1]
+        if index == 0 or source.rows[index - 1, 0] != slot:
+            rings.heads[slot, FIRST] = chunk
+        rings.heads[slot, NEXT] = (chunk << CHUNK_BITS) + source.cursor[1]
         if count == 0:
             if not make_room(rings, slot):
                 return False
@@ -169,7 +175,7 @@ def rebuild(rings: Rings, source: Chunks) -> bool:
             if insert(rings, slot, int(source.words[at]), amount) < 0:
                 source.cursor[1] = entry
                 return False
-        rings.next_number[slot] = (chunk << CHUNK_BITS) + used
+        rings.heads[slot, NEXT] = (chunk << CHUNK_BITS) + used
         source.cursor[0] += 1
         source.cursor[1] = 0
     return True

@@ -21,10 +21,21 @@ from batuta.agents.understanding.compiled import compiled
 
 __all__ = [
     "AMOUNT_UNITS",
+    "CAPACITY",
     "CAPACITY_MIN",
     "CHUNK_BITS",
     "CHUNK_ENTRIES",
-    "Batch",
+    "ENTRIES",
+    "FIRST",
+    "FREE",
+    "HEAD_COLUMNS",
+    "HIGH",
+    "LOW",
+    "MARK",
+    "NEXT",
+    "NONE",
+    "SIZES",
+    "TOUCHED",
     "Events",
     "Integers",
     "Rings",
@@ -47,50 +58,41 @@ CHUNK_BITS: Final = 4
 #: A segment's chunks: one place for every eight entries, as segments may hold late entries.
 _PLACE_BITS: Final = 3
 CAPACITY_MIN: Final = 8
-_NONE: Final = -1
-_CLASSES: Final = 48
+NONE: Final = -1
 
 
 class Rings(NamedTuple):
-    """All keys' entries.
+    """All keys' entries, and what undoes an open batch.
 
     Attributes:
         times, totals, numbers: one element per entry place; `totals` is one element long where
             no mean is asked for.
         latest: one element per eight entry places.
-        start, capacity, low, high, next_number, first_chunk: one element per slot.
-        free: first free segment per size or `_NONE`; its first time names the next one.
-        used: how many entry places were ever given out, and how many entries are held.
+        heads: one row per slot, a cache line: `START` to `MARK`.
+        undo: one row per touched slot: the slot, its next number and its last chunk's latest time
+            as they were before the batch.
+        counts: how many entry places were ever given out (`USED`), entries are held (`ENTRIES`),
+            slots are touched (`TOUCHED`); from `FREE` on the first free segment per size or
+            `NONE`, whose first time names the next one.
     """
 
     times: Integers
     totals: Integers
     numbers: Integers
     latest: Integers
-    start: Integers
-    capacity: Integers
-    low: Integers
-    high: Integers
-    next_number: Integers
-    first_chunk: Integers
-    free: Integers
-    used: Integers
+    heads: Integers
+    undo: Integers
+    counts: Integers
 
 
-class Batch(NamedTuple):
-    """What undoes an open batch: per touched slot, how it was before.
-
-    Attributes:
-        mark: per slot, 1 + its index below, or 0 where it was not touched.
-        slots, next_number, latest: per touched slot; `latest` is its last chunk's.
-        touched: how many there are.
-    """
-
-    mark: Integers
-    slots: Integers
-    next_number: Integers
-    latest: Integers
-    touched: Integers
+#: Columns of `heads`: where a segment starts, how long it is, where its entries begin and end, the
+#: next arrival's number, the first chunk kept, 1 + the row of `undo` (0: not touched by the batch).
+START, CAPACITY, LOW, HIGH, NEXT, FIRST, MARK = range(7)
+HEAD_COLUMNS: Final = 8
+#: Elements of `counts`.
+USED, ENTRIES, TOUCHED, FREE = range(4)
+#: Segment sizes are powers of two below two to this.
+SIZES: Final = 48
 
 
 class Events(NamedTuple):
@@ -113,8 +115,8 @@ class Rule(NamedTuple):
 @compiled
 def chunk_place(rings: Rings, slot: int, chunk: int) -> int:
     """Return where `latest` holds a chunk of a slot."""
-    places = rings.capacity[slot] >> _PLACE_BITS
-    return int((rings.start[slot] >> _PLACE_BITS) + (chunk & (places - 1)))
+    places = rings.heads[slot, CAPACITY] >> _PLACE_BITS
+    return int((rings.heads[slot, START] >> _PLACE_BITS) + (chunk & (places - 1)))
 
 
 @compiled
@@ -127,76 +129,76 @@ def _class_of(size: int) -> int:
 
 @compiled
 def _take_segment(rings: Rings, size: int) -> int:
-    """Return the start of an unused segment, or _NONE where the arrays must grow first."""
+    """Return the start of an unused segment, or NONE where the arrays must grow first."""
     level = _class_of(size)
-    start = rings.free[level]
-    if start != _NONE:
-        rings.free[level] = rings.times[start]
+    start = rings.counts[FREE + level]
+    if start != NONE:
+        rings.counts[FREE + level] = rings.times[start]
         return int(start)
-    start = rings.used[0]
+    start = rings.counts[USED]
     if start + size > len(rings.times):
-        return _NONE
-    rings.used[0] = start + size
+        return NONE
+    rings.counts[USED] = start + size
     return int(start)
 
 
 @compiled
 def _release_segment(rings: Rings, start: int, size: int) -> None:
     level = _class_of(size)
-    rings.times[start] = rings.free[level]
-    rings.free[level] = start
+    rings.times[start] = rings.counts[FREE + level]
+    rings.counts[FREE + level] = start
 
 
 @compiled
 def _move(rings: Rings, slot: int, target: int) -> None:
     """Copy a slot's entries to `target`: below them, or in another segment."""
-    low, high = rings.low[slot], rings.high[slot]
+    low, high = rings.heads[slot, LOW], rings.heads[slot, HIGH]
     for i in range(high - low):
         rings.times[target + i] = rings.times[low + i]
         rings.numbers[target + i] = rings.numbers[low + i]
     if len(rings.totals) > 1:
         for i in range(high - low + 1):
             rings.totals[target + i] = rings.totals[low + i]
-    rings.low[slot] = target
-    rings.high[slot] = target + high - low
+    rings.heads[slot, LOW] = target
+    rings.heads[slot, HIGH] = target + high - low
 
 
 @compiled
 def _resize(rings: Rings, slot: int, size: int) -> bool:
     """Move a slot to a segment of `size`; False where the arrays must grow first."""
     target = _take_segment(rings, size)
-    if target == _NONE:
+    if target == NONE:
         return False
-    start, capacity = rings.start[slot], rings.capacity[slot]
+    start, capacity = rings.heads[slot, START], rings.heads[slot, CAPACITY]
     if capacity == 0:
-        rings.low[slot] = rings.high[slot] = target
+        rings.heads[slot, LOW] = rings.heads[slot, HIGH] = target
         if len(rings.totals) > 1:
             rings.totals[target] = 0
     else:
-        head = (rings.next_number[slot] - 1) >> CHUNK_BITS
-        for chunk in range(rings.first_chunk[slot], head + 1):
+        head = (rings.heads[slot, NEXT] - 1) >> CHUNK_BITS
+        for chunk in range(rings.heads[slot, FIRST], head + 1):
             place = (target >> _PLACE_BITS) + (chunk & ((size >> _PLACE_BITS) - 1))
             rings.latest[place] = rings.latest[chunk_place(rings, slot, chunk)]
         _move(rings, slot, target)
         _release_segment(rings, start, capacity)
-    rings.start[slot] = target
-    rings.capacity[slot] = size
+    rings.heads[slot, START] = target
+    rings.heads[slot, CAPACITY] = size
     return True
 
 
 @compiled
 def make_room(rings: Rings, slot: int) -> bool:
     """Leave place for one more entry behind a slot's last; False where the arrays must grow."""
-    capacity, live = rings.capacity[slot], rings.high[slot] - rings.low[slot]
-    chunks = (rings.next_number[slot] >> CHUNK_BITS) - rings.first_chunk[slot] + 1
+    capacity, live = rings.heads[slot, CAPACITY], rings.heads[slot, HIGH] - rings.heads[slot, LOW]
+    chunks = (rings.heads[slot, NEXT] >> CHUNK_BITS) - rings.heads[slot, FIRST] + 1
     wanted = max(capacity, CAPACITY_MIN)
     while live + 2 > wanted or chunks > wanted >> _PLACE_BITS:
         wanted *= 2
     if wanted == capacity:
-        if rings.high[slot] + 1 < rings.start[slot] + capacity:
+        if rings.heads[slot, HIGH] + 1 < rings.heads[slot, START] + capacity:
             return True
         if 2 * live <= capacity:
-            _move(rings, slot, rings.start[slot])
+            _move(rings, slot, rings.heads[slot, START])
             return True
         wanted *= 2
     return _resize(rings, slot, wanted)
@@ -210,8 +212,8 @@ def insert(rings: Rings, slot: int, time: int, amount: int) -> int:
         Its place, or -1 where the arrays must grow first and nothing was changed.
     """
     if not make_room(rings, slot):
-        return _NONE
-    low, high = rings.low[slot], rings.high[slot]
+        return NONE
+    low, high = rings.heads[slot, LOW], rings.heads[slot, HIGH]
     summed = len(rings.totals) > 1
     if summed:
         rings.totals[high + 1] = rings.totals[high] + amount
@@ -222,12 +224,12 @@ def insert(rings: Rings, slot: int, time: int, amount: int) -> int:
         if summed:
             rings.totals[place] = rings.totals[place - 1] + amount
         place -= 1
-    number = rings.next_number[slot]
+    number = rings.heads[slot, NEXT]
     rings.times[place] = time
     rings.numbers[place] = number
-    rings.high[slot] = high + 1
-    rings.next_number[slot] = number + 1
-    rings.used[1] += 1
+    rings.heads[slot, HIGH] = high + 1
+    rings.heads[slot, NEXT] = number + 1
+    rings.counts[ENTRIES] += 1
     at = chunk_place(rings, slot, number >> CHUNK_BITS)
     if number & (CHUNK_ENTRIES - 1) == 0 or rings.latest[at] < time:
         rings.latest[at] = time
@@ -235,16 +237,16 @@ def insert(rings: Rings, slot: int, time: int, amount: int) -> int:
 
 
 @compiled
-def _touch(rings: Rings, batch: Batch, slot: int) -> None:
-    if batch.mark[slot] != 0:
+def _touch(rings: Rings, slot: int) -> None:
+    if rings.heads[slot, MARK] != 0:
         return
-    index, number = batch.touched[0], rings.next_number[slot]
-    batch.slots[index] = slot
-    batch.next_number[index] = number
+    index, number = rings.counts[TOUCHED], rings.heads[slot, NEXT]
+    rings.undo[index, 0] = slot
+    rings.undo[index, 1] = number
     if number > 0:
         head = (number - 1) >> CHUNK_BITS
-        batch.latest[index] = rings.latest[chunk_place(rings, slot, head)]
-    batch.touched[0] = batch.mark[slot] = index + 1
+        rings.undo[index, 2] = rings.latest[chunk_place(rings, slot, head)]
+    rings.counts[TOUCHED] = rings.heads[slot, MARK] = index + 1
 
 
 @compiled
@@ -283,7 +285,7 @@ def _measure_alone(rings: Rings, amount: int, row: npt.NDArray[np.float64]) -> N
 
 
 @compiled
-def observe(rings: Rings, batch: Batch, events: Events, rule: Rule) -> int:
+def observe(rings: Rings, events: Events, rule: Rule) -> int:
     """Take events in, one after the other, and fill in their features.
 
     Returns:
@@ -291,20 +293,20 @@ def observe(rings: Rings, batch: Batch, events: Events, rule: Rule) -> int:
     """
     for i in range(len(events.slots)):
         slot, time, row = int(events.slots[i]), int(events.times[i]), events.features[i]
-        high = rings.high[slot]
+        high = rings.heads[slot, HIGH]
         oldest = time
-        if high > rings.low[slot]:
+        if high > rings.heads[slot, LOW]:
             oldest = max(time, int(rings.times[high - 1])) - rule.retained_ms
             if time <= oldest:
                 _measure_alone(rings, events.amounts[i], row)
                 continue
-        if rings.used[1] >= rule.entries_max:
+        if rings.counts[ENTRIES] >= rule.entries_max:
             return i
-        _touch(rings, batch, slot)
+        _touch(rings, slot)
         place = insert(rings, slot, time, events.amounts[i])
-        if place == _NONE:
+        if place == NONE:
             return i
-        low = _first_after(rings, int(rings.low[slot]), place, oldest)
+        low = _first_after(rings, int(rings.heads[slot, LOW]), place, oldest)
         _measure(rings, place, low, rule, row)
     return len(events.slots)
 
@@ -313,25 +315,25 @@ def observe(rings: Rings, batch: Batch, events: Events, rule: Rule) -> int:
 def prune(rings: Rings, slots: Integers, retained_ms: int) -> None:
     """Forget the entries, and the chunks, that no window of a coming event can reach."""
     for slot in slots:
-        low, high = rings.low[slot], rings.high[slot]
+        low, high = rings.heads[slot, LOW], rings.heads[slot, HIGH]
         if low == high:
             continue
         oldest = rings.times[high - 1] - retained_ms
         while rings.times[low] <= oldest:
             low += 1
-        rings.used[1] -= low - rings.low[slot]
-        rings.low[slot] = low
-        head = (rings.next_number[slot] - 1) >> CHUNK_BITS
-        chunk = int(rings.first_chunk[slot])
+        rings.counts[ENTRIES] -= low - rings.heads[slot, LOW]
+        rings.heads[slot, LOW] = low
+        head = (rings.heads[slot, NEXT] - 1) >> CHUNK_BITS
+        chunk = int(rings.heads[slot, FIRST])
         while chunk < head and rings.latest[chunk_place(rings, slot, chunk)] <= oldest:
             chunk += 1
-        rings.first_chunk[slot] = chunk
+        rings.heads[slot, FIRST] = chunk
 
 
 @compiled
 def _undo_slot(rings: Rings, slot: int, next_number: int) -> None:
     """Take out the entries from `next_number` on, wherever they lie in time."""
-    low, high = rings.low[slot], rings.high[slot]
+    low, high = rings.heads[slot, LOW], rings.heads[slot, HIGH]
     summed = len(rings.totals) > 1
     kept = low
     before = after = total = rings.totals[low] if summed else 0
@@ -347,28 +349,28 @@ def _undo_slot(rings: Rings, slot: int, next_number: int) -> None:
             kept += 1
     if summed:
         rings.totals[kept] = total
-    rings.used[1] -= high - kept
-    rings.high[slot] = kept
-    rings.next_number[slot] = next_number
+    rings.counts[ENTRIES] -= high - kept
+    rings.heads[slot, HIGH] = kept
+    rings.heads[slot, NEXT] = next_number
 
 
 @compiled
-def undo(rings: Rings, batch: Batch) -> None:
+def undo(rings: Rings) -> None:
     """Put every touched slot back as it was before the batch."""
-    for index in range(batch.touched[0]):
-        slot, next_number = batch.slots[index], batch.next_number[index]
-        if rings.capacity[slot] > 0:
+    for index in range(rings.counts[TOUCHED]):
+        slot, next_number = rings.undo[index, 0], rings.undo[index, 1]
+        if rings.heads[slot, CAPACITY] > 0:
             _undo_slot(rings, slot, next_number)
         if next_number > 0:
             head = (next_number - 1) >> CHUNK_BITS
-            rings.latest[chunk_place(rings, slot, head)] = batch.latest[index]
+            rings.latest[chunk_place(rings, slot, head)] = rings.undo[index, 2]
 
 
 @compiled
 def drop_slot(rings: Rings, slot: int) -> None:
     """Forget a slot and all its entries."""
-    if rings.capacity[slot] > 0:
-        _release_segment(rings, rings.start[slot], rings.capacity[slot])
-    rings.used[1] -= rings.high[slot] - rings.low[slot]
-    rings.low[slot] = rings.high[slot] = rings.capacity[slot] = 0
-    rings.next_number[slot] = rings.first_chunk[slot] = 0
+    if rings.heads[slot, CAPACITY] > 0:
+        _release_segment(rings, rings.heads[slot, START], rings.heads[slot, CAPACITY])
+    rings.counts[ENTRIES] -= rings.heads[slot, HIGH] - rings.heads[slot, LOW]
+    rings.heads[slot, LOW] = rings.heads[slot, HIGH] = rings.heads[slot, CAPACITY] = 0
+    rings.heads[slot, NEXT] = rings.heads[slot, FIRST] = 0

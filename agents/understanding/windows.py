@@ -26,6 +26,7 @@ from batuta.agents.understanding import chunks
 from batuta.agents.understanding.arrays import RingStore
 from batuta.agents.understanding.rings import (
     AMOUNT_UNITS,
+    ENTRIES,
     Events,
     Integers,
     Rule,
@@ -110,7 +111,7 @@ class TrailingWindows:
         done = 0
         while done < len(keys):
             rest = Events(slots[done:], times[done:], units[done:], features[done:])
-            done += observe(self._store.rings, self._store.batch, rest, self._rule)
+            done += observe(self._store.rings, rest, self._rule)
             if done < len(keys):
                 self._make_way()
         return features
@@ -140,7 +141,7 @@ class TrailingWindows:
     def rollback(self) -> None:
         """Forget what the open batch changed."""
         assert self._open, "no batch is open"
-        undo(self._store.rings, self._store.batch)
+        undo(self._store.rings)
         self._store.drop(self._store.new_slots)
         self._close()
 
@@ -164,7 +165,7 @@ class TrailingWindows:
 
     def entries(self) -> int:
         """Return how many entries are held."""
-        return int(self._store.rings.used[1]) + self._loaded_entries
+        return int(self._store.rings.counts[ENTRIES]) + self._loaded_entries
 
     def _units(self, amounts: npt.NDArray[np.float64]) -> Integers:
         if not self._with_mean:
@@ -174,7 +175,7 @@ class TrailingWindows:
         return np.rint(amounts * AMOUNT_UNITS).astype(np.int64)
 
     def _make_way(self) -> None:
-        if self._store.rings.used[1] >= self._rule.entries_max:
+        if self._store.rings.counts[ENTRIES] >= self._rule.entries_max:
             raise OursError(
                 f"the windows hold {self._rule.entries_max} entries, their bound: narrow the "
                 "windows, add partitions, or raise the bound"
@@ -184,7 +185,7 @@ class TrailingWindows:
     def _chunks(self, now_ms: int) -> list[Change]:
         store = self._store
         room = store.room_to_write()
-        count = chunks.write(store.rings, store.batch, self._retained_ms, now_ms, room)
+        count = chunks.write(store.rings, self._retained_ms, now_ms, room)
         return store.records(self.tag, room, count)
 
     def _sweep(self, now_ms: int) -> list[Change]:
