@@ -7,7 +7,7 @@ from typing import Final
 from pydantic import BaseModel
 
 from batuta.agents.fraud.features import FraudFeatures
-from batuta.agents.fraud.generator import card_samples
+from batuta.agents.fraud.generator import fraud_samples
 from batuta.agents.fraud.pipeline import FRAUD, RECIPE
 from batuta.agents.fraud.reasons import FraudReasons
 from batuta.agents.models.card import TrainedModel
@@ -55,7 +55,7 @@ PIPELINES: Final[Mapping[str, Shipped]] = {
         data=Transaction,
         features=FraudFeatures(),
         reasons=FraudReasons(),
-        samples=card_samples,
+        samples=fraud_samples,
         train=_train_fraud,
         recipe=RECIPE,
     ),

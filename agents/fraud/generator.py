@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from batuta.agents.samples import Clock, SampleEvent
 
-__all__ = ["CardPlan", "CardWorld", "Day", "card_samples", "joined"]
+__all__ = ["CardPlan", "CardWorld", "Day", "fraud_samples", "joined"]
 
 DAY_MS: Final = 86_400_000
 _LABEL_AFTER_MS: Final = 7 * DAY_MS
@@ -215,7 +215,7 @@ class CardWorld:
         )
 
 
-def card_samples(seed: int, now_ms: int, clock: Clock | None = None) -> Iterator[SampleEvent]:
+def fraud_samples(seed: int, now_ms: int, clock: Clock | None = None) -> Iterator[SampleEvent]:
     """Yield transactions without end; see `batuta.agents.samples.Samples`."""
     start_ms = (now_ms // DAY_MS - _SAMPLE_DAYS) * DAY_MS
     generation = 0

@@ -153,7 +153,7 @@ class TrailingWindows:
         """
         assert not self._open, "a batch is open"
         assert not self._store.slots, "load comes before the first batch"
-        if len(key) <= chunks.CHUNK_KEY.size or key[:1] != self.tag:
+        if len(key) < 1 + chunks.CHUNK_KEY.size or key[:1] != self.tag:
             raise StateCorruptError(f"changelog key {key[:32]!r} names no window chunk")
         if value is not None:
             chunks.check_chunk(value, with_mean=self._with_mean)

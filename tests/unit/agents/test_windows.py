@@ -74,9 +74,7 @@ class Lane:
 
 
 def opened(**bound: int) -> TrailingWindows:
-    return TrailingWindows(
-        b"w", WINDOWS_MS, with_mean=True, lateness_ms=LATENESS_MS, **bound
-    )
+    return TrailingWindows(b"w", WINDOWS_MS, with_mean=True, lateness_ms=LATENESS_MS, **bound)
 
 
 def observed(table: TrailingWindows, batch: list[Seen]) -> list[list[float]]:
@@ -160,3 +158,122 @@ def test_answers_equal_a_recomputation_through_rollbacks_and_restores(
         lane.table.begin()
         assert lane.table.entries() == held
         lane.table.rollback()
+
+
+def test_of_equal_times_the_later_arrival_sees_the_earlier_one() -> None:
+    table = opened()
+    table.begin()
+    rows = observed(table, [("a", 100, 1.0), ("a", 100, 3.0), ("a", 99, 5.0), ("a", 100, 7.0)])
+    assert [row[0] for row in rows] == [1.0, 2.0, 1.0, 4.0]
+    assert [row[1] for row in rows] == [1.0, 2.0, 5.0, 4.0]
+
+
+def test_a_window_is_open_at_its_far_end_and_closed_at_the_present() -> None:
+    table = TrailingWindows(b"w", (10,), with_mean=False)
+    table.begin()
+    rows = table.observe(["a"] * 3, np.array([0, 10, 19]), np.zeros(3))
+    assert rows.tolist() == [[1.0], [1.0], [2.0]]
+
+
+def test_a_mean_does_not_depend_on_the_order_of_arrival() -> None:
+    amounts = [0.1, 1e8, 0.2, 12_345.6789, 0.3]
+    means: set[float] = set()
+    for turn in range(len(amounts)):
+        table = opened()
+        table.begin()
+        turned = amounts[turn:] + amounts[:turn]
+        means.add(observed(table, [("a", 5, amount) for amount in turned])[-1][1])
+    assert means == {1_000_123_462_789 / 50_000}
+
+
+def test_changes_are_the_touched_chunks_of_the_touched_keys_alone() -> None:
+    lane = Lane(opened())
+    run(lane, [(key, n, 1.0) for n in range(40) for key in "ab"], 0, commits=True)
+    assert len(lane.log) == 6
+    changes = run(lane, [("a", 40, 1.0)], 1, commits=True)
+    assert len(changes) == 1
+    assert changes[0][1] is not None
+    assert len(changes[0][1]) < 300
+
+
+def test_chunks_that_no_window_reaches_are_ended() -> None:
+    lane = Lane(opened())
+    run(lane, [("a", n, 1.0) for n in range(40)], 0, commits=True)
+    changes = run(lane, [("a", 10_000, 1.0)], 1, commits=True)
+    assert [value is None for _, value in changes] == [True, True, False]
+    assert lane.table.entries() == 1
+
+
+def test_a_key_that_nobody_names_any_more_is_forgotten_whole() -> None:
+    lane = Lane(opened())
+    run(lane, [("a", 5, 1.0), ("b", 5, 1.0)], 0, commits=True)
+    run(lane, [("b", 6, 1.0)], 2 * RETAINED_MS, commits=True)
+    assert list(lane.log) == [b"w" + bytes(8) + b"b"]
+    assert lane.table.entries() == 2
+
+
+def test_more_entries_than_the_bound_are_refused_and_can_be_rolled_back() -> None:
+    table = opened(entries_max=10)
+    table.begin()
+    with pytest.raises(OursError, match="10 entries"):
+        observed(table, [("a", n, 1.0) for n in range(11)])
+    table.rollback()
+    table.begin()
+    assert table.entries() == 0
+    assert observed(table, [("a", 3, 2.0)]) == [[1.0, 2.0] * 3]
+
+
+@pytest.mark.parametrize("amount", [float("nan"), float("inf"), AMOUNT_MAX * 2])
+def test_an_amount_that_cannot_be_summed_stops_the_batch(amount: float) -> None:
+    table = opened()
+    table.begin()
+    with pytest.raises(OursError, match="amount"):
+        observed(table, [("a", 1, amount)])
+
+
+def test_many_keys_and_many_entries_grow_the_table() -> None:
+    lane = Lane(opened())
+    batch = [(f"k{n % 3_000}", n // 3_000, float(n)) for n in range(30_000)]
+    run(lane, batch, 0, commits=True)
+    assert lane.table.entries() == 30_000
+    assert restored(lane.log, Random(1)).entries() == 30_000
+
+
+CHUNK_KEY = b"w" + bytes(8) + b"a"
+
+
+def chunk() -> bytes:
+    lane = Lane(opened())
+    run(lane, [("a", 1, 1.0), ("a", 2, 1.0)], 0, commits=True)
+    return lane.log[CHUNK_KEY]
+
+
+@pytest.mark.parametrize(
+    ("key", "begin", "end", "instead"),
+    [
+        (CHUNK_KEY, 0, 1, b"\x02"),
+        (CHUNK_KEY, 1, 2, b"\x00"),
+        (CHUNK_KEY, 2, 3, b"\x01"),
+        (CHUNK_KEY, 47, 48, b""),
+        (CHUNK_KEY, 48, 48, bytes(8)),
+        (CHUNK_KEY, 0, 48, b""),
+        (b"x" + bytes(8) + b"a", 0, 0, b""),
+        (b"w" + bytes(7), 0, 0, b""),
+    ],
+)
+def test_a_record_of_unknown_version_or_shape_is_refused(
+    key: bytes, begin: int, end: int, instead: bytes
+) -> None:
+    value = chunk()
+    assert len(value) == 48
+    with pytest.raises(StateCorruptError):
+        opened().load(key, value[:begin] + instead + value[end:])
+
+
+@pytest.mark.parametrize("name", [b"\xff", b"a"])
+def test_a_name_that_is_none_or_a_gap_between_chunks_is_refused(name: bytes) -> None:
+    table = opened()
+    table.load(b"w" + bytes(8) + name, chunk())
+    table.load(b"w" + bytes(7) + b"\x02" + name, chunk())
+    with pytest.raises(StateCorruptError):
+        table.begin()
