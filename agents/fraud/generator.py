@@ -31,13 +31,16 @@ _LABEL_AFTER_MS: Final = 7 * DAY_MS
 #: Samples begin this long before now, and begin again with other people when they reach it.
 _SAMPLE_DAYS: Final = 5 * 365
 
+#: In a world's first days thieves have only begun: samples leave them out.
+_QUIET_DAYS: Final = 7
+
 _NEAR: Final = 12
 #: Now and then people buy something large; few of the large ones are not theirs.
 _DEAR_SHARE: Final = 0.004
-_LARGE_SHARE: Final = 0.0025
+_LARGE_SHARE: Final = 0.003
 _BY_DAY_SHARE: Final = 0.6
-_CAPTURES_PER_TERMINAL_DAY: Final = 0.0004
-_THEFTS_PER_CARD_DAY: Final = 0.0006
+_CAPTURES_PER_TERMINAL_DAY: Final = 0.0006
+_THEFTS_PER_CARD_DAY: Final = 0.0010
 _CAPTURE_DAYS: Final = 3
 _THEFT_DAYS: Final = 2
 _COUNTRIES: Final = ("DE", "FR", "NL", "ES", "IT")
@@ -222,7 +225,7 @@ def fraud_samples(seed: int, now_ms: int, clock: Clock | None = None) -> Iterato
     while True:
         world = CardWorld(CardPlan(seed + (generation << 64)))
         first = 0
-        for number in range(_SAMPLE_DAYS):
+        for number in range(_QUIET_DAYS, _SAMPLE_DAYS):
             day = world.day(number)
             yield from world.events(day, start_ms, first, clock)
             first += len(day)
