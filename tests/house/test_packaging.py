@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
+from importlib.metadata import packages_distributions
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 ROOMS = ("schemas", "agents", "streams")
+#: Imports that another dependency pins and re-exports, and one that only type checkers know.
+ONE_WITH = {"pydantic_core", "mode", "_typeshed"}
 BUILD = "import sys, setuptools.build_meta as b; getattr(b, sys.argv[1])(sys.argv[2], {})"
 EDIT = BUILD.replace("{}", "{'editable_mode': 'strict'}")
 
@@ -75,6 +85,37 @@ def test_this_environment_holds_every_room_file(root: Path) -> None:
     assert not missing, (
         "installed before these files were there: uv sync --reinstall-package batuta"
     )
+
+
+def test_every_import_is_a_declared_dependency(root: Path, sources: Mapping[str, str]) -> None:
+    """What another package happens to bring along is gone with its next release."""
+    project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
+    declared = {normal(re.split(r"[^\w.-]", line)[0]) for line in project["dependencies"]}
+    known = {"batuta", *ONE_WITH, *sys.stdlib_module_names}
+    bringers = packages_distributions()
+    missing = {
+        name: path
+        for path, text in sources.items()
+        if path.startswith(ROOMS)
+        for name in imported(text) - known
+        if not {normal(bringer) for bringer in bringers.get(name, [])} & declared
+    }
+    assert not missing
+
+
+def normal(distribution: str) -> str:
+    return distribution.lower().replace("_", "-")
+
+
+def imported(text: str) -> set[str]:
+    """Return the top-level names that a file imports."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.partition(".")[0])
+    return names
 
 
 def test_the_rooms_themselves_are_not_importable() -> None:
