@@ -141,6 +141,7 @@ def escalation(app: LaneApp, house: House) -> None:
                 for urgent in notifier.notify(cases, batch.context):
                     out.send(notifications, urgent)
                 out.after_commit(partial(telemetry.escalated, len(cases)))
+                out.after_commit(partial(telemetry.finished, {"done": len(batch.items)}))
 
 
 def notification(app: LaneApp, house: House) -> None:
@@ -148,13 +149,15 @@ def notification(app: LaneApp, house: House) -> None:
     stage = _stateless(
         house, "notification", house.topics.notifications, codec.decode_notifications
     )
-    delivery = Delivery(house.sinks, app.telemetry(stage.pipeline, stage.name))
+    telemetry = app.telemetry(stage.pipeline, stage.name)
+    delivery = Delivery(house.sinks, telemetry)
 
     @app.agent(app.lanes(stage), name=stage.group, concurrency=app.lane_count(stage))
     async def notify(batches: StreamT[Batch[Notification, State]]) -> None:
         async for batch in batches:
-            async with batch:
+            async with batch as out:
                 await delivery.deliver(batch.items)
+                out.after_commit(partial(telemetry.finished, {"done": len(batch.items)}))
 
 
 #: The route of an event, in order.
