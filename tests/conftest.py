@@ -17,6 +17,7 @@ import pytest
 
 from batuta.streams.broker.apache import ApacheKafka, ApacheKafkaUnavailableError, find_libraries
 from batuta.streams.broker.process import BrokerProcess
+from batuta.streams.broker.raw_client import RawClient
 from batuta.streams.broker.testing import TopicFactory
 
 if TYPE_CHECKING:
@@ -62,3 +63,9 @@ def broker(request: pytest.FixtureRequest) -> str:
 def topics(broker: str) -> TopicFactory:
     """Creates topics with unique names on `broker`."""
     return TopicFactory(broker)
+
+
+@pytest.fixture
+def raw(broker: str) -> RawClient:
+    """Asks `broker` in the protocol's own words."""
+    return RawClient(broker)

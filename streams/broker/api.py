@@ -62,6 +62,7 @@ if TYPE_CHECKING:
 __all__ = ["APIS", "API_VERSIONS_KEY", "Api", "api_versions"]
 
 API_VERSIONS_KEY = 18
+PRODUCE_KEY = 0
 NEVER = 1 << 15
 
 
@@ -86,6 +87,15 @@ class Api:
     _codecs: dict[tuple[type[object], int], Codec[object]] = field(
         default_factory=dict[tuple[type[object], int], Codec[object]], repr=False, compare=False
     )
+
+    @property
+    def advertised_since(self) -> int:
+        """The first version that is advertised.
+
+        Produce claims versions it refuses, as Apache Kafka does: older librdkafka compresses only
+        for brokers that say so (KAFKA-18659).
+        """
+        return 0 if self.key == PRODUCE_KEY else self.versions[0]
 
     def speaks(self, version: int) -> bool:
         """Whether a version is answered."""
@@ -116,7 +126,10 @@ def api_versions(
 ) -> cluster.ApiVersionsResponse:
     """Tell what this broker can do."""
     return cluster.ApiVersionsResponse(
-        api_keys=tuple(cluster.ApiVersion(api.key, *api.versions) for api in APIS.values())
+        api_keys=tuple(
+            cluster.ApiVersion(api.key, api.advertised_since, api.versions[1])
+            for api in APIS.values()
+        )
     )
 
 
@@ -139,7 +152,8 @@ def _table(
 
 # fmt: off
 APIS: dict[int, Api] = _table(
-    (0, "Produce", (3, 10), 9, (records.ProduceRequest, records.ProduceResponse, produce)),
+    (PRODUCE_KEY, "Produce", (3, 10), 9,
+     (records.ProduceRequest, records.ProduceResponse, produce)),
     (1, "Fetch", (4, 16), 12, (records.FetchRequest, records.FetchResponse, fetch)),
     (2, "ListOffsets", (1, 8), 6,
      (records.ListOffsetsRequest, records.ListOffsetsResponse, list_offsets)),

@@ -89,7 +89,7 @@ def read_header(data: bytes) -> BatchHeader:
 
 def crc_holds(data: bytes, header: BatchHeader) -> bool:
     """Whether the batch is what its producer sent."""
-    return bool(calc_crc32c(memoryview(data)[_CRC_FROM:]) == header.crc)
+    return bool(calc_crc32c(data[_CRC_FROM:]) == header.crc)
 
 
 def with_base_offset(data: bytes, offset: int) -> bytes:

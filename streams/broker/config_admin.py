@@ -109,9 +109,9 @@ def incremental_alter_configs(
         topic, error = _find(state, asked)
         if topic is not None:
             configs = dict(topic.configs)
-            for change in asked.configs:
-                _apply(topic, configs, change)
-            error = _change(topic, configs, validate_only=request.validate_only)
+            legal = [_apply(topic, configs, change) for change in asked.configs]
+            error = _change(topic, configs, validate_only=request.validate_only or not all(legal))
+            error = error if all(legal) else Code.INVALID_CONFIG
         results.append(_result(asked, error))
     return AlterConfigsResponse(results=tuple(results))
 
@@ -132,18 +132,22 @@ def _change(topic: Topic, configs: dict[str, str], *, validate_only: bool) -> Co
     return Code.NONE
 
 
-def _apply(topic: Topic, configs: dict[str, str], change: IncrementalConfig) -> None:
-    """Make one change; lists can be appended to and subtracted from."""
+def _apply(topic: Topic, configs: dict[str, str], change: IncrementalConfig) -> bool:
+    """Make one change, if it can be: only lists are appended to and subtracted from."""
     value = change.value or ""
+    config = TOPIC_CONFIGS.get(change.name)
     if change.operation == DELETE:
         configs.pop(change.name, None)
-    elif change.operation == SET or change.name not in TOPIC_CONFIGS:
+    elif change.operation == SET:
         configs[change.name] = value
+    elif config is None or config.type is not ConfigType.LIST:
+        return False
     else:
         items = [item for item in topic.config(change.name).split(",") if item]
         named = value.split(",")
         kept = [item for item in items if item not in named]
         configs[change.name] = ",".join(kept + named if change.operation == APPEND else kept)
+    return True
 
 
 def _result(

@@ -27,6 +27,8 @@ __all__ = ["fetch"]
 
 LEADER_EPOCH = 0
 FIRST_VERSION_WITH_IDS = 13
+#: Errors that do not end a long poll while other partitions can be read.
+_UNKNOWN = frozenset({Code.UNKNOWN_TOPIC_OR_PARTITION, Code.UNKNOWN_TOPIC_ID})
 
 
 def fetch(
@@ -66,13 +68,14 @@ class _Poll:
         self._answer: Pending[FetchResponse] = Pending()
         self._deadline: Alarm | None = None
         self._look_planned = False
-        self._size, self._failed = 0, False
+        self._size, self._failed, self._known = 0, False, False
 
     def read(self) -> _Reading:
         """Read every partition once, within the limits of the request."""
-        self._size, self._failed = 0, False
+        self._size, self._failed, self._known = 0, False, False
         topics = tuple(self._read_topic(topic) for topic in self._request.topics)
-        return _Reading(FetchResponse(topics=topics), self._size, self._failed)
+        failed = self._failed or not self._known
+        return _Reading(FetchResponse(topics=topics), self._size, failed)
 
     def wait(self) -> Pending[FetchResponse]:
         """Look again whenever something was appended, until the request's time is over."""
@@ -124,7 +127,10 @@ class _Poll:
 
     def _read_partition(self, topic: Topic | None, asked: FetchPartition) -> FetchPartitionResult:
         error = self._check(topic, asked)
-        if topic is None or error:
+        if topic is None or error in _UNKNOWN:
+            return FetchPartitionResult(asked.partition, error)
+        self._known = True
+        if error:
             self._failed = True
             return FetchPartitionResult(asked.partition, error)
         return self._read_log(topic.partitions[asked.partition], asked)

@@ -50,6 +50,7 @@ __all__ = [
 
 GROUP_KEY, TRANSACTION_KEY = 0, 1
 FIRST_VERSION_WITH_MEMBER_ID = 4
+FIRST_VERSION_WITH_SKIPPING = 9
 FIRST_VERSION_WITH_MANY_LEAVERS = 3
 FIRST_VERSION_WITH_MANY_KEYS = 4
 FIRST_VERSION_WITH_NOT_FOUND = 6
@@ -72,7 +73,9 @@ def join_group(
 ) -> JoinGroupResponse | Pending[JoinGroupResponse]:
     """Join a group; the answer may take until all its members have."""
     must_know_id = call.version >= FIRST_VERSION_WITH_MEMBER_ID
-    return state.groups.join(request, Joiner(call.client_id, call.client_host, must_know_id))
+    may_skip = call.version >= FIRST_VERSION_WITH_SKIPPING
+    joiner = Joiner(call.client_id, call.client_host, must_know_id, may_skip)
+    return state.groups.join(request, joiner)
 
 
 def sync_group(
@@ -90,6 +93,8 @@ def heartbeat(state: BrokerState, request: HeartbeatRequest, _: Call) -> Heartbe
 
 def leave_group(state: BrokerState, request: LeaveGroupRequest, call: Call) -> LeaveGroupResponse:
     """Leave a group, or take others out of it."""
+    if not request.group_id:
+        return LeaveGroupResponse(error_code=Code.INVALID_GROUP_ID)
     if call.version < FIRST_VERSION_WITH_MANY_LEAVERS:
         leaver = LeaveGroupMember(request.member_id)
         return LeaveGroupResponse(error_code=state.groups.leave(request.group_id, leaver))

@@ -35,11 +35,13 @@ class Joiner:
 
     Attributes:
         must_know_id: whether a newcomer is first told an id and comes back with it.
+        may_skip: whether a restarted static leader can be told to assign nothing.
     """
 
     client_id: str
     client_host: str
     must_know_id: bool
+    may_skip: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +145,13 @@ class GroupCoordinator:
         self._rebalancer.heard_from(group, member)
         if not group.is_in(GroupState.STABLE) or group.choose_protocol() != group.protocol_name:
             return self._rebalancer.await_join(group, member)
-        # The leader is named by its former id, so that its successor assigns nothing anew.
-        answer = group.joined_response(member, as_leader=False)
-        return replace(answer, leader=former_leader)
+        if not joiner.may_skip:
+            # The leader is named by its former id, so that its successor assigns nothing anew.
+            answer = group.joined_response(member, as_leader=False)
+            return replace(answer, leader=former_leader)
+        is_leader = member.member_id == group.leader
+        answer = group.joined_response(member, as_leader=is_leader)
+        return replace(answer, skip_assignment=is_leader)
 
     def _join_again(
         self, group: Group, request: JoinGroupRequest, joiner: Joiner

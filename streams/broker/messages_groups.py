@@ -97,8 +97,8 @@ class JoinGroupRequest:
 @dataclass(frozen=True, slots=True)
 class JoinGroupMember:
     member_id: String
-    group_instance_id: Annotated[NullableString, since(5)]
-    metadata: Bytes
+    group_instance_id: Annotated[NullableString, since(5)] = None
+    metadata: Bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,19 +191,19 @@ class DescribeGroupsRequest:
 @dataclass(frozen=True, slots=True)
 class DescribedMember:
     member_id: String
-    group_instance_id: Annotated[NullableString, since(4)]
-    client_id: String
-    client_host: String
-    metadata: Bytes
-    assignment: Bytes
+    group_instance_id: Annotated[NullableString, since(4)] = None
+    client_id: String = ""
+    client_host: String = ""
+    metadata: Bytes = b""
+    assignment: Bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class DescribedGroup:
     error_code: Int16
-    error_message: Annotated[NullableString, since(6)]
-    group_id: String
-    group_state: String
+    error_message: Annotated[NullableString, since(6)] = None
+    group_id: String = ""
+    group_state: String = ""
     protocol_type: String = ""
     protocol_data: String = ""
     members: tuple[DescribedMember, ...] = ()

@@ -35,14 +35,17 @@ if TYPE_CHECKING:
 __all__ = ["offset_commit", "offset_delete", "offset_fetch", "txn_offset_commit"]
 
 FIRST_VERSION_WITH_MANY_GROUPS = 8
+FIRST_VERSION_WITH_NOT_FOUND = 9
 
 
 def offset_commit(
-    state: BrokerState, request: OffsetCommitRequest, _: Call
+    state: BrokerState, request: OffsetCommitRequest, call: Call
 ) -> OffsetCommitResponse:
     """Note how far a group has read."""
     claim = Claim(request.generation_id, request.member_id, request.group_instance_id)
     error = state.groups.check_commit(request.group_id, claim, transactional=False)
+    if call.version >= FIRST_VERSION_WITH_NOT_FOUND and state.groups.get(request.group_id) is None:
+        error = Code.GROUP_ID_NOT_FOUND
     target = {} if error else state.groups.get_or_create(request.group_id).offsets
     return OffsetCommitResponse(topics=_store(state, request.topics, error, target))
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from batuta.streams.broker.batches import MAGIC, BatchHeader, crc_holds, read_header
+from batuta.streams.broker.batches import HEADER_SIZE, MAGIC, BatchHeader, crc_holds, read_header
 from batuta.streams.broker.codes import Code
 from batuta.streams.broker.faults import ConnectionDroppedError
 from batuta.streams.broker.messages_records import (
@@ -74,6 +74,7 @@ def _append(state: BrokerState, append: _Append) -> ProducePartitionResult:
     header = _read_single_batch(append.data)
     if header is None:
         return ProducePartitionResult(append.partition, Code.INVALID_RECORD)
+    append = replace(append, data=append.data[: header.size])
     error = (
         _check_transaction(state, append, header)
         or _check_batch(state, append, header)
@@ -82,7 +83,9 @@ def _append(state: BrokerState, append: _Append) -> ProducePartitionResult:
         return ProducePartitionResult(append.partition, error)
     duplicate = append.log.producers.duplicate_of(header)
     if duplicate is not None:
-        return _appended(append, duplicate.base_offset)
+        # Apache Kafka answers a duplicate with its latest timestamp, as if it were append time.
+        placed = _appended(append, duplicate.base_offset)
+        return replace(placed, log_append_time_ms=header.max_timestamp_ms)
     error = append.log.producers.check(header)
     if error:
         return ProducePartitionResult(append.partition, error)
@@ -96,16 +99,30 @@ def _appended(append: _Append, base_offset: int) -> ProducePartitionResult:
 
 
 def _read_single_batch(data: bytes) -> BatchHeader | None:
-    """The header, if these bytes are exactly one batch of the current format."""
+    """The header, if these bytes are one whole batch of the current format.
+
+    A second batch that is cut short is cut off, as Apache Kafka does.
+    """
+    header = _read_whole_batch(data)
+    if header is None or _read_whole_batch(data[header.size :]) is not None:
+        return None
+    return header if header.magic == MAGIC else None
+
+
+def _read_whole_batch(data: bytes) -> BatchHeader | None:
     try:
         header = read_header(data)
     except ValueError:
         return None
-    return header if header.magic == MAGIC and header.size == len(data) else None
+    return header if HEADER_SIZE <= header.size <= len(data) else None
 
 
 def _check_transaction(state: BrokerState, append: _Append, header: BatchHeader) -> Code:
-    if not header.is_transactional or append.log.has_open_transaction(header.producer_id):
+    if not header.is_transactional:
+        return Code.NONE
+    if append.transactional_id is None:
+        return Code.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+    if append.log.has_open_transaction(header.producer_id):
         return Code.NONE
     return state.transactions.verify(
         append.transactional_id, header, (append.topic.name, append.partition)

@@ -41,10 +41,10 @@ def refuse(request: object, response: type[object], code: int) -> object:
     """
     build = cast("type[DataclassInstance]", response)
     names = {field.name for field in fields(build)}
-    answer: object = build(**_parts(request, code))
+    built = build(**_parts(request, code))
     if "error_code" in names:
-        answer = replace(cast("DataclassInstance", answer), error_code=code)
-    return answer
+        built = replace(built, error_code=code)
+    return built
 
 
 def _parts(request: object, code: int) -> dict[str, object]:

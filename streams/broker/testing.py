@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import itertools
 import os
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import for_code
+
+from batuta.streams.broker.messages_records import (
+    ListOffsetsPartition,
+    ListOffsetsRequest,
+    ListOffsetsResponse,
+    ListOffsetsTopic,
+)
+from batuta.streams.broker.raw_client import RawClient, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,6 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["TopicFactory"]
 
 _numbers = itertools.count()
+
+
+class _CreateTopicsResponse(Protocol):
+    topic_errors: Sequence[tuple[object, int]]
 
 
 class TopicFactory:
@@ -48,7 +60,7 @@ class TopicFactory:
     async def create_exactly(
         self, name: str, partitions: int = 1, configs: Mapping[str, str] | None = None
     ) -> None:
-        """Create one topic under this very name.
+        """Create one topic under this very name, and wait until it can be used.
 
         Raises:
             KafkaError: the broker refuses.
@@ -60,6 +72,14 @@ class TopicFactory:
             response = await admin.create_topics([topic])
         finally:
             await admin.close()
-        for answer in cast("Sequence[tuple[object, int]]", response.topic_errors):
+        for answer in cast("_CreateTopicsResponse", response).topic_errors:
             if answer[1]:
                 raise for_code(answer[1])(name)
+        await eventually(lambda: self._is_led(name, partitions))
+
+    async def _is_led(self, name: str, partitions: int) -> bool:
+        """Whether every partition can be read: Apache Kafka takes a moment after creation."""
+        asked = tuple(ListOffsetsPartition(number, -1, -1) for number in range(partitions))
+        request = ListOffsetsRequest(topics=(ListOffsetsTopic(name, asked),))
+        answer = await RawClient(self.bootstrap).ask(request, ListOffsetsResponse, 4)
+        return not any(found.error_code for found in answer.topics[0].partitions)

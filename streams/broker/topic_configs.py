@@ -48,7 +48,11 @@ TOPIC_CONFIGS: dict[str, TopicConfig] = {
     "file.delete.delay.ms": TopicConfig("60000", ConfigType.LONG, minimum=0),
     "flush.messages": TopicConfig(_BIGGEST_LONG, ConfigType.LONG, minimum=1),
     "flush.ms": TopicConfig(_BIGGEST_LONG, ConfigType.LONG, minimum=0),
+    "follower.replication.throttled.replicas": TopicConfig("", ConfigType.LIST),
     "index.interval.bytes": TopicConfig("4096", ConfigType.INT, minimum=0),
+    "leader.replication.throttled.replicas": TopicConfig("", ConfigType.LIST),
+    "local.retention.bytes": TopicConfig("-2", ConfigType.LONG, minimum=-2),
+    "local.retention.ms": TopicConfig("-2", ConfigType.LONG, minimum=-2),
     "max.compaction.lag.ms": TopicConfig(_BIGGEST_LONG, ConfigType.LONG, minimum=1),
     "max.message.bytes": TopicConfig("1048588", ConfigType.INT, minimum=0),
     "message.timestamp.after.max.ms": TopicConfig("3600000", ConfigType.LONG, minimum=0),
@@ -60,6 +64,9 @@ TOPIC_CONFIGS: dict[str, TopicConfig] = {
     "min.compaction.lag.ms": TopicConfig("0", ConfigType.LONG, minimum=0),
     "min.insync.replicas": TopicConfig("1", ConfigType.INT, minimum=1),
     "preallocate": TopicConfig("false", ConfigType.BOOLEAN, _BOOLEAN),
+    "remote.log.copy.disable": TopicConfig("false", ConfigType.BOOLEAN, _BOOLEAN),
+    "remote.log.delete.on.disable": TopicConfig("false", ConfigType.BOOLEAN, _BOOLEAN),
+    "remote.storage.enable": TopicConfig("false", ConfigType.BOOLEAN, _BOOLEAN),
     "retention.bytes": TopicConfig("-1", ConfigType.LONG),
     "retention.ms": TopicConfig("604800000", ConfigType.LONG, minimum=-1),
     "segment.bytes": TopicConfig("1073741824", ConfigType.INT, minimum=1048576),
@@ -78,7 +85,8 @@ def value_is_legal(name: str, value: str) -> bool:
     if config.type in {ConfigType.INT, ConfigType.LONG, ConfigType.DOUBLE}:
         return _number_is_legal(config, value)
     if config.type is ConfigType.LIST:
-        return all(item.strip() in config.choices for item in value.split(","))
+        items = {item.strip() for item in value.split(",")}
+        return not config.choices or items <= set(config.choices)
     return not config.choices or value in config.choices
 
 
