@@ -38,12 +38,18 @@ class Canonical:
         """Return one JSON object per model, in order."""
         if not batch:
             return []
-        if self.plain:
-            try:
-                return self._write_plain(batch)
-            except TypeError:
-                pass  # an integer beyond 64 bits: pydantic writes those
-        return [self._serializer.to_json(data, exclude_none=True, by_alias=True) for data in batch]
+        if not self.plain:
+            return [self._write_any(data) for data in batch]
+        try:
+            return self._write_plain(batch)
+        except TypeError:  # a whole number beyond 64 bits, which orjson does not write
+            if len(batch) == 1:
+                return [self._write_any(batch[0])]
+        # One by one, so that the form of an event never depends on its neighbours.
+        return [self.write([data])[0] for data in batch]
+
+    def _write_any(self, data: BaseModel) -> bytes:
+        return self._serializer.to_json(data, exclude_none=True, by_alias=True)
 
     def _write_plain(self, batch: Sequence[BaseModel]) -> list[bytes]:
         optional = self._optional

@@ -21,7 +21,7 @@ class Ingested(NamedTuple):
         event_time_ms: milliseconds since 1970 UTC.
         published_ms: timestamp of the source record, the start of the event's age.
         tenant: who it belongs to.
-        data: the payload, JSON of known fields.
+        data: the payload, JSON of known fields; a whole number beyond 64 bits reads as a double.
         features: feature name to value, computed at the source's key.
         traceparent: W3C trace context, empty where not given.
         data_json: `data` as `Event.data_json` holds it, written as it is; empty once read.

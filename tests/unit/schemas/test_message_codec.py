@@ -129,6 +129,12 @@ def test_the_canonical_payload_is_passed_on_as_it_is(message: Ingested) -> None:
     assert again == message
 
 
+def test_a_whole_number_beyond_64_bits_is_a_double_after_ingestion() -> None:
+    message = Ingested("tx-1", "c", "t", 1, 2, "default", {}, {}, data_json=b'{"n":%d}' % (2**70))
+    (again,) = codec.decode_ingested([_record(codec.encode_ingested(message, "t"))]).items
+    assert repr(again.data["n"]) == repr(float(2**70))
+
+
 def test_a_feature_that_is_not_a_number_travels_as_null() -> None:
     output = codec.encode_decision(DECISION._replace(features={"a": nan, "b": 1.0}), "t")
     assert output.value is not None
