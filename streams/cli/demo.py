@@ -75,17 +75,13 @@ def demo(
     if as_json:
         print_json(dict(result))
     else:
-        _tell(result, bootstrap)
+        from batuta.streams.cli.demo_screen import summary
+
+        stdout().print(summary(result))
+    for fault in result["faults"]:
+        say(fault, style="red")
     if result["lost"] or result["duplicated"]:
         leave(Exit.NEGATIVE)
-
-
-def _tell(result: "Result", bootstrap: str | None) -> None:
-    from batuta.streams.cli.demo_screen import summary
-
-    stdout().print(summary(result))
-    if bootstrap is None:
-        say("The embedded broker ended with its records; `batuta demo` without --events serves.")
 
 
 @dataclass(frozen=True)
@@ -100,13 +96,15 @@ class _Plan:
 
 def _demonstrate(plan: _Plan, settings: "Settings") -> "Result | None":
     with step("libraries"):
-        from batuta.streams.cli.models import ready_model
         from batuta.streams.cli.pipelines import shipped_pipeline
         from batuta.streams.logs import configure_logs
+        from batuta.streams.model_store import sample_model
 
     configure_logs(settings)
     shipped = shipped_pipeline(plan.pipeline)
-    model = ready_model(shipped, settings)
+    with step("model") as said:
+        model = sample_model(shipped, settings.model_dir, lambda what: say(what, style="dim"))
+        said(model.version)
     with _broker(settings) as reached:
         cast = _Cast(plan, reached, shipped, model, embedded=reached is not settings)
         return run_until_stopped(lambda stop: _run(cast, stop))
@@ -187,9 +185,14 @@ async def _worker(cast: _Cast, stop: asyncio.Event) -> "AsyncGenerator[Worker]":
     worker = Worker(cast.settings, cast.shipped, cast.model)
     try:
         with step("worker") as said:
-            await worker.start()
-            await until_first(worker.wait_ready(), stop.wait())
-            said(", ".join(STAGE_NAMES))
+            await until_first(_start(worker), stop.wait())
+            if not stop.is_set():
+                said(", ".join(STAGE_NAMES))
         yield worker
     finally:
         await worker.stop()
+
+
+async def _start(worker: "Worker") -> None:
+    await worker.start()
+    await worker.wait_ready()

@@ -16,6 +16,10 @@ def run_until_stopped(serve: Callable[[asyncio.Event], Coroutine[None, None, Res
     The first SIGINT or SIGTERM sets the event; `serve` finishes its work and returns. From then on
     a SIGINT interrupts as usual, for the case that finishing takes too long.
     """
+    early: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # An exception in the middle of starting a loop would leave half a loop behind.
+        signal.signal(number, lambda asked, _: early.append(asked))
 
     async def run() -> ResultT:
         stop = asyncio.Event()
@@ -27,6 +31,8 @@ def run_until_stopped(serve: Callable[[asyncio.Event], Coroutine[None, None, Res
 
         loop.add_signal_handler(signal.SIGINT, ask)
         loop.add_signal_handler(signal.SIGTERM, stop.set)
+        if early:
+            ask()
         return await serve(stop)
 
     return asyncio.run(run())

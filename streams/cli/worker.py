@@ -47,9 +47,11 @@ def worker(
 
     Example: batuta worker fraud --bootstrap kafka:9092 --metrics-port 9100
     """
-    from batuta.streams.cli.models import ready_model
+    import structlog
+
     from batuta.streams.cli.pipelines import shipped_pipeline
     from batuta.streams.logs import configure_logs
+    from batuta.streams.model_store import sample_model
     from batuta.streams.settings import load_settings
 
     sigterm_interrupts()
@@ -62,7 +64,8 @@ def worker(
     assert settings.brokers, "raises where none is given, before a model is made ready"
     shipped = shipped_pipeline(pipeline)
     names = _stage_names(stages)
-    model = ready_model(shipped, settings)
+    log = structlog.get_logger(__name__)
+    model = sample_model(shipped, settings.model_dir, lambda what: log.info("model", doing=what))
     crew = _Crew(settings, shipped, model, names)
     run_until_stopped(lambda stop: _work(crew, stop))
 

@@ -10,11 +10,13 @@ Memory is bounded: of what came back, the last `remembered_max` identities are k
 demonstration can run for days; a duplicate that comes later than that is taken for a stranger's.
 """
 
+from itertools import islice
 from typing import Final
 
 __all__ = ["Ledger"]
 
 _REMEMBERED_MAX: Final = 1_000_000
+_EXAMPLES_MAX: Final = 10
 
 
 class Ledger:
@@ -32,6 +34,7 @@ class Ledger:
         self.arrived = 0
         self.duplicated = 0
         self.strangers = 0
+        self._doubles: list[str] = []
         self._awaited: dict[str, int] = {}
         self._remembered: dict[str, None] = {}
         self._remembered_max = remembered_max
@@ -40,6 +43,10 @@ class Ledger:
     def awaited(self) -> int:
         """How many have not come back: at the end of a run, how many are lost."""
         return len(self._awaited)
+
+    def examples(self) -> tuple[list[str], list[str]]:
+        """Return a few of those that have not come back, and a few that came back twice."""
+        return list(islice(self._awaited, _EXAMPLES_MAX)), list(self._doubles)
 
     def expect(self, identity: str, published_ms: int) -> None:
         """Note that `identity` goes out at `published_ms`, before it does."""
@@ -57,6 +64,8 @@ class Ledger:
             return max(0, now_ms - published_ms)
         if identity in self._remembered:
             self.duplicated += 1
+            if len(self._doubles) < _EXAMPLES_MAX:
+                self._doubles.append(identity)
         else:
             self.strangers += 1
         return None

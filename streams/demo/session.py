@@ -115,15 +115,13 @@ class Session:
 
     async def _settle(self) -> None:
         """Wait until all is answered and quiet, or until nothing has come for too long."""
-        while not self._complete():
-            if _now_ms() - self._tally.last_seen_ms > _PATIENCE_S * 1_000:
+        tally, since_ms = self._tally, _now_ms()
+        while True:
+            quiet_s = (_now_ms() - max(since_ms, tally.last_seen_ms)) / 1_000
+            answered = not tally.lost and tally.escalations >= tally.outcomes["review"]
+            if quiet_s > (_QUIET_S if answered else _PATIENCE_S):
                 return
             await asyncio.sleep(_QUIET_S / 10)
-
-    def _complete(self) -> bool:
-        tally = self._tally
-        quiet = _now_ms() - tally.last_seen_ms > _QUIET_S * 1_000
-        return quiet and not tally.lost and tally.escalations >= tally.outcomes["review"]
 
     async def _read(self) -> None:
         while True:

@@ -96,6 +96,18 @@ class Tally:
         found = (self._first.get(outcome) for outcome in ("block", "review", "approve"))
         return next((event_id for event_id in found if event_id is not None), None)
 
+    def faults(self) -> list[str]:
+        """Return a sentence about what is lost and what is doubled, with a few names of each."""
+        sentences: list[str] = []
+        for kind, ledger in (("event", self.good), ("spoiled event", self.spoiled)):
+            lost, doubled = ledger.examples()
+            if lost:
+                sentences.append(f"{ledger.awaited:,} {kind}s lost, e.g. {', '.join(lost)}")
+            if doubled:
+                names = ", ".join(doubled)
+                sentences.append(f"{ledger.duplicated:,} {kind}s answered twice, e.g. {names}")
+        return sentences
+
     def recent_age_ms(self, share: float) -> int | None:
         """Return a percentile of the latest ages."""
         ages = sorted(self._recent)

@@ -91,6 +91,7 @@ class Result(TypedDict):
     deadletter_reasons: dict[str, int]
     lost: int
     duplicated: int
+    faults: list[str]
     events_per_second: float
     p50_ms: int | None
     p99_ms: int | None
@@ -117,6 +118,7 @@ def result_of(tally: Tally, stage: Stage, seconds: float) -> Result:
         deadletter_reasons=dict(tally.refusals),
         lost=tally.lost,
         duplicated=tally.duplicated,
+        faults=tally.faults(),
         events_per_second=round(tally.answered / span_ms * 1_000, 1),
         p50_ms=tally.ages.percentile(0.50),
         p99_ms=tally.ages.percentile(0.99),

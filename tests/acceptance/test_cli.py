@@ -3,10 +3,10 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from batuta.streams.broker.process import BrokerProcess
 from batuta.streams.settings import load_settings
 from batuta.streams.topic_admin import declare_topics
 
-BATUTA = Path(sys.executable).parent / "batuta"
+BATUTA = shutil.which("batuta") or "batuta"
 DEADLINE_S = 60
 HEADER = "transaction_id,event_time,card_id,terminal_id,amount,currency,channel"
 

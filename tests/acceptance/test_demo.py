@@ -4,21 +4,21 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from queue import Empty, Queue
 from typing import IO
 
 import pytest
 
-BATUTA = Path(sys.executable).parent / "batuta"
+BATUTA = shutil.which("batuta") or "batuta"
 DEADLINE_S = 90
+FLAGS = re.MULTILINE
 OUTCOMES = {"approve", "review", "block"}
 
 
@@ -58,18 +58,21 @@ class Running:
     def press_ctrl_c(self) -> int:
         """Interrupt the whole process group, as a terminal does, and return the exit code."""
         os.killpg(self.process.pid, signal.SIGINT)
-        code = self.process.wait(DEADLINE_S)
-        while self._next() is not None:
-            pass
-        return code
+        return self.process.wait(DEADLINE_S)
 
     def end(self) -> None:
         """Make sure that nothing is left."""
         if self.process.poll() is None:
             self.process.terminate()
             self.process.wait(DEADLINE_S)
+        while self._next() is not None:
+            pass
+        assert self.process.stdout is not None
+        self.process.stdout.close()
 
     def _next(self) -> str | None:
+        if self.said and not self.said[-1]:
+            return None  # all was read before
         try:
             line = self._lines.get(timeout=DEADLINE_S)
         except Empty:
@@ -151,6 +154,7 @@ def test_it_serves_what_it_says_to_try_until_ctrl_c(serving: Running) -> None:
     )
 
     assert serving.press_ctrl_c() == 0
+    serving.end()
     whole = "".join(serving.said)
     assert "Traceback" not in whole
     assert "0 lost, 0 duplicated" in whole
@@ -164,6 +168,7 @@ def test_ctrl_c_before_it_serves_is_clean() -> None:
     try:
         demo.until("broker")
         assert demo.press_ctrl_c() == 0
+        demo.end()
         assert "Traceback" not in "".join(demo.said)
     finally:
         demo.end()

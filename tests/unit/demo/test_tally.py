@@ -67,7 +67,9 @@ def test_all_answered() -> None:
 
 
 def test_a_missing_decision_and_a_missing_dead_letter_are_lost() -> None:
-    assert tally_of(samples("a", "b", "bad-1", "bad-2"), [decision("a")]).lost == 3
+    tally = tally_of(samples("a", "b", "bad-1", "bad-2"), [decision("a")])
+    assert tally.lost == 3
+    assert tally.faults() == ["1 events lost, e.g. b", "2 spoiled events lost, e.g. bad-1, bad-2"]
 
 
 def test_a_decision_of_a_spoiled_event_does_not_stand_for_its_dead_letter() -> None:
@@ -78,6 +80,7 @@ def test_a_second_decision_and_a_second_dead_letter_are_doubled() -> None:
     seen = [decision("a"), decision("a"), dead_letter("bad-1"), dead_letter("bad-1")]
     tally = tally_of(samples("a", "bad-1"), seen)
     assert (tally.lost, tally.duplicated) == (0, 2)
+    assert tally.faults()[0] == "1 events answered twice, e.g. a"
     assert sum(tally.outcomes.values()) == 1
 
 
