@@ -14,8 +14,9 @@ from batuta.streams.settings import Settings, client_options
 __all__ = ["restore"]
 
 _POLL_MS: Final = 200
-#: Applied in one go: about 5 ms during which no heartbeat is sent.
 _RECORDS_MAX: Final = 5_000
+#: Applied in one go: no heartbeat is sent meanwhile.
+_SLICE: Final = 250
 _FETCH_BYTES_MAX: Final = 16 << 20
 
 
@@ -91,7 +92,8 @@ class _Reader:
     async def _poll(self, state: State) -> int:
         fetched = await self._consumer.getmany(timeout_ms=_POLL_MS, max_records=_RECORDS_MAX)
         records = fetched.get(self._changelog, [])
-        for record in records:
-            state.load(record.key or b"", record.value)
-        await asyncio.sleep(0)
+        for first in range(0, len(records), _SLICE):
+            for record in records[first : first + _SLICE]:
+                state.load(record.key or b"", record.value)
+            await asyncio.sleep(0)
         return len(records)

@@ -1,0 +1,427 @@
+"""A counting stage on either broker, what fills its topics, and a reader that is not ours."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
+
+from batuta.schemas.partition import PartitionOf
+from batuta.streams.lane_testing import CountingWorker, Item, Layout, lane_settings
+
+if TYPE_CHECKING:
+    from collections.abc import (
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
+    from pathlib import Path
+
+    from batuta.streams.batch import Batch
+    from batuta.streams.broker.testing import TopicFactory
+    from batuta.streams.lane_testing import Counts
+
+DEADLINE_S = 30.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One record that a read_committed reader saw."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Mapping[str, bytes]
+
+    @property
+    def event(self) -> dict[str, int]:
+        return json.loads(self.value or b"")
+
+
+class Bench:
+    """One layout on one broker: publish, run workers, read what came out."""
+
+    def __init__(self, bootstrap: str, layout: Layout) -> None:
+        self.bootstrap = bootstrap
+        self.layout = layout
+        self.workers: list[CountingWorker] = []
+        self._next_id = 0
+
+    def worker(
+        self,
+        think: Callable[[Batch[Item, Counts]], Awaitable[None]] | None = None,
+        **settings: object,
+    ) -> CountingWorker:
+        worker = CountingWorker(lane_settings(self.bootstrap, **settings), self.layout, think)
+        self.workers.append(worker)
+        return worker
+
+    async def publish(self, count: int, keys: int = 7, topic: str | None = None) -> list[int]:
+        """Publish `count` events over `keys` keys where their murmur2 says; return their ids."""
+        ids = list(range(self._next_id, self._next_id + count))
+        self._next_id += count
+        place = PartitionOf(self.layout.partitions)
+        rows = [(b"k%d" % (n % keys), b'{"id":%d}' % n) for n in ids]
+        await self.send([(place(key), key, value) for key, value in rows], topic=topic)
+        return ids
+
+    async def send(
+        self,
+        rows: Iterable[tuple[int, bytes | None, bytes | None]],
+        *,
+        topic: str | None = None,
+        transaction: str | None = None,
+        abort: bool = False,
+    ) -> None:
+        """Write rows of (partition, key, value), in one transaction where one is named."""
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self.bootstrap,
+            transactional_id=transaction,
+            max_request_size=64 << 20,
+            acks="all",
+        )
+        await producer.start()
+        try:
+            if transaction is not None:
+                await producer.begin_transaction()
+            name = topic or self.layout.inputs[0]
+            sent = [await producer.send(name, v, k, partition=p) for p, k, v in rows]
+            await asyncio.gather(*sent)
+            if transaction is not None:
+                await (producer.abort_transaction() if abort else producer.commit_transaction())
+        finally:
+            await producer.stop()
+
+    async def outputs(self) -> list[Seen]:
+        return await self.read(self.layout.outputs)
+
+    async def deadletters(self) -> list[Seen]:
+        return await self.read(self.layout.deadletters)
+
+    async def read(self, topic: str) -> list[Seen]:
+        """Everything committed on `topic`, in order of partition and offset."""
+        return await asyncio.to_thread(_read_committed, self.bootstrap, topic)
+
+    async def committed(self) -> dict[tuple[str, int], int]:
+        """The group's committed offsets, as any other client sees them."""
+        return await asyncio.to_thread(_committed, self.bootstrap, self.layout)
+
+    async def ends(self) -> dict[tuple[str, int], int]:
+        """The end of every input partition, transaction markers included."""
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap)
+        await consumer.start()
+        try:
+            tps = _inputs(self.layout)
+            found = await consumer.end_offsets([TopicPartition(*tp) for tp in tps])
+        finally:
+            await consumer.stop()
+        return {(tp.topic, tp.partition): end for tp, end in found.items()}
+
+    async def until_output(self, count: int) -> list[Seen]:
+        """Wait for at least `count` outputs and return them all."""
+        await self.eventually(lambda: sum(w.committed for w in self.workers) >= count)
+        return await self.outputs()
+
+    async def ready(self, *workers: CountingWorker) -> None:
+        for worker in workers or self.workers:
+            await self.eventually(lambda worker=worker: worker.source.ready)
+
+    @staticmethod
+    async def eventually(condition: Callable[[], object], deadline_s: float = DEADLINE_S) -> None:
+        """Return once `condition` holds.
+
+        Raises:
+            AssertionError: it did not within the deadline.
+        """
+        until = time.monotonic() + deadline_s
+        while not condition():
+            assert time.monotonic() < until, "did not happen in time"
+            await asyncio.sleep(0.01)
+
+    @staticmethod
+    async def eventually_async(condition: Callable[[], Awaitable[object]]) -> None:
+        """Return once awaiting `condition` gives what is true."""
+        until = time.monotonic() + DEADLINE_S
+        while not await condition():
+            assert time.monotonic() < until, "did not happen in time"
+            await asyncio.sleep(0.05)
+
+    async def at_the_end(self) -> bool:
+        """Whether every input offset is committed, transaction markers included."""
+        return await self.committed() == await self.ends()
+
+    async def limit(self, topic: str, bytes_max: int) -> None:
+        """Lower a topic's `max.message.bytes`."""
+        await self._alter({ConfigResource(ConfigResource.Type.TOPIC, topic): bytes_max})
+
+    async def _alter(self, limits: Mapping[ConfigResource, int]) -> None:
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        for resource, bytes_max in limits.items():
+            entry = ConfigEntry(
+                "max.message.bytes",
+                str(bytes_max),
+                incremental_operation=AlterConfigOpType.SET,
+            )
+            resource.add_incremental_config(entry)
+        for done in admin.incremental_alter_configs(list(limits)).values():
+            await asyncio.to_thread(done.result, 10)
+
+    @staticmethod
+    def check_exactly_once(seen: Sequence[Seen], ids: Iterable[int]) -> None:
+        """Each id came out once, and each key's counts rise by one in the order of its ids."""
+        assert sorted(record.event["id"] for record in seen) == sorted(ids)
+        by_key: dict[bytes | None, list[Mapping[str, int]]] = {}
+        for record in seen:
+            by_key.setdefault(record.key, []).append(record.event)
+        for events in by_key.values():
+            assert [event["count"] for event in events] == list(range(1, len(events) + 1))
+            assert [event["id"] for event in events] == sorted(event["id"] for event in events)
+
+
+class Proxy:
+    """Stands between clients and one broker, and loses what it is told to lose."""
+
+    def __init__(self, bootstrap: str) -> None:
+        host, port = bootstrap.rsplit(":", 1)
+        self._host, self._port = host, int(port)
+        self._server: asyncio.Server | None = None
+        self._links: set[asyncio.StreamWriter] = set()
+        self._away = False
+        self.bootstrap = ""
+        #: The API whose answers are lost, with their connection, from the next one on.
+        self.losing: int | None = None
+        self.lost = 0
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._link, "127.0.0.1", 0, limit=1 << 26)
+        self.bootstrap = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def stop(self) -> None:
+        assert self._server is not None
+        self.cut()
+        self._server.close()
+        await self._server.wait_closed()
+
+    def cut(self) -> None:
+        """Be away: drop every connection and take no other."""
+        self._away = True
+        for link in list(self._links):
+            link.close()
+
+    def heal(self) -> None:
+        self._away, self.losing = False, None
+
+    async def _link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._away:
+            writer.close()
+            return
+        far_reader, far_writer = await asyncio.open_connection(
+            self._host, self._port, limit=1 << 26
+        )
+        self._links |= {writer, far_writer}
+        asked: dict[bytes, int] = {}
+        ways = [
+            asyncio.create_task(self._ask(reader, far_writer, asked)),
+            asyncio.create_task(self._answer(far_reader, writer, asked)),
+        ]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+            for link in (writer, far_writer):
+                self._links.discard(link)
+                link.close()
+
+    @staticmethod
+    async def _ask(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: dict[bytes, int]
+    ) -> None:
+        while True:
+            frame = await _frame(reader)
+            asked[frame[8:12]] = int.from_bytes(frame[4:6], "big")
+            writer.write(frame)
+            await writer.drain()
+
+    async def _answer(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: dict[bytes, int]
+    ) -> None:
+        near = int(self.bootstrap.rsplit(":", 1)[1])
+        here = b"127.0.0.1" + near.to_bytes(4, "big")
+        there = b"127.0.0.1" + self._port.to_bytes(4, "big")
+        while True:
+            frame = await _frame(reader)
+            if asked.pop(frame[4:8]) == self.losing:
+                self.lost += 1
+                return
+            writer.write(frame.replace(there, here))
+            await writer.drain()
+
+
+async def _frame(reader: asyncio.StreamReader) -> bytes:
+    size = await reader.readexactly(4)
+    return size + await reader.readexactly(int.from_bytes(size, "big"))
+
+
+def _inputs(layout: Layout) -> list[tuple[str, int]]:
+    return [(topic, n) for topic in layout.inputs for n in range(layout.partitions)]
+
+
+def _read_committed(bootstrap: str, topic: str) -> list[Seen]:
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": f"reader-{topic}",
+            "auto.offset.reset": "earliest",
+            "isolation.level": "read_committed",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "fetch.message.max.bytes": 64 << 20,
+        }
+    )
+    try:
+        from confluent_kafka import TopicPartition as Place  # noqa: PLC0415
+
+        partitions = consumer.list_topics(topic, 10).topics[topic].partitions
+        consumer.assign([Place(topic, n, 0) for n in partitions])
+        return sorted(
+            _until_eof(consumer, set(partitions)), key=lambda seen: (seen.partition, seen.offset)
+        )
+    finally:
+        consumer.close()
+
+
+def _until_eof(consumer: Consumer, open_partitions: set[int]) -> Iterable[Seen]:
+    until = time.monotonic() + DEADLINE_S
+    while open_partitions:
+        assert time.monotonic() < until, f"partitions {open_partitions} have no end"
+        message = consumer.poll(0.2)
+        if message is None:
+            continue
+        error = message.error()
+        partition, offset = message.partition(), message.offset()
+        assert partition is not None
+        if error is not None:
+            if error.code() != KafkaError._PARTITION_EOF:  # pyright: ignore[reportPrivateUsage]
+                raise KafkaException(error)
+            open_partitions.discard(partition)
+            continue
+        assert offset is not None
+        headers = {name: bytes(value) for name, value in message.headers() or [] if value}
+        key, value = message.key(), message.value()
+        assert not isinstance(key, str)
+        assert not isinstance(value, str)
+        yield Seen(partition, offset, key, value, headers)
+
+
+def _committed(bootstrap: str, layout: Layout) -> dict[tuple[str, int], int]:
+    from confluent_kafka import TopicPartition as Place  # noqa: PLC0415
+
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": layout.group})
+    try:
+        places = consumer.committed([Place(*tp) for tp in _inputs(layout)], 10)
+    finally:
+        consumer.close()
+    return {(place.topic, place.partition): max(place.offset, 0) for place in places}
+
+
+@pytest.fixture
+def make_bench(topics: TopicFactory) -> Callable[..., Awaitable[Bench]]:
+    """Creates a layout's topics on the broker under test."""
+
+    async def make(
+        partitions: int = 2, inputs: int = 1, output_bytes_max: int | None = None
+    ) -> Bench:
+        large = {"max.message.bytes": str(32 << 20)}
+        limited = {} if output_bytes_max is None else {"max.message.bytes": str(output_bytes_max)}
+        layout = Layout(
+            group=topics.unique("lanes"),
+            inputs=tuple([await topics.create(f"in{n}", partitions, large) for n in range(inputs)]),
+            outputs=await topics.create("out", partitions, limited),
+            deadletters=await topics.create("dead", partitions, large),
+            changelog=await topics.create("state", partitions, {"cleanup.policy": "compact"}),
+            partitions=partitions,
+        )
+        return Bench(topics.bootstrap, layout)
+
+    return make
+
+
+@pytest.fixture
+async def bench(make_bench: Callable[..., Awaitable[Bench]]) -> Bench:
+    """A layout of two partitions and one input."""
+    bench = await make_bench()
+    return bench
+
+
+@pytest.fixture
+async def proxy(broker: str) -> AsyncIterator[Proxy]:
+    """Stands before the broker under test."""
+    proxy = Proxy(broker)
+    await proxy.start()
+    yield proxy
+    await proxy.stop()
+
+
+#: A worker of its own process; with a second argument it dies before its n-th commit.
+CHILD = """
+import asyncio, json, os, signal, sys
+from aiokafka import AIOKafkaProducer
+from batuta.streams.lane_testing import CountingWorker, Layout, lane_settings
+
+layout = json.loads(sys.argv[2])
+layout["inputs"] = tuple(layout["inputs"])
+left = int(sys.argv[3])
+commit = AIOKafkaProducer.commit_transaction
+
+async def commit_or_die(self):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    await commit(self)
+
+async def think(batch):
+    await asyncio.sleep(0.02)
+
+AIOKafkaProducer.commit_transaction = commit_or_die
+worker = CountingWorker(lane_settings(sys.argv[1], batch_records_max=20), Layout(**layout), think)
+asyncio.run(worker.run_for_ever())
+"""
+
+
+@pytest.fixture
+def spawn(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Starts a worker of a bench in a process of its own."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(bench: Bench, commits: int = 0) -> subprocess.Popen[bytes]:
+        layout = json.dumps(dataclasses.asdict(bench.layout))
+        with (tmp_path / f"worker-{len(started)}.log").open("wb") as log:
+            command = [sys.executable, "-c", CHILD, bench.bootstrap, layout, str(commits)]
+            started.append(subprocess.Popen(command, stdout=log, stderr=log))
+        return started[-1]
+
+    yield start
+    for child in started:
+        if child.poll() is None:
+            child.send_signal(signal.SIGCONT)
+            child.kill()
+        child.wait()
