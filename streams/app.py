@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 
 import faust
 from faust.app.base import BootStrategy
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer
 from faust.types import ChannelT, StreamT
 from mode.utils.types.trees import NodeT
 from prometheus_client import CollectorRegistry
@@ -44,6 +45,15 @@ class _NoKafka(BootStrategy):
     enable_web = False
 
 
+class _IdleConsumer(Consumer):
+    """Faust's own consumer, never started, without the event loop of a thread it never runs."""
+
+    def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
+        return AIOKafkaConsumerThread(
+            self, loop=self.loop, thread_loop=self.loop, beacon=self.beacon
+        )
+
+
 class LaneApp(faust.App):
     """A Faust app whose agents iterate over the batches of lanes."""
 
@@ -68,6 +78,7 @@ class LaneApp(faust.App):
             autodiscover=False,
             datadir=tempfile.gettempdir(),
         )
+        setattr(self.transport, "Consumer", _IdleConsumer)  # noqa: B010  a class attribute to mypy
 
     def lanes(self, stage: Stage[ItemT, StateT]) -> ChannelT[Batch[ItemT, StateT]]:
         """Return the channel on which the batches of a stage arrive."""
