@@ -28,8 +28,8 @@ INPUTS: Final = (
     *window_names(FRAUD.ingestion_windows),
     *window_names(FRAUD.scoring_windows),
 )
-_DAYS: Final = 60
-_HELD_OUT_DAYS: Final = 15
+_DAYS: Final = 30
+_HELD_OUT_DAYS: Final = 10
 _SEED: Final = 20_180_401
 _TREES: Final = TreePlan()
 

@@ -1,0 +1,173 @@
+"""The conductor decides every event, and nothing but a verified score ever approves."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import numpy as np
+import orjson
+import pytest
+
+from batuta.agents.conductor import SCORE_UNKNOWN, Conductor
+from batuta.agents.context import Context
+from batuta.agents.reasons import NoReasons
+from batuta.schemas.errors import LaterError, SinkUnavailableError, UsageError
+from batuta.schemas.ingested import Ingested
+from batuta.schemas.partition import PartitionOf
+from batuta.schemas.pipeline import Escalation, Pipeline, Source, Thresholds, WindowFeature
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from batuta.agents.models.port import Matrix, Scores
+    from batuta.schemas.decision import Decision
+
+PARCELS = Pipeline(
+    name="parcels",
+    version=3,
+    source=Source(id_field="parcel", key_field="sender", time_field="at"),
+    scoring_key_field="depot",
+    ingestion_windows=WindowFeature(name="sender", by="sender", windows_ms=(60_000,)),
+    scoring_windows=WindowFeature(name="depot", by="depot", windows_ms=(60_000,)),
+    thresholds=Thresholds(review=0.5, block=0.9),
+    escalation=Escalation(queue="dispatch"),
+)
+INPUTS = ("depot_count_1m", "sender_count_1m")
+
+
+@dataclass
+class Scales:
+    """A model that answers as a test tells it."""
+
+    reply: Callable[[Matrix], Scores]
+    inputs: tuple[str, ...] = INPUTS
+    name: str = "scales"
+    version: str = "scales@0123456789ab"
+    asked: list[Matrix] = field(default_factory=list["Matrix"])
+
+    async def answer(self, inputs: Matrix) -> Scores:
+        self.asked.append(inputs)
+        return self.reply(inputs)
+
+
+class Heavy(NoReasons):
+    def codes_of(self, features: Mapping[str, float]) -> tuple[str, ...]:
+        return ("heavy",) if features["sender_count_1m"] > 5 else ()
+
+
+def scoring(*scores: float) -> Scales:
+    return Scales(lambda _: np.array(scores))
+
+
+def parcel(number: int, depot: str = "d1", tenant: str = "default") -> Ingested:
+    return Ingested(
+        event_id=f"p{number}",
+        entity="s1",
+        scoring_key=depot,
+        event_time_ms=1_000 + number,
+        published_ms=7,
+        tenant=tenant,
+        data={"parcel": f"p{number}", "weight": 2.5},
+        features={"sender_count_1m": float(number)},
+    )
+
+
+def decide(model: Scales, *events: Ingested, told: list[Exception] | None = None) -> list[Decision]:
+    heard: list[Exception] = [] if told is None else told
+    conductor = Conductor(PARCELS, model, Heavy(), report=heard.append)
+    state = conductor.open_state()
+    state.begin()
+    context = Context(5_000, 0, PartitionOf(1), state)
+    return asyncio.run(conductor.decide(events, context))
+
+
+def test_thresholds_decide_and_reasons_say_why() -> None:
+    events = [parcel(n) for n in (1, 2, 3, 9, 5)]
+    decisions = decide(scoring(0.1, 0.5, 0.899, 0.9, 1.0), *events)
+    assert [d.outcome for d in decisions] == ["approve", "review", "review", "block", "block"]
+    assert [d.reasons for d in decisions] == [
+        ("score_low",),
+        ("score_high",),
+        ("score_high",),
+        ("score_very_high", "heavy"),
+        ("score_very_high",),
+    ]
+    assert [d.event_id for d in decisions] == [e.event_id for e in events]
+
+
+def test_a_decision_is_enough_to_explain_itself() -> None:
+    decision = decide(scoring(0.25, 0.75), parcel(1), parcel(2))[1]
+    assert decision.features == {"depot_count_1m": 2.0, "sender_count_1m": 2.0}
+    assert decision.input_sha256 == sha256(orjson.dumps(parcel(2).data)).hexdigest()
+    assert (decision.pipeline, decision.pipeline_version) == ("parcels", 3)
+    assert (decision.model, decision.score) == ("scales@0123456789ab", 0.75)
+    assert (decision.entity, decision.tenant) == ("s1", "default")
+    assert (decision.event_time_ms, decision.decided_at_ms, decision.published_ms) == (
+        1_002,
+        5_000,
+        7,
+    )
+
+
+def test_the_model_sees_its_inputs_in_its_own_order_once_per_batch() -> None:
+    model = scoring(0.0, 0.0, 0.0)
+    decide(model, parcel(4), parcel(5, depot="d2"), parcel(6))
+    assert len(model.asked) == 1
+    assert model.asked[0].tolist() == [[1.0, 4.0], [1.0, 5.0], [2.0, 6.0]]
+
+
+def test_tenants_share_no_windows() -> None:
+    model = scoring(0.0, 0.0)
+    decide(model, parcel(1), parcel(2, tenant="other"))
+    assert [row[0] for row in model.asked[0].tolist()] == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), -float("inf"), -0.001, 1.001])
+def test_an_answer_that_is_no_score_goes_to_a_person_and_leaves_its_neighbours_alone(
+    score: float,
+) -> None:
+    decisions = decide(scoring(0.1, score, 0.95), parcel(1), parcel(2), parcel(3))
+    assert [d.outcome for d in decisions] == ["approve", "review", "block"]
+    assert decisions[1].reasons == ("model_answer_invalid",)
+    assert decisions[1].score == SCORE_UNKNOWN
+
+
+@pytest.mark.parametrize("shape", [(0,), (1,), (3,), (2, 1)])
+def test_too_few_or_too_many_answers_are_no_answers(shape: tuple[int, ...]) -> None:
+    decisions = decide(Scales(lambda _: np.zeros(shape)), parcel(1), parcel(2))
+    assert [d.reasons[0] for d in decisions] == ["model_answer_invalid"] * 2
+    assert [d.outcome for d in decisions] == ["review"] * 2
+
+
+def test_a_model_that_breaks_sends_its_events_to_people_and_is_told_of() -> None:
+    def breaks(inputs: Matrix) -> Scores:
+        raise ZeroDivisionError(inputs.shape)
+
+    told: list[Exception] = []
+    decisions = decide(Scales(breaks), parcel(1), parcel(9), told=told)
+    assert [d.outcome for d in decisions] == ["review", "review"]
+    assert [d.reasons for d in decisions] == [("model_failed",), ("model_failed", "heavy")]
+    assert [type(failure) for failure in told] == [ZeroDivisionError]
+
+
+def test_a_model_whose_outside_world_failed_may_be_asked_again() -> None:
+    def unreachable(inputs: Matrix) -> Scores:
+        raise SinkUnavailableError(f"{len(inputs)} rows")
+
+    with pytest.raises(LaterError):
+        decide(Scales(unreachable), parcel(1))
+
+
+def test_a_model_that_wants_an_unknown_feature_stops_the_start_with_its_name() -> None:
+    model = Scales(lambda _: np.zeros(1), inputs=("depot_count_1m", "moon"))
+    with pytest.raises(UsageError, match=r"moon.*depot_count_1m"):
+        Conductor(PARCELS, model, NoReasons())
+
+
+def test_nothing_is_decided_of_nothing_and_no_model_is_asked() -> None:
+    model = scoring()
+    assert decide(model) == []
+    assert model.asked == []
