@@ -12,8 +12,13 @@ from aiokafka.protocol.types import Int16, Int32, String, TaggedFields
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from batuta.streams.broker.api import API_VERSIONS_KEY, APIS, Api
-from batuta.streams.broker.codes import Code
-from batuta.streams.broker.messages_groups import FindCoordinatorRequest, FindCoordinatorResponse
+from batuta.streams.broker.messages_groups import (
+    FindCoordinatorRequest,
+    FindCoordinatorResponse,
+    HeartbeatRequest,
+    HeartbeatResponse,
+)
+from batuta.streams.broker.messages_transactions import EndTxnRequest, EndTxnResponse
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -26,6 +31,8 @@ T = TypeVar("T")
 DEADLINE_S = 20.0
 PAUSE_S = 0.01
 NO_CODEC = 0
+#: A coordinator that loads, is unknown, or is elsewhere.
+NOT_YET = frozenset({14, 15, 16})
 
 _APIS_BY_REQUEST = {api.request: api for api in APIS.values()}
 
@@ -70,14 +77,20 @@ class RawClient:
             writer.close()
 
     async def wait_for_coordinators(self, *names: str) -> None:
-        """Wait until groups and transactional ids of these names have a coordinator."""
+        """Wait until groups and transactional ids of these names have a working coordinator."""
         for name in names:
-            for key_type in (0, 1):
-                await eventually(partial(self._has_coordinator, name, key_type))
+            await eventually(partial(self._coordinates_group, name))
+            await eventually(partial(self._coordinates_transactions, name))
 
-    async def _has_coordinator(self, name: str, key_type: int) -> bool:
-        asked = FindCoordinatorRequest(name, key_type)
-        return (await self.ask(asked, FindCoordinatorResponse, 1)).error_code == Code.NONE
+    async def _coordinates_group(self, name: str) -> bool:
+        await self.ask(FindCoordinatorRequest(name, 0), FindCoordinatorResponse, 1)
+        answer = await self.ask(HeartbeatRequest(name, 1, "nobody"), HeartbeatResponse)
+        return answer.error_code not in NOT_YET
+
+    async def _coordinates_transactions(self, name: str) -> bool:
+        await self.ask(FindCoordinatorRequest(name, 1), FindCoordinatorResponse, 1)
+        answer = await self.ask(EndTxnRequest(name, 0, 0, committed=True), EndTxnResponse)
+        return answer.error_code not in NOT_YET
 
 
 def encode_request(api: Api, request: object, version: int) -> bytes:
