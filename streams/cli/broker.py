@@ -8,9 +8,6 @@ from typing import Annotated
 
 import typer
 
-from batuta.streams.broker.serving import ServeOptions, serve
-from batuta.streams.broker.settings import BrokerSettings
-
 __all__ = ["broker"]
 
 
@@ -28,9 +25,15 @@ def broker(
         bool, typer.Option(help="Stop when whoever started this is gone.")
     ] = False,
 ) -> None:
-    """Run the embedded Kafka broker: one process, in memory, for laptops and tests.
+    """Run the embedded Kafka broker alone.
 
-    Prints `ready HOST:PORT` when it listens and serves until Ctrl-C.
+    One process, in memory, for laptops and tests. Prints `ready HOST:PORT` when it listens and
+    serves until Ctrl-C.
+
+    Example: batuta broker --port 9092
     """
+    from batuta.streams.broker.serving import ServeOptions, serve
+    from batuta.streams.broker.settings import BrokerSettings
+
     settings = BrokerSettings(auto_create_topics=auto_create_topics)
     asyncio.run(serve(ServeOptions(host, port, faults, until_stdin_closes, settings)))
