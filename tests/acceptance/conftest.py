@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -28,7 +29,7 @@ from batuta.streams.settings import client_options, load_settings
 from batuta.streams.topic_reader import TopicReader
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     from batuta.agents.models.port import Matrix, Scores
     from batuta.schemas.dead_letter import DeadLetter
@@ -122,10 +123,17 @@ class Town:
 
     # What works on it
 
-    def worker(self) -> Worker:
+    @asynccontextmanager
+    async def at_work(self) -> AsyncGenerator[Worker, None]:
+        """Start a worker of the two stages that decide; drain it at the end."""
         settings = load_settings(bootstrap=self.bootstrap)
         stages = ("ingestion", "scoring")
-        return Worker(settings, self.shipped, Watchful(), stages=stages)
+        worker = Worker(settings, self.shipped, Watchful(), stages=stages)
+        try:
+            await worker.start()
+            yield worker
+        finally:
+            await worker.stop()
 
     def counted(self, name: str, *workers: Worker) -> int:
         """Sum what workers count of ingestion under a metric's name."""
@@ -150,10 +158,8 @@ class Town:
                     self._sort(await reader.poll())
                     assert all(worker.failure is None for worker in workers)
 
-    async def close(self, *workers: Worker) -> None:
-        """Drain workers, then read everything once more: what was too many shows here."""
-        for worker in workers:
-            await worker.stop()
+    async def gather(self) -> None:
+        """Read everything from the beginning; after the last worker, what was too many shows."""
         self._forget()
         self._sort(await self.read(self.topics.decisions))
         self._sort(await self.read(self.topics.deadletters))

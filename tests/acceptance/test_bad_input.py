@@ -180,12 +180,9 @@ def town(towns: Towns) -> Town:
     )
 
     async def walk() -> None:
-        worker = town.worker()
-        await worker.start()
-        try:
+        async with town.at_work() as worker:
             await town.until(3 * len(BAD), worker)
-        finally:
-            await town.close(worker)
+        await town.gather()
 
     asyncio.run(walk())
     return town
