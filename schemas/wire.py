@@ -4,7 +4,7 @@ Their JSON Schemas are exported from these, so that what we accept and what we d
 Readers ignore fields they do not know, and refuse versions they do not know.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,7 +20,8 @@ Code = Annotated[str, Field(min_length=1)]
 class _Wire(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)
 
-    version: Literal[1]
+    # Not Literal[1], which takes true and 1.0 for 1.
+    version: Annotated[int, Field(ge=1, le=1)]
 
 
 class DecisionWire(_Wire):

@@ -113,6 +113,11 @@ def test_what_is_no_finite_number_is_refused(
     assert error.reason == reason
 
 
+def test_a_huge_number_is_told_by_its_size(refuse: RefuseOne, payload: Payload) -> None:
+    error = refuse(payload().replace(b'"t3059"', HUGE), ())
+    assert error.detail == "terminal_id must be a text, but is the number of 1329 bits"
+
+
 def test_a_personal_field_is_never_printed(refuse: RefuseOne, payload: Payload) -> None:
     error = refuse(payload(card_id="4111-1111" * 40), ())
     assert (error.reason, error.path) == ("bad_value", "card_id")
@@ -233,6 +238,8 @@ def test_nested_data_is_read_counted_and_written(
     (event,) = decoded.events
     assert (event.id, event.key, decoded.unknown_fields) == (str(number), str(number), 2)
     assert event.time_ms == 1_522_577_863_000
+    assert not event.data.model_extra
+    assert not event.data.holder.model_extra
     assert event.data_json == (
         b'{"number":%d,"placed_at":"2018-04-01T12:17:43+02:00",'
         b'"holder":{"name":"Ada","cards":["a"]},"secret":""}' % number

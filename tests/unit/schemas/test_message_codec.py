@@ -220,6 +220,35 @@ def test_a_reader_refuses_a_version_it_does_not_know(
 
 
 @pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("version", 2, "unknown_version"),
+        ("version", True, "unknown_version"),
+        ("version", 1.0, "unknown_version"),
+        ("event_id", 1, "wrong_type"),
+        ("event_id", "", "bad_value"),
+        ("entity", None, "wrong_type"),
+        ("scoring_key", ["t"], "wrong_type"),
+        ("tenant", 5, "wrong_type"),
+        ("event_time_ms", "1", "wrong_type"),
+        ("published_ms", 1.5, "wrong_type"),
+        ("data", [], "wrong_type"),
+        ("features", {"a": "1"}, "wrong_type"),
+        ("features", {"a": True}, "wrong_type"),
+        ("traceparent", None, "wrong_type"),
+    ],
+)
+def test_an_ingested_event_that_is_wrong_in_one_place_is_refused(
+    field: str, value: object, reason: str
+) -> None:
+    output = codec.encode_ingested(Ingested("tx-1", "c", "t", 1, 2, "default", {}, {}), "t")
+    wrong = orjson.dumps({**orjson.loads(output.value or b""), field: value})
+    (refused,) = codec.decode_ingested([_record(output)._replace(value=wrong)]).refused
+    assert refused.error.reason == reason
+    assert refused.error.path.startswith(field)
+
+
+@pytest.mark.parametrize(
     ("value", "reason", "path"),
     [
         (None, "null_value", ""),
