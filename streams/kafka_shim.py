@@ -62,6 +62,10 @@ async def abandon_producer(producer: AIOKafkaProducer) -> None:
     own = producer._sender  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     producer._closed = True  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     await _cancel_tasks_of(own)
+    manager = own._txn_manager  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    ended = None if manager is None else manager.wait_for_transaction_end()
+    if ended is not None and ended.done() and not ended.cancelled():
+        ended.exception()  # else the loop reports it as never looked at
     await producer.client.close()
 
 

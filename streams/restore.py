@@ -15,8 +15,8 @@ __all__ = ["restore"]
 
 _POLL_MS: Final = 200
 _RECORDS_MAX: Final = 5_000
-#: Applied in one go: no heartbeat is sent meanwhile.
-_SLICE: Final = 250
+#: How long to apply records in one go: no heartbeat is sent meanwhile.
+_SLICE_S: Final = 0.01
 _FETCH_BYTES_MAX: Final = 16 << 20
 
 
@@ -92,8 +92,10 @@ class _Reader:
     async def _poll(self, state: State) -> int:
         fetched = await self._consumer.getmany(timeout_ms=_POLL_MS, max_records=_RECORDS_MAX)
         records = fetched.get(self._changelog, [])
-        for first in range(0, len(records), _SLICE):
-            for record in records[first : first + _SLICE]:
-                state.load(record.key or b"", record.value)
-            await asyncio.sleep(0)
+        pause_at = time.monotonic() + _SLICE_S
+        for record in records:
+            state.load(record.key or b"", record.value)
+            if time.monotonic() > pause_at:
+                await asyncio.sleep(0)
+                pause_at = time.monotonic() + _SLICE_S
         return len(records)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from confluent_kafka import Consumer, KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 
 from batuta.schemas.partition import PartitionOf
 from batuta.streams.lane_testing import CountingWorker, Item, Layout, lane_settings
@@ -66,9 +67,11 @@ class Bench:
     def worker(
         self,
         think: Callable[[Batch[Item, Counts]], Awaitable[None]] | None = None,
-        **settings: object,
+        bootstrap: str | None = None,
+        **overrides: object,
     ) -> CountingWorker:
-        worker = CountingWorker(lane_settings(self.bootstrap, **settings), self.layout, think)
+        settings = lane_settings(bootstrap or self.bootstrap, **overrides)
+        worker = CountingWorker(settings, self.layout, think)
         self.workers.append(worker)
         return worker
 
@@ -165,6 +168,17 @@ class Bench:
     async def at_the_end(self) -> bool:
         """Whether every input offset is committed, transaction markers included."""
         return await self.committed() == await self.ends()
+
+    async def commit_by_hand(self, offsets: Mapping[tuple[str, int], int]) -> None:
+        """Commit offsets for the group while nobody is in it."""
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.bootstrap, group_id=self.layout.group, enable_auto_commit=False
+        )
+        places = {TopicPartition(*tp): offset for tp, offset in offsets.items()}
+        await consumer.start()
+        consumer.assign(list(places))
+        await consumer.commit(places)
+        await consumer.stop()
 
     async def limit(self, topic: str, bytes_max: int) -> None:
         """Lower a topic's `max.message.bytes`."""
@@ -324,11 +338,19 @@ def _until_eof(consumer: Consumer, open_partitions: set[int]) -> Iterable[Seen]:
             open_partitions.discard(partition)
             continue
         assert offset is not None
-        headers = {name: bytes(value) for name, value in message.headers() or [] if value}
+        headers = {name: _bytes(value) for name, value in message.headers() or []}
         key, value = message.key(), message.value()
-        assert not isinstance(key, str)
-        assert not isinstance(value, str)
-        yield Seen(partition, offset, key, value, headers)
+        yield Seen(
+            partition,
+            offset,
+            None if key is None else _bytes(key),
+            None if value is None else _bytes(value),
+            headers,
+        )
+
+
+def _bytes(value: str | bytes | None) -> bytes:
+    return value.encode() if isinstance(value, str) else value or b""
 
 
 def _committed(bootstrap: str, layout: Layout) -> dict[tuple[str, int], int]:
@@ -367,8 +389,7 @@ def make_bench(topics: TopicFactory) -> Callable[..., Awaitable[Bench]]:
 @pytest.fixture
 async def bench(make_bench: Callable[..., Awaitable[Bench]]) -> Bench:
     """A layout of two partitions and one input."""
-    bench = await make_bench()
-    return bench
+    return await make_bench()
 
 
 @pytest.fixture

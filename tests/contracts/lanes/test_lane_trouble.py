@@ -98,6 +98,7 @@ async def test_a_failed_lane_is_not_tried_again_at_a_rebalance(bench: Bench) -> 
 async def test_bad_input_goes_to_the_dead_letters_byte_for_byte(bench: Bench) -> None:
     huge = b"x" * (5 << 20)
     bad = [b"not json", b'{"id": null}', b"\xff\xfe", huge, None]
+    rows: list[tuple[int, bytes, bytes | None]]
     rows = [(0, b"k", b'{"id":%d}' % n) for n in range(20)]
     rows[3:3] = [(0, b"bad", value) for value in bad]
     rows += [(1, b"other", b'{"id":%d}' % n) for n in range(20, 40)]

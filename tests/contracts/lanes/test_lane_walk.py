@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from conftest import Bench
+
+    from batuta.streams.batch import Batch
+    from batuta.streams.lane_testing import Counts, Item
 
 
 async def test_every_event_comes_out_once_and_in_the_order_of_its_key(bench: Bench) -> None:
@@ -40,8 +42,8 @@ async def test_commits_reach_the_end_behind_transaction_markers(bench: Bench) ->
 async def test_a_batch_in_flight_holds_back_its_own_lane_alone(bench: Bench) -> None:
     gate = asyncio.Event()
 
-    async def think(batch: object) -> None:
-        if getattr(batch, "context").partition == 0:  # noqa: B009
+    async def think(batch: Batch[Item, Counts]) -> None:
+        if batch.context.partition == 0:
             await gate.wait()
 
     await bench.send([(n % 2, b"k%d" % (n % 2), b'{"id":%d}' % n) for n in range(200)])
@@ -127,9 +129,6 @@ def _listening() -> set[str]:
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         rows = [line.split() for line in Path(table).read_text().splitlines()[1:]]
         listening |= {row[9] for row in rows if row[3] == "0A"}
-    own = {os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if _is_link(fd)}
+    links = [fd for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink()]
+    own = {str(link.readlink()) for link in links}
     return {inode for inode in listening if f"socket:[{inode}]" in own}
-
-
-def _is_link(fd: str) -> bool:
-    return Path(f"/proc/self/fd/{fd}").is_symlink()

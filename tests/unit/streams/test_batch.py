@@ -1,0 +1,112 @@
+"""The batch: what leaving its block says to the lane."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from batuta.agents.context import Context
+from batuta.schemas.errors import OursError, OwnershipLostError
+from batuta.schemas.record import Output
+from batuta.streams.batch import Batch, Handover, group_rows
+
+Work = Batch[int, None]
+
+
+def _batch(failure: BaseException | None = None) -> tuple[Work, list[Work]]:
+    commits: list[Work] = []
+
+    async def commit(batch: Work) -> None:
+        commits.append(batch)
+        if failure is not None:
+            raise failure
+
+    return Batch([], [1, 2], [], Context(0, 0, hash, None), commit), commits
+
+
+async def test_a_clean_exit_commits_and_ends_without_error() -> None:
+    batch, commits = _batch()
+    async with batch:
+        assert not batch.ended
+    assert commits == [batch]
+    assert batch.ended
+    assert batch.error is None
+
+
+async def test_an_exception_commits_nothing_and_the_agent_goes_on() -> None:
+    batch, commits = _batch()
+    bug = ZeroDivisionError()
+    async with batch:
+        raise bug
+    assert commits == []
+    assert batch.error is bug
+
+
+async def test_a_commit_that_fails_is_the_lanes_to_judge() -> None:
+    failure = OwnershipLostError("revoked")
+    batch, _ = _batch(failure)
+    async with batch:
+        pass
+    assert batch.error is failure
+
+
+async def test_what_ends_the_process_goes_on() -> None:
+    batch, commits = _batch()
+    with pytest.raises(KeyboardInterrupt):
+        async with batch:
+            raise KeyboardInterrupt
+    assert commits == []
+    assert isinstance(batch.error, KeyboardInterrupt)
+
+
+async def test_a_cancelled_agent_is_trouble_of_our_own() -> None:
+    batch, commits = _batch()
+    with pytest.raises(asyncio.CancelledError):
+        async with batch:
+            raise asyncio.CancelledError
+    assert commits == []
+    assert isinstance(batch.error, OursError)
+
+
+async def test_the_first_end_counts() -> None:
+    batch, _ = _batch()
+    batch.end(None)
+    batch.end(OursError("later"))
+    assert batch.error is None
+
+
+async def test_a_batch_that_the_agent_never_opens_is_ended_when_it_takes_the_next() -> None:
+    follow = Handover()
+    (first, _), (second, _) = _batch(), _batch()
+    follow(first)
+    follow(second)
+    assert isinstance(first.error, OursError)
+    assert not second.ended
+
+
+async def test_a_batch_whose_agent_dies_is_ended() -> None:
+    follow = Handover()
+    batch, _ = _batch()
+
+    async def agent() -> None:
+        follow(batch)
+
+    await asyncio.create_task(agent())
+    await batch.wait_ended()
+    assert isinstance(batch.error, OursError)
+
+
+def test_rows_keep_their_order_and_keyless_ones_go_to_the_first_partition() -> None:
+    outputs = [
+        Output("t", b"b", b"1"),
+        Output("t", None, b"2"),
+        Output("t", b"a", b"3", (), 7),
+        Output("t", b"b", b"4"),
+    ]
+    rows = group_rows(outputs, {"t": len})
+    assert rows == {
+        ("t", 1): [(b"b", b"1", ()), (b"b", b"4", ())],
+        ("t", 0): [(None, b"2", ())],
+        ("t", 7): [(b"a", b"3", ())],
+    }

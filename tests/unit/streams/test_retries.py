@@ -1,0 +1,47 @@
+"""The retry rule, as the table its module draws."""
+
+from __future__ import annotations
+
+import pytest
+
+from batuta.schemas.errors import LaterError, OutputRefusedError, SinkUnavailableError
+from batuta.streams.retries import (
+    DeadLetterIt,
+    RetryIt,
+    SplitIt,
+    Step,
+    next_step,
+    restart_backoff_ms,
+)
+from batuta.streams.settings import load_settings
+
+SETTINGS = load_settings(retry_attempts_max=3, retry_backoff_ms=100, retry_backoff_ms_max=250)
+TOO_LARGE = OutputRefusedError("too large", retriable=False)
+REFUSED = OutputRefusedError("refused", retriable=True)
+SINK = SinkUnavailableError("away")
+LATER = LaterError("later")
+
+
+@pytest.mark.parametrize(
+    ("error", "attempt", "records", "step"),
+    [
+        (TOO_LARGE, 1, 8, SplitIt()),
+        (TOO_LARGE, 1, 1, DeadLetterIt("output_refused")),
+        (REFUSED, 1, 8, RetryIt(100)),
+        (REFUSED, 3, 8, SplitIt()),
+        (REFUSED, 3, 1, DeadLetterIt("output_refused")),
+        (LATER, 1, 8, RetryIt(100)),
+        (LATER, 2, 8, RetryIt(200)),
+        (LATER, 3, 8, SplitIt()),
+        (LATER, 3, 1, DeadLetterIt("gave_up")),
+        (SINK, 1, 1, RetryIt(100)),
+        (SINK, 3, 1, DeadLetterIt("sink_unavailable")),
+    ],
+)
+def test_next_step(error: LaterError, attempt: int, records: int, step: Step) -> None:
+    assert next_step(error, attempt, records, SETTINGS) == step
+
+
+def test_backoff_doubles_up_to_its_bound_however_long_it_goes_on() -> None:
+    waits = [restart_backoff_ms(restarts, SETTINGS) for restarts in (0, 1, 2, 3, 10**9)]
+    assert waits == [100, 200, 250, 250, 250]
