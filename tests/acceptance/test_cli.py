@@ -19,7 +19,7 @@ from batuta.streams.settings import load_settings
 from batuta.streams.topic_admin import declare_topics
 
 BATUTA = shutil.which("batuta") or "batuta"
-DEADLINE_S = 60
+DEADLINE_S = 120
 HEADER = "transaction_id,event_time,card_id,terminal_id,amount,currency,channel"
 
 
