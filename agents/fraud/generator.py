@@ -39,6 +39,8 @@ _NEAR: Final = 12
 _DEAR_SHARE: Final = 0.004
 _LARGE_SHARE: Final = 0.003
 _BY_DAY_SHARE: Final = 0.6
+#: Fridays and Saturdays, counted from the Thursday on which a world begins.
+_BUSY_DAYS: Final = frozenset({1, 2})
 _CAPTURES_PER_TERMINAL_DAY: Final = 0.0006
 _THEFTS_PER_CARD_DAY: Final = 0.0010
 _CAPTURE_DAYS: Final = 3
@@ -128,7 +130,7 @@ class CardWorld:
         return joined([self.day(day) for day in range(days)])
 
     def _honest(self, day: int, random: np.random.Generator) -> Day:
-        busier = 1.15 if day % 7 in {4, 5} else 1.0
+        busier = 1.15 if day % 7 in _BUSY_DAYS else 1.0
         counts = random.poisson(self._per_day * busier)
         cards = np.repeat(np.arange(self._plan.cards), counts)
         size = len(cards)
@@ -136,7 +138,7 @@ class CardWorld:
         terminals = self._near[cards, favourite]
         amounts = random.gamma(4.0, 0.25, size) * self._mean[cards] * self._price[terminals]
         dear = random.random(size) < _DEAR_SHARE
-        amounts = np.where(dear, amounts * random.uniform(2.0, 5.0, size), amounts)
+        amounts = np.where(dear, amounts * random.uniform(1.5, 3.5, size), amounts)
         fraud = (random.random(size) < _LARGE_SHARE).astype(np.int64)
         amounts = np.where(fraud == 1, 220.0 + random.exponential(180.0, size), amounts)
         return Day(
@@ -220,7 +222,7 @@ class CardWorld:
 
 def fraud_samples(seed: int, now_ms: int, clock: Clock | None = None) -> Iterator[SampleEvent]:
     """Yield transactions without end; see `batuta.agents.samples.Samples`."""
-    start_ms = (now_ms // DAY_MS - _SAMPLE_DAYS) * DAY_MS
+    start_ms = (now_ms // DAY_MS - _SAMPLE_DAYS) // 7 * 7 * DAY_MS
     generation = 0
     while True:
         world = CardWorld(CardPlan(seed + (generation << 64)))

@@ -20,6 +20,6 @@ FRAUD: Final = Pipeline(
     scoring_key_field="terminal_id",
     ingestion_windows=WindowFeature(name="card", by="card_id", mean_of="amount"),
     scoring_windows=WindowFeature(name="terminal", by="terminal_id"),
-    thresholds=Thresholds(review=0.05, block=0.5),
+    thresholds=Thresholds(review=0.05, block=0.6),
     escalation=Escalation(queue="fraud_review"),
 )
