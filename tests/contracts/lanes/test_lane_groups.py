@@ -198,6 +198,22 @@ async def test_an_output_whose_partition_count_changes_stops_the_lane(bench: Ben
     assert f"{bench.layout.outputs} has 3 partitions" in str(worker.source.failure)
 
 
+async def test_a_consumer_whose_fetching_died_is_replaced(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = await bench.publish(50)
+    async with bench.worker().running() as worker:
+        await bench.until_output(50)
+        consumer = worker.source._consumer  # pyright: ignore[reportPrivateUsage]
+        assert consumer is not None
+        monkeypatch.setattr(consumer._fetcher, "_get_actions_per_node", None)
+        ids += await bench.publish(50)
+        seen = await bench.until_output(100)
+        assert worker.source._consumer is not consumer  # pyright: ignore[reportPrivateUsage]
+        assert len(worker.states) == 2, "the lanes stay warm"
+    bench.check_exactly_once(seen, ids)
+
+
 async def test_a_topic_that_is_deleted_ends_readiness(bench: Bench) -> None:
     async with bench.worker(metadata_age_ms_max=300).running() as worker:
         await bench.ready()
