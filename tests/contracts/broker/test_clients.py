@@ -19,6 +19,8 @@ from batuta.streams.broker.raw_client import eventually
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from faust.types import StreamT
+
     from batuta.streams.broker.testing import TopicFactory
 
 DEADLINE_S = 30.0
@@ -212,7 +214,7 @@ async def test_a_stock_faust_agent_works(topics: TopicFactory) -> None:
     incoming = app.topic(source, value_type=Greeting)
     outgoing = app.topic(sink, value_serializer="raw")
 
-    async def greet(greetings: faust.Stream[Greeting]) -> None:
+    async def greet(greetings: StreamT[Greeting]) -> None:
         async for greeting in greetings:
             await outgoing.send(value=f"hello {greeting.name}".encode())
 

@@ -7,6 +7,8 @@ import pytest
 
 from batuta.streams.broker.batches import read_header
 from batuta.streams.broker.messages_cluster import (
+    ApiVersionsRequest,
+    ApiVersionsResponse,
     MetadataRequest,
     MetadataRequestTopic,
     MetadataResponse,
@@ -54,6 +56,17 @@ async def fetch(
     raw: RawClient, request: FetchRequest, version: int = BY_NAME
 ) -> tuple[FetchPartitionResult, ...]:
     return (await raw.ask(request, FetchResponse, version)).topics[0].partitions
+
+
+async def park(
+    raw: RawClient, request: FetchRequest
+) -> asyncio.Task[tuple[FetchPartitionResult, ...]]:
+    """Start a fetch that has to wait, and let the broker do so before anything else is sent."""
+    waiting = asyncio.create_task(fetch(raw, request))
+    for _ in range(5):
+        await raw.ask(ApiVersionsRequest(), ApiVersionsResponse)
+    assert not waiting.done()
+    return waiting
 
 
 @pytest.mark.parametrize("version", range(4, 13))
@@ -168,7 +181,7 @@ async def test_a_waiting_fetch_wakes_when_something_is_appended(
         max_wait_ms=15_000, min_bytes=1, topics=(FetchTopic(topic, partitions=(entry(0),)),)
     )
     async with asyncio.timeout(10):
-        waiting = asyncio.create_task(fetch(raw, request))
+        waiting = await park(raw, request)
         await append(raw, topic, build_batch([b"at last"]))
         (found,) = await waiting
     assert found.high_watermark == 1
@@ -193,7 +206,7 @@ async def test_min_bytes_waits_for_more(raw: RawClient, topics: TopicFactory) ->
         topics=(FetchTopic(topic, partitions=(entry(0),)),),
     )
     async with asyncio.timeout(10):
-        waiting = asyncio.create_task(fetch(raw, request))
+        waiting = await park(raw, request)
         await append(raw, topic, batch)
         (found,) = await waiting
     assert whole_batches(found) == [0, 1]
@@ -232,7 +245,7 @@ async def test_an_unknown_partition_waits_with_the_others(
         topics=(FetchTopic(topic, partitions=(entry(0), entry(0, partition=5))),),
     )
     async with asyncio.timeout(10):
-        waiting = asyncio.create_task(fetch(raw, request))
+        waiting = await park(raw, request)
         await append(raw, topic, build_batch([b"at last"]))
         found = {result.partition: result for result in await waiting}
     assert found[0].high_watermark == 1
