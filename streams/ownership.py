@@ -6,16 +6,16 @@ fetch nor commit under the present one.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError, for_code
 
 from batuta.schemas.errors import LaterError, OursError, OwnershipLostError
 from batuta.schemas.record import Record
-from batuta.streams.kafka_shim import heartbeat_error_code
+from batuta.streams.kafka_shim import RawRecord, heartbeat_error_code
 
-__all__ = ["Fetched", "Offsets", "Ownership"]
+__all__ = ["Fetched", "Offsets", "Ownership", "as_record"]
 
 Offsets = dict[TopicPartition, int]
 
@@ -135,7 +135,8 @@ class Ownership:
         except OffsetOutOfRangeError as error:
             raise await self._out_of_range(tps) from error
         self._check()
-        by_input = {tp: [_record(record) for record in fetched[tp]] for tp in tps if tp in fetched}
+        # Our records already: the consumer makes them with `as_record`.
+        by_input = cast("Mapping[TopicPartition, Sequence[Record]]", fetched)
         return Fetched(by_input, {tp: await self._consumer.position(tp) for tp in tps})
 
     async def _out_of_range(self, tps: Sequence[TopicPartition]) -> LaterError | OursError:
@@ -162,13 +163,15 @@ class Ownership:
             raise OwnershipLostError("the assignment ended")
 
 
-def _record(record: "ConsumerRecord[bytes, bytes]") -> Record:
+def as_record(tp: TopicPartition, raw: RawRecord) -> Record:
+    """Make a record of ours of one that aiokafka has parsed."""
+    headers = raw.headers
     return Record(
-        record.topic,
-        record.partition,
-        record.offset,
-        record.timestamp,
-        record.key,
-        record.value,
-        tuple(record.headers),
+        tp.topic,
+        tp.partition,
+        raw.offset,
+        raw.timestamp,
+        raw.key,
+        raw.value,
+        tuple(headers) if headers else (),
     )

@@ -19,7 +19,7 @@ from batuta.streams.assignor import LaneAssignor
 from batuta.streams.kafka_shim import abandon_consumer, hurry_consumer, raise_consumer_error
 from batuta.streams.lane import Lane, LaneWorld
 from batuta.streams.lane_facts import ConsumerReplaced
-from batuta.streams.ownership import Ownership
+from batuta.streams.ownership import Ownership, as_record
 from batuta.streams.retries import restart_backoff_ms
 from batuta.streams.settings import Settings, client_options
 from batuta.streams.stage import AnyStage
@@ -112,7 +112,6 @@ class Source(Service, ConsumerRebalanceListener):
         try:
             consumer.subscribe(list(self.stage.inputs), listener=self)
             await consumer.start()
-            hurry_consumer(consumer)
             while True:
                 raise_consumer_error(consumer)
                 self._check_counts()
@@ -167,6 +166,7 @@ class Source(Service, ConsumerRebalanceListener):
         """Start a task for each lane given; lanes that stay keep producer and state."""
         assert self._consumer is not None
         self._consumer.pause(*assigned)
+        hurry_consumer(self._consumer, as_record)
         if self._ending:
             return
         self._world.telemetry.rebalanced()
