@@ -55,14 +55,22 @@ def txn_offset_commit(
 ) -> TxnOffsetCommitResponse:
     """Note how far a group will have read if the transaction commits."""
     claim = Claim(request.generation_id, request.member_id, request.group_instance_id)
-    error = state.transactions.check_offsets(
-        request.transactional_id, request.producer_id, request.producer_epoch, request.group_id
-    ) or state.groups.check_commit(request.group_id, claim, transactional=True)
+    error = _check_txn_offsets(state, request) or state.groups.check_commit(
+        request.group_id, claim, transactional=True
+    )
     target: dict[PartitionKey, CommittedOffset] = {}
     if not error:
         group = state.groups.get_or_create(request.group_id)
         target = group.pending_offsets.setdefault(request.producer_id, {})
     return TxnOffsetCommitResponse(topics=_store(state, request.topics, error, target))
+
+
+def _check_txn_offsets(state: BrokerState, request: TxnOffsetCommitRequest) -> Code:
+    if not request.group_id:
+        return Code.INVALID_GROUP_ID
+    return state.transactions.check_offsets(
+        request.transactional_id, request.producer_id, request.producer_epoch, request.group_id
+    )
 
 
 def _store(
