@@ -163,11 +163,12 @@ class Conductor:
         self, events: Sequence[Ingested], features: Features, verified: _Verified, now_ms: int
     ) -> list[Decision]:
         names, pipeline = self._model.inputs, self._pipeline
+        assert features.shape == (len(events), len(names)), features.shape
         decisions: list[Decision] = []
         for event, row, score, outcome, first in zip(
             events, features.tolist(), *self._judge(verified), strict=True
         ):
-            seen: dict[str, float] = dict(zip(names, row, strict=True))
+            seen: dict[str, float] = dict(zip(names, row, strict=False))
             more = () if outcome == "approve" else self._reasons.codes_of(seen)
             decisions.append(
                 Decision(

@@ -109,6 +109,7 @@ class Ingestion:
         data: list[dict[str, object]] = [orjson.loads(event.data_json) for event in events]
         features = self._observe(events, data, state.windows)
         names, scoring_key = self._names, self._pipeline.scoring_key_field
+        assert features.shape == (len(events), len(names)), features.shape
         return [
             Ingested(
                 event_id=event.id,
@@ -118,8 +119,9 @@ class Ingestion:
                 published_ms=event.published_ms,
                 tenant=event.tenant,
                 data=fields,
-                features=dict(zip(names, row, strict=True)),
+                features=dict(zip(names, row, strict=False)),
                 traceparent=event.traceparent,
+                data_json=event.data_json,
             )
             for event, fields, row in zip(events, data, features.tolist(), strict=True)
         ]

@@ -1,8 +1,8 @@
 """Models in ONNX files, run in this process by ONNX Runtime on one thread.
 
-A file is loaded only after its sha256 was compared with the one asked for, and used only after its
-inputs were compared with its card and a warm-up batch was answered. Batches are answered inline: at
-about 2 us a row a hand-over to a thread costs more than it frees, see `benchmarks/`.
+A file is loaded only after its sha256 was compared with its card's, and used only after its inputs
+were compared and a warm-up batch was answered. Batches are answered inline: a hand-over to a thread
+cost 40 us more for one row and 10 % more for 2,000, and Python waits for either.
 """
 
 from hashlib import sha256
