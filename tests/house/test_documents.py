@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 import tomllib
@@ -73,6 +74,22 @@ def test_decisions_say_what_a_decision_says(documents: dict[str, str]) -> None:
             assert re.search(r"^Date: \d{4}-\d\d-\d\d\. Status: \w+", text, re.MULTILINE), path
             parts = re.findall(r"^## (.+)$", text, re.MULTILINE)
             assert parts == ["Context", "Decision", "Consequences"], path
+
+
+def test_every_private_attribute_has_its_reason(root: Path, documents: dict[str, str]) -> None:
+    shim = ast.parse((root / "streams" / "kafka_shim.py").read_text("utf-8"))
+    own = {node.name for node in ast.walk(shim) if isinstance(node, ast.FunctionDef)}
+    own |= {node.name for node in ast.walk(shim) if isinstance(node, ast.AsyncFunctionDef)}
+    attributes = {
+        node.attr
+        for node in ast.walk(shim)
+        if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") != "self"
+    }
+    strings = {str(node.value) for node in ast.walk(shim) if isinstance(node, ast.Constant)}
+    touched = {name for name in attributes | strings if re.fullmatch(r"_[a-z]\w+", name)} - own
+    reasons = documents["docs/decisions/0002-aiokafka-private-attributes.md"]
+    assert touched
+    assert [name for name in sorted(touched) if f"{name}`" not in reasons.replace("()", "")] == []
 
 
 def test_every_setting_is_documented_with_its_default(documents: dict[str, str]) -> None:
