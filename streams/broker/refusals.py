@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, cast
 
+from batuta.streams.broker.messages_cluster import CreatedTopic, CreateTopicsRequest
 from batuta.streams.broker.messages_groups import Coordinator, FindCoordinatorRequest
 from batuta.streams.broker.messages_offsets import (
     OffsetCommitRequest,
@@ -61,6 +62,8 @@ def _parts(request: object, code: int) -> dict[str, object]:
                     for t in request.topics
                 )
             }
+        case CreateTopicsRequest():
+            return {"topics": tuple(CreatedTopic(t.name, error_code=code) for t in request.topics)}
         case FindCoordinatorRequest():
             return {"coordinators": tuple(Coordinator(k, -1, "", -1, code) for k in request.keys)}
         case _:
