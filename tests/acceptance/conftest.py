@@ -1,16 +1,24 @@
-"""A town: the fraud pipeline under a name of its own, on a broker that others use as well.
+"""Towns and crews: pipelines to publish to, and workers as processes.
 
-Tests take `towns` and found as many as they like (`towns.found(strict=True)`), publish with a
-client that is not ours, start real workers, and read what came out.
+A town is the fraud pipeline under a name of its own, on a broker that others use as well. Tests
+take `towns` and found as many as they like (`towns.found(strict=True)`), publish with a client that
+is not ours, start real workers in process, and read what came out. `fraud_town` is the pipeline
+itself on a broker of its own, for the workers that `crew` starts as a shell would.
 """
 
 from __future__ import annotations
 
 import asyncio
+import http.client
 import itertools
 import os
+import socket
+import subprocess
+import sys
+import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -19,17 +27,20 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
+from prometheus_client.parser import text_string_to_metric_families
 
 from batuta.agents.pipelines import PIPELINES, Shipped
 from batuta.schemas.codec import decode_dead_letter, decode_decision
 from batuta.schemas.partition import PartitionOf
 from batuta.schemas.topics import Topics
+from batuta.streams.broker.apache import ApacheKafka, find_libraries
+from batuta.streams.broker.process import BrokerProcess
 from batuta.streams.lifecycle import Worker
 from batuta.streams.settings import client_options, load_settings
 from batuta.streams.topic_reader import TopicReader
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 
     from batuta.agents.models.port import Matrix, Scores
     from batuta.schemas.dead_letter import DeadLetter
@@ -39,6 +50,12 @@ if TYPE_CHECKING:
 PARTITIONS: Final = 4
 PATIENCE_S: Final = 60.0
 VALUE_BYTES_MAX: Final = 8 << 20
+POM: Final = Path(__file__).parents[1] / "apache_kafka" / "pom.xml"
+BATUTA: Final = (
+    sys.executable,
+    "-c",
+    "import sys; from batuta.streams.cli import main; sys.exit(main())",
+)
 
 HeaderList = tuple[tuple[str, bytes | None], ...]
 _numbers = itertools.count()
@@ -82,6 +99,13 @@ class Town:
     @property
     def topics(self) -> Topics:
         return Topics(self.shipped.pipeline.name)
+
+    def create_source(self) -> None:
+        """Create the topic of events, its limit raised as users of large events do."""
+        limit = {"max.message.bytes": str(VALUE_BYTES_MAX)}
+        topic = NewTopic(self.topics.events, PARTITIONS, 1, config=limit)
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        admin.create_topics([topic])[self.topics.events].result(30)
 
     # What is sent
 
@@ -197,10 +221,7 @@ class Towns:
         name = f"town_{os.getpid()}_{next(_numbers)}"
         pipeline = fraud.pipeline.model_copy(update={"name": name, "source": changed})
         town = Town(self.bootstrap, replace(fraud, pipeline=pipeline))
-        limit = {"max.message.bytes": str(VALUE_BYTES_MAX)}
-        topic = NewTopic(town.topics.events, PARTITIONS, 1, config=limit)
-        admin = AdminClient({"bootstrap.servers": self.bootstrap})
-        admin.create_topics([topic])[town.topics.events].result(30)
+        town.create_source()
         return town
 
 
@@ -208,3 +229,127 @@ class Towns:
 def towns(broker: str) -> Towns:
     """Founds towns on each broker in turn."""
     return Towns(broker)
+
+
+@pytest.fixture(params=["embedded", pytest.param("apache", marks=pytest.mark.apache_kafka)])
+def own_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Bootstrap of a broker that no other test has written to."""
+    if request.param == "embedded":
+        with BrokerProcess() as embedded:
+            yield embedded.bootstrap
+        return
+    request.getfixturevalue("apache_kafka")  # fails or skips where Apache Kafka cannot run
+    apache = ApacheKafka(find_libraries(POM), tmp_path / "apache-kafka")
+    yield apache.bootstrap
+    apache.stop()
+
+
+@pytest.fixture
+def nowhere() -> str:
+    """An address where no broker listens, yet."""
+    return f"127.0.0.1:{_free_port()}"
+
+
+@pytest.fixture
+def later_town(nowhere: str) -> Town:
+    """The fraud pipeline on a broker that is still to come."""
+    return Town(nowhere, PIPELINES["fraud"])
+
+
+@pytest.fixture
+def fraud_town(own_broker: str) -> Town:
+    """The fraud pipeline itself."""
+    town = Town(own_broker, PIPELINES["fraud"])
+    town.create_source()
+    return town
+
+
+@dataclass
+class Hand:
+    """One worker as a process of its own."""
+
+    process: subprocess.Popen[bytes]
+    metrics_port: int
+    log: Path
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Ask its server; a worker that does not listen yet answers 0."""
+        link = http.client.HTTPConnection("127.0.0.1", self.metrics_port, timeout=5)
+        try:
+            link.request("GET", path)
+            answer = link.getresponse()
+            return answer.status, answer.read().decode()
+        except OSError:
+            return 0, ""
+        finally:
+            link.close()
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Sum the samples of a metric that carry these labels."""
+        return sum(
+            sample.value
+            for family in text_string_to_metric_families(self.get("/metrics")[1])
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
+    def said(self) -> str:
+        """Return its log so far."""
+        return self.log.read_text(errors="replace")
+
+    def wait_until(self, true: Callable[[], bool]) -> None:
+        """Return once something is so; fails where the worker ends or the time does."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not true():
+            assert self.process.poll() is None, f"it ended:\n{self.said()}"
+            assert time.monotonic() < deadline, f"not within {PATIENCE_S} s:\n{self.said()}"
+            time.sleep(0.02)
+
+    def wait_ready(self) -> None:
+        self.wait_until(lambda: self.get("/readyz")[0] == 200)
+
+    def ends_with(self) -> int:
+        """Wait until it has ended and return its exit code."""
+        return self.process.wait(PATIENCE_S)
+
+
+@dataclass
+class Crew:
+    """Starts workers; whatever happens, none outlives the test."""
+
+    logs: Path
+    hands: list[Hand] = field(default_factory=list["Hand"])
+
+    def start(self, bootstrap: str | None, *options: str, **settings: object) -> Hand:
+        """Start `batuta worker fraud`; `settings` become its environment."""
+        named = () if bootstrap is None else ("--bootstrap", bootstrap)
+        port = _free_port()
+        log = self.logs / f"worker-{len(self.hands)}.log"
+        clean = {name: value for name, value in os.environ.items() if name[:7] != "BATUTA_"}
+        extra = {f"BATUTA_{name}".upper(): str(value) for name, value in settings.items()}
+        with log.open("wb") as written:
+            process = subprocess.Popen(
+                [*BATUTA, "worker", "fraud", *named, "--metrics-port", str(port), *options],
+                stdout=written,
+                stderr=subprocess.STDOUT,
+                env={**clean, **extra},
+                start_new_session=True,
+            )
+        self.hands.append(Hand(process, port, log))
+        return self.hands[-1]
+
+
+@pytest.fixture
+def crew(tmp_path: Path) -> Iterator[Crew]:
+    """Starts workers as processes."""
+    crew = Crew(tmp_path)
+    yield crew
+    for hand in crew.hands:
+        hand.process.kill()
+        hand.process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
