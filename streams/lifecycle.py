@@ -91,8 +91,8 @@ class Worker:
         """
         await self._server.start()
         await self._probe.start()
-        await asyncio.to_thread(_compile, self._shipped.pipeline)
         topics = await self._declared()
+        await asyncio.to_thread(_compile, self._shipped.pipeline)
         app = self._app = LaneApp(self._settings, topics, self.registry)
         house = House(self._shipped, self._model, self._sinks)
         for stage in ROUTE:
