@@ -1,0 +1,173 @@
+"""The fraud path, measured: events/s and CPU-us per event of ingestion and scoring, by stage.
+
+    uv run python benchmarks/fraud_path.py --events 300000 --json
+
+Starts Apache Kafka, loads the events once, then runs one worker process per measurement: both
+stages together, and each alone on what the other left. CPU is the worker's own user and system
+time between 5 % and 95 % of the work; the broker is not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import orjson
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from batuta.schemas.topics import Topics
+from batuta.streams.broker.apache import ApacheKafka, find_libraries
+from batuta.streams.broker.process import BrokerProcess
+
+POM = Path(__file__).parents[1] / "tests" / "apache_kafka" / "pom.xml"
+TOPICS = Topics("fraud")
+PARTITIONS = 4
+BATUTA = (sys.executable, "-c", "import sys; from batuta.streams.cli import main; sys.exit(main())")
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measurement."""
+
+    stages: str
+    events: int
+    events_per_second: float
+    cpu_us_per_event: float
+
+
+def transaction(number: int) -> tuple[bytes, bytes]:
+    card = b"c%d" % (number * 7919 % 5000)
+    day, hour, minute = 1 + number // 100_000, number // 5_000 % 24, number // 100 % 60
+    value = {
+        "transaction_id": f"tx-{number:09d}",
+        "event_time": f"2018-04-{day:02d}T{hour:02d}:{minute:02d}:{number % 60:02d}Z",
+        "card_id": card.decode(),
+        "terminal_id": f"t{number * 104_729 % 10_000}",
+        "amount": round(1 + number * 37 % 20_011 / 80, 2),
+        "currency": "EUR",
+        "channel": "pos",
+    }
+    return card, orjson.dumps(value)
+
+
+def load(bootstrap: str, events: int) -> None:
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    for created in admin.create_topics([NewTopic(TOPICS.events, PARTITIONS, 1)]).values():
+        created.result(30)
+    producer = Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            "partitioner": "murmur2_random",
+            "queue.buffering.max.messages": 1_000_000,
+            "linger.ms": 20,
+        }
+    )
+    for number in range(events):
+        key, value = transaction(number)
+        producer.produce(TOPICS.events, value, key)
+        if number % 1000 == 0:
+            producer.poll(0)
+    producer.flush()
+
+
+class Progress:
+    """How far a stage is, from its committed offsets."""
+
+    def __init__(self, bootstrap: str, stage: str, topic: str) -> None:
+        self._consumer = Consumer(
+            {"bootstrap.servers": bootstrap, "group.id": TOPICS.group(stage), "log_level": 0}
+        )
+        self._partitions = [TopicPartition(topic, n) for n in range(PARTITIONS)]
+
+    def done(self) -> int:
+        found = self._consumer.committed(self._partitions, timeout=10)
+        return sum(max(0, p.offset) for p in found)
+
+    def end(self) -> int:
+        return sum(self._consumer.get_watermark_offsets(p, timeout=10)[1] for p in self._partitions)
+
+
+def cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def measure(bootstrap: str, stages: str, progress: Progress, events: int) -> Figure:
+    """Run one worker until its last stage is through; figures between 5 % and 95 %."""
+    worker = subprocess.Popen(
+        [*BATUTA, "worker", "fraud", "--stages", stages, "--bootstrap", bootstrap],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        while (first := progress.done()) < 0.05 * events:
+            assert worker.poll() is None, "the worker ended"
+            time.sleep(0.02)
+        started, cpu = time.perf_counter(), cpu_s(worker.pid)
+        while (last := progress.done()) < 0.95 * events:
+            assert worker.poll() is None, "the worker ended"
+            time.sleep(0.02)
+        seconds, used = time.perf_counter() - started, cpu_s(worker.pid) - cpu
+        while progress.done() < progress.end() and worker.poll() is None:
+            time.sleep(0.1)
+    finally:
+        worker.terminate()
+        worker.wait(60)
+    done = last - first
+    return Figure(stages, done, done / seconds, used / done * 1e6)
+
+
+def run(bootstrap: str, events: int) -> list[Figure]:
+    load(bootstrap, events)
+    scoring = Progress(bootstrap, "scoring", TOPICS.ingested)
+    together = measure(bootstrap, "ingestion,scoring", scoring, events)
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    names = [n for n in admin.list_topics(timeout=10).topics if n.startswith("fraud")]
+    for deleted in admin.delete_topics(names).values():
+        deleted.result(30)
+    groups = [TOPICS.group("ingestion"), TOPICS.group("scoring")]
+    for gone in admin.delete_consumer_groups(groups).values():
+        gone.result(30)
+    time.sleep(2)
+    load(bootstrap, events)
+    ingestion = Progress(bootstrap, "ingestion", TOPICS.events)
+    alone = measure(bootstrap, "ingestion", ingestion, events)
+    scored = measure(bootstrap, "scoring", Progress(bootstrap, "scoring", TOPICS.ingested), events)
+    return [together, alone, scored]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=int, default=300_000)
+    parser.add_argument("--embedded", action="store_true", help="on the embedded broker instead")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        broker = (
+            BrokerProcess() if options.embedded else ApacheKafka(find_libraries(POM), Path(folder))
+        )
+        try:
+            figures = run(broker.bootstrap, options.events)
+        finally:
+            broker.stop()
+    if options.json:
+        print(json.dumps({"figures": [asdict(figure) for figure in figures]}))
+        return
+    for figure in figures:
+        print(
+            f"{figure.stages:18s} {figure.events_per_second:10,.0f} events/s "
+            f"{figure.cpu_us_per_event:7.1f} CPU-us/event"
+        )
+
+
+if __name__ == "__main__":
+    main()
