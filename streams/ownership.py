@@ -165,13 +165,9 @@ class Ownership:
 
 def as_record(tp: TopicPartition, raw: RawRecord) -> Record:
     """Make a record of ours of one that aiokafka has parsed."""
-    headers = raw.headers
-    return Record(
-        tp.topic,
-        tp.partition,
-        raw.offset,
-        raw.timestamp,
-        raw.key,
-        raw.value,
-        tuple(headers) if headers else (),
+    headers = tuple(raw.headers)
+    # Past the named tuple's own constructor: a tenth of the runtime's time went there.
+    return tuple.__new__(
+        Record,
+        (tp.topic, tp.partition, raw.offset, raw.timestamp, raw.key, raw.value, headers),
     )
