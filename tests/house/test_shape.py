@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,13 +25,18 @@ MEANINGLESS = {"utils", "util", "common", "helpers", "helper", "core", "base", "
 NOT_ROOMS = {"__pycache__"}
 
 
+@cache
+def tree_of(text: str) -> ast.Module:
+    return ast.parse(text)
+
+
 def room_of(path: str) -> str:
     return path.partition("/")[0]
 
 
 def functions_are_short(path: str, text: str) -> Iterator[str]:
     del path
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(tree_of(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             lines = (node.end_lineno or node.lineno) - node.lineno + 1
             if lines > FUNCTION_LINES_MAX:
@@ -60,7 +66,7 @@ def rooms_have_one_level(path: str, text: str) -> Iterator[str]:
 def rooms_say_why_they_exist(path: str, text: str) -> Iterator[str]:
     if room_of(path) not in ROOMS or not path.endswith("/__init__.py"):
         return
-    said = ast.get_docstring(ast.parse(text)) or ""
+    said = ast.get_docstring(tree_of(text)) or ""
     lines = [line for line in said.splitlines() if line.strip()]
     if len(lines) not in INTRODUCTION_LINES:
         yield f"its docstring has {len(lines)} lines, 2 to 6 are due"
@@ -69,7 +75,7 @@ def rooms_say_why_they_exist(path: str, text: str) -> Iterator[str]:
 def modules_say_what_they_offer(path: str, text: str) -> Iterator[str]:
     if room_of(path) not in ROOMS or path.endswith("__main__.py"):
         return
-    tree = ast.parse(text)
+    tree = tree_of(text)
     offered = _offered(tree)
     if offered is None:
         if public := sorted(_defined(tree)):
