@@ -220,6 +220,8 @@ class Proxy:
         self.bootstrap = ""
         #: The API whose answers are lost, with their connection, from the next one on.
         self.losing: int | None = None
+        #: The API whose requests are lost likewise.
+        self.withholding: int | None = None
         self.lost = 0
 
     async def start(self) -> None:
@@ -239,7 +241,7 @@ class Proxy:
             link.close()
 
     def heal(self) -> None:
-        self._away, self.losing = False, None
+        self._away, self.losing, self.withholding = False, None, None
 
     async def _link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._away:
@@ -264,13 +266,15 @@ class Proxy:
                 self._links.discard(link)
                 link.close()
 
-    @staticmethod
     async def _ask(
-        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: dict[bytes, int]
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: dict[bytes, int]
     ) -> None:
         while True:
             frame = await _frame(reader)
-            asked[frame[8:12]] = int.from_bytes(frame[4:6], "big")
+            api = asked[frame[8:12]] = int.from_bytes(frame[4:6], "big")
+            if api == self.withholding:
+                self.lost += 1
+                return
             writer.write(frame)
             await writer.drain()
 

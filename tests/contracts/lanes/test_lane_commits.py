@@ -83,6 +83,25 @@ async def test_a_commit_whose_answer_was_lost_is_neither_doubled_nor_lost(
     assert states == 2, "the state was at hand: nothing had to be restored"
 
 
+async def test_a_commit_that_never_arrived_is_made_again(bench: Bench, proxy: Proxy) -> None:
+    ids = await bench.publish(60)
+
+    async def think(_: Batch[Item, Counts]) -> None:
+        if not proxy.lost:
+            proxy.withholding = END_TXN
+
+    worker = bench.worker(
+        think, bootstrap=proxy.bootstrap, transaction_timeout_ms=400, batch_records_max=10
+    )
+    async with worker.running():
+        await bench.eventually(lambda: worker.metric("batuta_lane_restarts_total") >= 1)
+        proxy.heal()
+        seen = await bench.until_output(60)
+        assert len(worker.states) == 2, "rolled back, not restored"
+    bench.check_exactly_once(seen, ids)
+    assert proxy.lost > 0
+
+
 async def test_a_broker_that_goes_away_and_comes_back_costs_nothing(
     bench: Bench, proxy: Proxy
 ) -> None:

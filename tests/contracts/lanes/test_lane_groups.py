@@ -126,6 +126,30 @@ async def test_nothing_is_lost_or_doubled_while_workers_join_and_leave(
     bench.check_exactly_once(seen, ids)
 
 
+async def test_a_batch_abandoned_at_a_rebalance_commits_nothing_and_spoils_no_state(
+    bench: Bench,
+) -> None:
+    ids = await bench.publish(40)
+    gate, held = asyncio.Event(), 0
+
+    async def think(_: Batch[Item, Counts]) -> None:
+        nonlocal held
+        if held < bench.layout.partitions:
+            held += 1
+            await gate.wait()
+
+    slow = bench.worker(think)
+    async with slow.running():
+        await bench.eventually(lambda: held == bench.layout.partitions)
+        async with bench.worker().running() as guest:
+            # The guest has a lane from the log; the other is restored beside the hung batch.
+            await bench.eventually(lambda: guest.committed > 0 and guest.source.ready)
+            await bench.eventually(lambda: len(slow.states) > bench.layout.partitions)
+            gate.set()
+            seen = await bench.until_output(40)
+    bench.check_exactly_once(seen, ids)
+
+
 async def test_a_worker_that_slept_through_its_session_commits_nothing_more(
     bench: Bench, spawn: Callable[..., Popen[bytes]]
 ) -> None:
@@ -206,7 +230,8 @@ async def test_a_consumer_whose_fetching_died_is_replaced(
         await bench.until_output(50)
         consumer = worker.source._consumer  # pyright: ignore[reportPrivateUsage]
         assert consumer is not None
-        monkeypatch.setattr(consumer._fetcher, "_get_actions_per_node", None)
+        fetcher = consumer._fetcher  # pyright: ignore[reportPrivateUsage]
+        monkeypatch.setattr(fetcher, "_get_actions_per_node", None)
         ids += await bench.publish(50)
         seen = await bench.until_output(100)
         assert worker.source._consumer is not consumer  # pyright: ignore[reportPrivateUsage]
