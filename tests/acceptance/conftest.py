@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from batuta.schemas.record import Record
 
 PARTITIONS: Final = 4
-PATIENCE_S: Final = 60.0
+PATIENCE_S: Final = 120.0
 VALUE_BYTES_MAX: Final = 8 << 20
 POM: Final = Path(__file__).parents[1] / "apache_kafka" / "pom.xml"
 BATUTA: Final = (
