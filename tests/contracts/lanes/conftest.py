@@ -20,6 +20,7 @@ from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, Config
 
 from batuta.schemas.partition import PartitionOf
 from batuta.streams.lane_testing import CountingWorker, Item, Layout, lane_settings
+from batuta.streams.lossy_proxy import LossyProxy
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from batuta.streams.batch import Batch
     from batuta.streams.broker.testing import TopicFactory
-    from batuta.streams.lane_testing import Counts
+from batuta.streams.lane_testing import Counts
 
 DEADLINE_S = 30.0
 
@@ -208,96 +209,6 @@ class Bench:
             assert [event["id"] for event in events] == sorted(event["id"] for event in events)
 
 
-class Proxy:
-    """Stands between clients and one broker, and loses what it is told to lose."""
-
-    def __init__(self, bootstrap: str) -> None:
-        host, port = bootstrap.rsplit(":", 1)
-        self._host, self._port = host, int(port)
-        self._server: asyncio.Server | None = None
-        self._links: set[asyncio.StreamWriter] = set()
-        self._away = False
-        self.bootstrap = ""
-        #: The API whose answers are lost, with their connection, from the next one on.
-        self.losing: int | None = None
-        #: The API whose requests are lost likewise.
-        self.withholding: int | None = None
-        self.lost = 0
-
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._link, "127.0.0.1", 0, limit=1 << 26)
-        self.bootstrap = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-
-    async def stop(self) -> None:
-        assert self._server is not None
-        self.cut()
-        self._server.close()
-        await self._server.wait_closed()
-
-    def cut(self) -> None:
-        """Be away: drop every connection and take no other."""
-        self._away = True
-        for link in list(self._links):
-            link.close()
-
-    def heal(self) -> None:
-        self._away, self.losing, self.withholding = False, None, None
-
-    async def _link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._away:
-            writer.close()
-            return
-        far_reader, far_writer = await asyncio.open_connection(
-            self._host, self._port, limit=1 << 26
-        )
-        self._links |= {writer, far_writer}
-        asked: dict[bytes, int] = {}
-        ways = [
-            asyncio.create_task(self._ask(reader, far_writer, asked)),
-            asyncio.create_task(self._answer(far_reader, writer, asked)),
-        ]
-        try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for way in ways:
-                way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
-            for link in (writer, far_writer):
-                self._links.discard(link)
-                link.close()
-
-    async def _ask(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: dict[bytes, int]
-    ) -> None:
-        while True:
-            frame = await _frame(reader)
-            api = asked[frame[8:12]] = int.from_bytes(frame[4:6], "big")
-            if api == self.withholding:
-                self.lost += 1
-                return
-            writer.write(frame)
-            await writer.drain()
-
-    async def _answer(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: dict[bytes, int]
-    ) -> None:
-        near = int(self.bootstrap.rsplit(":", 1)[1])
-        here = b"127.0.0.1" + near.to_bytes(4, "big")
-        there = b"127.0.0.1" + self._port.to_bytes(4, "big")
-        while True:
-            frame = await _frame(reader)
-            if asked.pop(frame[4:8]) == self.losing:
-                self.lost += 1
-                return
-            writer.write(frame.replace(there, here))
-            await writer.drain()
-
-
-async def _frame(reader: asyncio.StreamReader) -> bytes:
-    size = await reader.readexactly(4)
-    return size + await reader.readexactly(int.from_bytes(size, "big"))
-
-
 def _inputs(layout: Layout) -> list[tuple[str, int]]:
     return [(topic, n) for topic in layout.inputs for n in range(layout.partitions)]
 
@@ -397,9 +308,9 @@ async def bench(make_bench: Callable[..., Awaitable[Bench]]) -> Bench:
 
 
 @pytest.fixture
-async def proxy(broker: str) -> AsyncIterator[Proxy]:
+async def proxy(broker: str) -> AsyncIterator[LossyProxy]:
     """Stands before the broker under test."""
-    proxy = Proxy(broker)
+    proxy = LossyProxy(broker)
     await proxy.start()
     yield proxy
     await proxy.stop()
@@ -409,6 +320,7 @@ async def proxy(broker: str) -> AsyncIterator[Proxy]:
 CHILD = """
 import asyncio, json, os, signal, sys
 from aiokafka import AIOKafkaProducer
+from batuta.streams.lossy_proxy import LossyProxy
 from batuta.streams.lane_testing import CountingWorker, Layout, lane_settings
 
 layout = json.loads(sys.argv[2])

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from subprocess import Popen
 
-    from conftest import Bench, Proxy
+    from conftest import Bench
 
     from batuta.streams.batch import Batch
     from batuta.streams.lane_testing import Counts, Item
+    from batuta.streams.lossy_proxy import LossyProxy
 
 END_TXN = 26
 
@@ -59,7 +60,7 @@ async def test_a_failed_commit_advances_nothing(bench: Bench) -> None:
 
 
 async def test_a_commit_whose_answer_was_lost_is_neither_doubled_nor_lost(
-    bench: Bench, proxy: Proxy
+    bench: Bench, proxy: LossyProxy
 ) -> None:
     ids = await bench.publish(60)
     told: list[int] = []
@@ -83,7 +84,7 @@ async def test_a_commit_whose_answer_was_lost_is_neither_doubled_nor_lost(
     assert states == 2, "the state was at hand: nothing had to be restored"
 
 
-async def test_a_commit_that_never_arrived_is_made_again(bench: Bench, proxy: Proxy) -> None:
+async def test_a_commit_that_never_arrived_is_made_again(bench: Bench, proxy: LossyProxy) -> None:
     ids = await bench.publish(60)
 
     async def think(_: Batch[Item, Counts]) -> None:
@@ -103,7 +104,7 @@ async def test_a_commit_that_never_arrived_is_made_again(bench: Bench, proxy: Pr
 
 
 async def test_a_broker_that_goes_away_and_comes_back_costs_nothing(
-    bench: Bench, proxy: Proxy
+    bench: Bench, proxy: LossyProxy
 ) -> None:
     ids = await bench.publish(300)
     thought = 0
