@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from batuta.streams.batch import Batch
     from batuta.streams.broker.testing import TopicFactory
-from batuta.streams.lane_testing import Counts
+    from batuta.streams.lane_testing import Counts
 
 DEADLINE_S = 30.0
 
