@@ -1,12 +1,30 @@
 """A model with a meter: requests, results and durations, counted once per batch."""
 
 import time
+from dataclasses import dataclass
 from typing import Literal
 
 from batuta.agents.models.port import Matrix, Model, Scores
+from batuta.streams.facts import Scribe
 from batuta.streams.telemetry import StageTelemetry
 
-__all__ = ["MeteredModel"]
+__all__ = ["MeteredModel", "ModelBroke"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelBroke:
+    """A model raised: its events follow the pipeline's fallback, and nobody else says why."""
+
+    version: str
+    error: Exception
+
+    def tell(self, scribe: Scribe) -> None:
+        """Say it sparingly: a broken model breaks at every batch."""
+        since = scribe.sparing.allow((ModelBroke, self.version, type(self.error)))
+        if since is not None:
+            scribe.log.warning(
+                "model_broke", version=self.version, error=repr(self.error), count=since
+            )
 
 
 class MeteredModel:
@@ -25,8 +43,9 @@ class MeteredModel:
         started = time.perf_counter()
         try:
             scores = await self._model.answer(inputs)
-        except Exception:
+        except Exception as error:
             self._observe("failed", len(inputs), started)
+            self._telemetry.tell(ModelBroke(self.version, error))
             raise
         self._observe("answered", len(inputs), started)
         return scores
