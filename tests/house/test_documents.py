@@ -8,12 +8,14 @@ import shlex
 import tomllib
 from typing import TYPE_CHECKING
 
+import orjson
 import pytest
 import typer
 from prometheus_client import CollectorRegistry
 from typer.core import TyperGroup
 
 from batuta.schemas.refusals import REASONS
+from batuta.schemas.wire import DecisionWire
 from batuta.streams.cli.app import app
 from batuta.streams.metrics import families_of
 from batuta.streams.settings import Settings
@@ -146,6 +148,13 @@ def whole_command() -> TyperGroup:
     group = typer.main.get_command(app)
     assert isinstance(group, TyperGroup)
     return group
+
+
+def test_the_decision_that_is_shown_is_one(documents: dict[str, str]) -> None:
+    (shown,) = re.findall(r"^```json\n(.*?)^```", documents["README.md"], re.MULTILINE | re.DOTALL)
+    decision = DecisionWire.model_validate_json(shown)
+    assert set(orjson.loads(shown)) == set(DecisionWire.model_fields)
+    assert decision.event_id == "tx-000003527"
 
 
 def test_every_command_that_is_shown_parses(documents: dict[str, str]) -> None:
