@@ -41,7 +41,7 @@ class Bad(NamedTuple):
 
 TRANSACTION: Final[Mapping[str, object]] = {
     "transaction_id": "bad-1",
-    "event_time": "2018-04-01T10:17:43Z",
+    "event_time": "2018-04-01T10:01:50Z",
     "card_id": "bad",
     "terminal_id": "t-bad",
     "amount": 101.0,
