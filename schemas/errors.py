@@ -79,7 +79,15 @@ class OwnershipLostError(LaterError):
 
 
 class SinkUnavailableError(LaterError):
-    """A sink did not accept a delivery."""
+    """A sink did not accept a delivery.
+
+    Attributes:
+        retriable: False where the sink said no for good.
+    """
+
+    def __init__(self, detail: str, *, retriable: bool = True) -> None:
+        super().__init__(detail)
+        self.retriable = retriable
 
 
 class OursError(BatutaError):

@@ -2,8 +2,8 @@
 
 A pure rule, readable as a table:
 
-    the record itself is at fault (too large), batch of many    split it, find the record
-    the record itself is at fault, alone                        dead letter
+    the record itself is refused for good, batch of many        split it, find the record
+    the record itself is refused for good, alone                dead letter
     anything else, attempts left                                retry with backoff
     anything else, no attempts left, batch of many              split it, find the record
     anything else, no attempts left, alone                      dead letter
@@ -45,8 +45,7 @@ Step = RetryIt | SplitIt | DeadLetterIt
 
 def next_step(error: LaterError, attempt: int, records: int, settings: Settings) -> Step:
     """Say what to do after attempt number `attempt` (from 1) of `records` records failed."""
-    hopeless = isinstance(error, OutputRefusedError) and not error.retriable
-    if not hopeless and attempt < settings.retry_attempts_max:
+    if not _is_final(error) and attempt < settings.retry_attempts_max:
         return RetryIt(restart_backoff_ms(attempt - 1, settings))
     return SplitIt() if records > 1 else DeadLetterIt(_reason(error))
 
@@ -55,6 +54,12 @@ def restart_backoff_ms(restarts: int, settings: Settings) -> int:
     """Return how long to wait after `restarts` (from 0) failures in a row."""
     backoff_ms = settings.retry_backoff_ms << min(restarts, _DOUBLINGS_MAX)
     return min(backoff_ms, settings.retry_backoff_ms_max)
+
+
+def _is_final(error: LaterError) -> bool:
+    if isinstance(error, OutputRefusedError | SinkUnavailableError):
+        return not error.retriable
+    return False
 
 
 def _reason(error: LaterError) -> str:

@@ -110,7 +110,8 @@ class WebhookSink:
                 with attempt:
                     await self._post(notification.notification_id, body)
         except (_RefusedError, _UnansweredError) as error:
-            raise SinkUnavailableError(f"webhook: {error}") from None
+            retriable = isinstance(error, _UnansweredError)
+            raise SinkUnavailableError(f"webhook: {error}", retriable=retriable) from None
 
     async def close(self) -> None:
         """Close the connections."""

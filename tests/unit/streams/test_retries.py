@@ -19,6 +19,7 @@ SETTINGS = load_settings(retry_attempts_max=3, retry_backoff_ms=100, retry_backo
 TOO_LARGE = OutputRefusedError("too large", retriable=False)
 REFUSED = OutputRefusedError("refused", retriable=True)
 SINK = SinkUnavailableError("away")
+NO_FOR_GOOD = SinkUnavailableError("gone", retriable=False)
 LATER = LaterError("later")
 
 
@@ -36,6 +37,8 @@ LATER = LaterError("later")
         (LATER, 3, 1, DeadLetterIt("gave_up")),
         (SINK, 1, 1, RetryIt(100)),
         (SINK, 3, 1, DeadLetterIt("sink_unavailable")),
+        (NO_FOR_GOOD, 1, 8, SplitIt()),
+        (NO_FOR_GOOD, 1, 1, DeadLetterIt("sink_unavailable")),
     ],
 )
 def test_next_step(error: LaterError, attempt: int, records: int, step: Step) -> None:
