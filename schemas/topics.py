@@ -14,6 +14,8 @@ _DAY_MS: Final = 86_400_000
 _LARGE_BYTES: Final = 2 * 1_048_588
 #: A dead letter carries what no stage could accept, also where the source's limit was raised.
 _DEADLETTER_BYTES: Final = 32 * 1_048_576
+#: The stages, each of which takes back what it refused.
+_STAGES: Final = ("ingestion", "scoring", "escalation", "notification")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,11 @@ class Topics:
         """The original bytes of what no stage could accept, and why."""
         return f"{self.pipeline}.deadletters"
 
+    @property
+    def redriven(self) -> str:
+        """Which dead letters were redriven: the ledger that keeps each to once."""
+        return f"{self.pipeline}.redriven"
+
     def group(self, stage: str) -> str:
         """Return the consumer group of a stage."""
         return f"{self.pipeline}-{stage}"
@@ -73,6 +80,10 @@ class Topics:
     def state(self, stage: str) -> str:
         """Return the compacted changelog of a stage's state."""
         return f"{self.group(stage)}.state"
+
+    def redrive(self, stage: str) -> str:
+        """Return where a stage, and nobody else, reads its own dead letters again."""
+        return f"{self.group(stage)}.redrive"
 
     def declared(self, partitions: int) -> tuple[TopicSpec, ...]:
         """Return every topic with its declared settings; all share one partition count."""
@@ -92,6 +103,8 @@ class Topics:
             TopicSpec(self.escalations, partitions, large),
             TopicSpec(self.notifications, partitions, large),
             TopicSpec(self.deadletters, partitions, letters),
+            TopicSpec(self.redriven, partitions, {"cleanup.policy": "compact"}),
+            *(TopicSpec(self.redrive(stage), partitions, letters) for stage in _STAGES),
             TopicSpec(self.state("ingestion"), partitions, changelog),
             TopicSpec(self.state("scoring"), partitions, changelog),
         )

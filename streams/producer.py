@@ -126,7 +126,7 @@ class LaneProducer:
         offsets: Mapping[TopicPartition, int],
         group: str,
     ) -> None:
-        """Write `rows` and `offsets` in one transaction.
+        """Write `rows` and `offsets`, where there are any, in one transaction.
 
         Raises:
             OutputRefusedError: a record was refused; the transaction was aborted.
@@ -139,7 +139,8 @@ class LaneProducer:
             async with asyncio.timeout(self._patience_s):
                 await self._producer.begin_transaction()
                 await self._deliver(parcels)
-                await self._producer.send_offsets_to_transaction(dict(offsets), group)
+                if offsets:
+                    await self._producer.send_offsets_to_transaction(dict(offsets), group)
                 outcome = "unknown"
                 await self._producer.commit_transaction()
         except OutputRefusedError:

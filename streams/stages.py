@@ -4,7 +4,9 @@
                                             └────── .notifications ── notification ── sinks
 
 Each agent is a thin loop around a pure one of `batuta.agents`; `ROUTE` is the order, and the whole
-of it. What a batch counts is counted after its commit, so that a figure is never ahead of Kafka.
+of it. Each stage also reads `<group>.redrive`, where the dead letters it wrote come back to it and
+to nobody else. What a batch counts is counted after its commit, so that a figure is never ahead of
+Kafka.
 """
 
 from collections import Counter
@@ -68,7 +70,7 @@ def ingestion(app: LaneApp, house: House) -> None:
         pipeline=pipeline.name,
         name="ingestion",
         group=topics.group("ingestion"),
-        inputs=(topics.events, topics.rekeyed),
+        inputs=(topics.events, topics.rekeyed, topics.redrive("ingestion")),
         decode=_door(house, telemetry),
         open_state=agent.open_state,
         changelog=topics.state("ingestion"),
@@ -99,7 +101,7 @@ def scoring(app: LaneApp, house: House) -> None:
         pipeline=shipped.pipeline.name,
         name="scoring",
         group=topics.group("scoring"),
-        inputs=(topics.ingested,),
+        inputs=(topics.ingested, topics.redrive("scoring")),
         decode=codec.decode_ingested,
         open_state=conductor.open_state,
         changelog=topics.state("scoring"),
@@ -199,7 +201,7 @@ def _stateless(
         pipeline=house.shipped.pipeline.name,
         name=name,
         group=house.topics.group(name),
-        inputs=(topic,),
+        inputs=(topic, house.topics.redrive(name)),
         decode=decode,
         open_state=NoState,
         changelog=None,

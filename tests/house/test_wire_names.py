@@ -25,15 +25,35 @@ TOPICS = {
     "fraud.escalations",
     "fraud.notifications",
     "fraud.deadletters",
+    "fraud.redriven",
+    "fraud-ingestion.redrive",
+    "fraud-scoring.redrive",
+    "fraud-escalation.redrive",
+    "fraud-notification.redrive",
     "fraud-ingestion.state",
     "fraud-scoring.state",
 }
 #: Stage, group, inputs, changelog. The transactional id is the group and the partition.
 STAGES = [
-    ("ingestion", "fraud-ingestion", ("fraud.events", "fraud.rekeyed"), "fraud-ingestion.state"),
-    ("scoring", "fraud-scoring", ("fraud.ingested",), "fraud-scoring.state"),
-    ("escalation", "fraud-escalation", ("fraud.decisions",), None),
-    ("notification", "fraud-notification", ("fraud.notifications",), None),
+    (
+        "ingestion",
+        "fraud-ingestion",
+        ("fraud.events", "fraud.rekeyed", "fraud-ingestion.redrive"),
+        "fraud-ingestion.state",
+    ),
+    (
+        "scoring",
+        "fraud-scoring",
+        ("fraud.ingested", "fraud-scoring.redrive"),
+        "fraud-scoring.state",
+    ),
+    ("escalation", "fraud-escalation", ("fraud.decisions", "fraud-escalation.redrive"), None),
+    (
+        "notification",
+        "fraud-notification",
+        ("fraud.notifications", "fraud-notification.redrive"),
+        None,
+    ),
 ]
 
 
