@@ -46,7 +46,7 @@ class Page:
         yield _decisions("Latest", self._view.latest, latest, wide=wide)
         if not self._view.ended:
             yield ""
-            yield try_next(self._view.stage, self._view.blocked_id)
+            yield try_next(self._view.stage, self._view.explain_id)
 
 
 def summary(result: Result) -> RenderableType:
@@ -61,11 +61,11 @@ def summary(result: Result) -> RenderableType:
     )
 
 
-def next_commands(stage: Stage, blocked_id: str | None) -> list[tuple[str, str]]:
+def next_commands(stage: Stage, explain_id: str | None) -> list[tuple[str, str]]:
     """Return three commands that work while the broker does, and what each shows."""
     at = f"--bootstrap {stage.bootstrap}"
     return [
-        (f"batuta explain {blocked_id or 'EVENT_ID'} {at}", "why it was stopped"),
+        (f"batuta explain {explain_id or 'EVENT_ID'} {at}", "why it was stopped"),
         (f"batuta tail {stage.pipeline}.decisions {at}", "all decisions"),
         (f"curl {stage.metrics_url}", "metrics"),
     ]
@@ -156,12 +156,12 @@ def _cells(seen: Sequence[Seen], rows: int, *, wide: bool) -> Iterator[Sequence[
         yield ("", "", "", "", "", "", "")[: 7 if wide else 6]
 
 
-def try_next(stage: Stage, blocked_id: str | None) -> RenderableType:
+def try_next(stage: Stage, explain_id: str | None) -> RenderableType:
     """Return the commands to try while the run serves."""
     lines = Table.grid(padding=(0, 2))
     lines.add_column(style="cyan", no_wrap=True)
     lines.add_column(style="dim", no_wrap=True)
-    for command, shows in next_commands(stage, blocked_id):
+    for command, shows in next_commands(stage, explain_id):
         lines.add_row(command, shows)
     return Group(Text("Try in another terminal; Ctrl-C ends this one", style="bold"), lines)
 

@@ -58,6 +58,6 @@ class _Lines:
             return
         self._said_at_s = view.seconds
         say(status_line(view))
-        if self._serving and view.blocked_id is not None:
+        if self._serving and view.explain_id is not None:
             self._serving = False
-            stdout().print(try_next(view.stage, view.blocked_id), soft_wrap=True)
+            stdout().print(try_next(view.stage, view.explain_id), soft_wrap=True)

@@ -88,8 +88,8 @@ class Tally:
         return self.good.duplicated + self.spoiled.duplicated
 
     @property
-    def blocked_id(self) -> str | None:
-        """The first blocked event's id, for want of one the first that was not approved, ...
+    def explain_id(self) -> str | None:
+        """The event most worth explaining: the first blocked, else reviewed, else approved.
 
         It changes no more once an event was blocked: people copy the command it stands in.
         """

@@ -53,7 +53,7 @@ class View:
     notifications: int
     stopped: Sequence[Seen]
     latest: Sequence[Seen]
-    blocked_id: str | None
+    explain_id: str | None
     ended: bool
 
 
@@ -73,7 +73,7 @@ def view_of(tally: Tally, stage: Stage, pace: Pace) -> View:
         notifications=tally.notifications,
         stopped=tuple(tally.stopped),
         latest=tuple(tally.latest),
-        blocked_id=tally.blocked_id,
+        explain_id=tally.explain_id,
         ended=pace.ended,
     )
 
@@ -101,7 +101,7 @@ class Result(TypedDict):
     bootstrap: str
     embedded: bool
     metrics_url: str
-    blocked_id: str | None
+    explain_id: str | None
 
 
 def result_of(tally: Tally, stage: Stage, seconds: float) -> Result:
@@ -128,5 +128,5 @@ def result_of(tally: Tally, stage: Stage, seconds: float) -> Result:
         bootstrap=stage.bootstrap,
         embedded=stage.embedded,
         metrics_url=stage.metrics_url,
-        blocked_id=tally.blocked_id,
+        explain_id=tally.explain_id,
     )

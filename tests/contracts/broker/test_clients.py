@@ -18,6 +18,7 @@ from batuta.streams.broker.raw_client import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from faust.types import StreamT
 
@@ -202,7 +203,7 @@ class Greeting(faust.Record):
     name: str
 
 
-async def test_a_stock_faust_agent_works(topics: TopicFactory) -> None:
+async def test_a_stock_faust_agent_works(topics: TopicFactory, tmp_path: Path) -> None:
     source, sink = await topics.create("greetings"), await topics.create("answers")
     app = faust.App(
         topics.unique("faust"),
@@ -210,6 +211,7 @@ async def test_a_stock_faust_agent_works(topics: TopicFactory) -> None:
         web_enabled=False,
         topic_disable_leader=True,
         consumer_auto_offset_reset="earliest",
+        datadir=str(tmp_path),
     )
     incoming = app.topic(source, value_type=Greeting)
     outgoing = app.topic(sink, value_serializer="raw")

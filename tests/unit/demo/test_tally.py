@@ -93,11 +93,11 @@ def test_strangers_are_neither() -> None:
 
 def test_the_example_is_the_first_blocked_event_and_stays() -> None:
     tally = tally_of(samples("a", "b", "c", "d"), [decision("a")])
-    assert tally.blocked_id == "a"
+    assert tally.explain_id == "a"
     tally.take([decision("b", "review")], 1_020)
-    assert tally.blocked_id == "b"
+    assert tally.explain_id == "b"
     tally.take([decision("c", "block"), decision("d", "block")], 1_020)
-    assert tally.blocked_id == "c"
+    assert tally.explain_id == "c"
 
 
 def test_a_view_shows_the_latest_first() -> None:
