@@ -5,7 +5,7 @@ need co-partitions. Counts that differ refuse to start.
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol, cast
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import (
@@ -27,6 +27,12 @@ _FORBIDDEN: Final = (
     PolicyViolationError,
     TopicAuthorizationFailedError,
 )
+
+
+class _Created(Protocol):
+    """The broker's answer, of any version: name, error code and, in later ones, a message."""
+
+    topic_errors: Sequence[tuple[str, int, *tuple[str | None, ...]]]
 
 
 async def declare_topics(settings: Settings, topics: Topics) -> dict[str, int]:
@@ -73,7 +79,7 @@ async def _create(
         )
         for spec in missing
     ]
-    response = await admin.create_topics(new)
+    response = cast("_Created", await admin.create_topics(new))
     refused = [
         (str(name), for_code(code), text)
         for name, code, *text in response.topic_errors

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,7 +17,8 @@ from pathlib import Path
 import orjson
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from batuta.schemas.topics import Topics
 from batuta.streams.broker.apache import ApacheKafka, find_libraries
@@ -96,7 +97,7 @@ class Fleet:
 
 
 @contextmanager
-def fleet(bootstrap: str, logs: Path, program: Sequence[str] = BATUTA) -> Iterator[Fleet]:
+def fleet(bootstrap: str, logs: Path, program: Sequence[str] = BATUTA) -> Generator[Fleet]:
     workers = Fleet(bootstrap, logs, program)
     try:
         yield workers
