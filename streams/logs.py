@@ -28,6 +28,8 @@ __all__ = ["Sparing", "SparingFilter", "configure_logs"]
 _INTERVAL_S: Final = 30.0
 _KEYS_MAX: Final = 256
 _LIBRARIES: Final = ("aiokafka", "faust", "mode")
+#: Modules whose `mode` services announce each start and stop; our facts say what they mean.
+_SERVICES: Final = ("batuta.streams.app", "batuta.streams.source")
 
 
 class Sparing:
@@ -112,7 +114,7 @@ def configure_logs(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level.upper())
-    for library in _LIBRARIES:
+    for library in (*_LIBRARIES, *_SERVICES):
         logging.getLogger(library).setLevel(max(root.level, logging.WARNING))
 
 

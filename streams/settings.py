@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-__all__ = ["ClientOptions", "Settings", "client_options", "load_settings"]
+__all__ = ["ClientOptions", "Settings", "client_options", "console_command", "load_settings"]
 
 _PREFIX: Final = "BATUTA_"
 _TEST_PREFIX: Final = "BATUTA_TEST_"
@@ -318,6 +318,11 @@ def _shown(field: str, given: Mapping[str, object]) -> str:
     if value is None:
         return "not given"
     return "set to a value not shown here" if field in _HIDDEN else repr(value)
+
+
+def console_command() -> str:
+    """Return how this process was called: under `uv run` nothing else finds the console script."""
+    return "uv run batuta" if "UV" in os.environ else "batuta"
 
 
 class ClientOptions(TypedDict):

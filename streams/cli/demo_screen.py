@@ -14,6 +14,7 @@ from batuta.streams.cli.records import clock
 from batuta.streams.cli.story_screen import OUTCOME_STYLES
 from batuta.streams.demo.tally import Seen
 from batuta.streams.demo.view import Result, Stage, View
+from batuta.streams.settings import console_command
 
 __all__ = ["Page", "next_commands", "status_line", "summary", "try_next"]
 
@@ -63,10 +64,10 @@ def summary(result: Result) -> RenderableType:
 
 def next_commands(stage: Stage, explain_id: str | None) -> list[tuple[str, str]]:
     """Return three commands that work while the broker does, and what each shows."""
-    at = f"--bootstrap {stage.bootstrap}"
+    batuta, at = console_command(), f"--bootstrap {stage.bootstrap}"
     return [
-        (f"batuta explain {explain_id or 'EVENT_ID'} {at}", "why it was stopped"),
-        (f"batuta tail {stage.pipeline}.decisions {at}", "all decisions"),
+        (f"{batuta} explain {explain_id or 'EVENT_ID'} {at}", "why it was stopped"),
+        (f"{batuta} tail {stage.pipeline}.decisions {at}", "all decisions"),
         (f"curl {stage.metrics_url}", "metrics"),
     ]
 

@@ -114,13 +114,19 @@ def test_a_counted_run_ends_with_one_object() -> None:
     assert result["metrics_url"].startswith("http://127.0.0.1:")
 
 
+def command(shown: str) -> list[str]:
+    """Return the arguments of a `batuta` command as it is shown, what it does beside it."""
+    words = shlex.split(shown.split("  ")[0])
+    return words[words.index("batuta") + 1 :]
+
+
 def test_it_serves_what_it_says_to_try_until_ctrl_c(serving: Running) -> None:
-    explain = shlex.split(serving.until(r"^batuta explain ").split("  ")[0])
-    tail = shlex.split(serving.until(r"^batuta tail ").split("  ")[0])
+    explain = command(serving.until(r"^(uv run )?batuta explain "))
+    tail = command(serving.until(r"^(uv run )?batuta tail "))
     metrics_url = serving.until(r"^curl ").split()[1]
 
     told = subprocess.run(
-        [BATUTA, *explain[1:], "--json"],
+        [BATUTA, *explain, "--json"],
         capture_output=True,
         text=True,
         check=True,
@@ -136,7 +142,7 @@ def test_it_serves_what_it_says_to_try_until_ctrl_c(serving: Running) -> None:
     assert times_ms == sorted(times_ms)
 
     decisions = subprocess.run(
-        [BATUTA, *tail[1:], "--max", "3"],
+        [BATUTA, *tail, "--max", "3"],
         capture_output=True,
         text=True,
         check=True,
