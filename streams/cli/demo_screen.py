@@ -159,10 +159,13 @@ def _cells(seen: Sequence[Seen], rows: int, *, wide: bool) -> Iterator[Sequence[
 
 def try_next(stage: Stage, explain_id: str | None) -> RenderableType:
     """Return the commands to try while the run serves."""
+    commands = next_commands(stage, explain_id)
     lines = Table.grid(padding=(0, 2))
-    lines.add_column(style="cyan", no_wrap=True)
+    # What is copied must be whole; where the line is too short, the remark gives way.
+    whole = max(len(command) for command, _ in commands)
+    lines.add_column(style="cyan", no_wrap=True, min_width=whole)
     lines.add_column(style="dim", no_wrap=True)
-    for command, shows in next_commands(stage, explain_id):
+    for command, shows in commands:
         lines.add_row(command, shows)
     return Group(Text("Try in another terminal; Ctrl-C ends this one", style="bold"), lines)
 

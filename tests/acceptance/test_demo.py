@@ -116,7 +116,7 @@ def test_a_counted_run_ends_with_one_object() -> None:
 
 def command(shown: str) -> list[str]:
     """Return the arguments of a `batuta` command as it is shown, what it does beside it."""
-    words = shlex.split(shown.split("  ")[0])
+    words = shlex.split(shown.split("  ", maxsplit=1)[0])
     return words[words.index("batuta") + 1 :]
 
 
