@@ -66,7 +66,7 @@ def next_commands(stage: Stage, explain_id: str | None) -> list[tuple[str, str]]
     """Return three commands that work while the broker does, and what each shows."""
     batuta, at = console_command(), f"--bootstrap {stage.bootstrap}"
     return [
-        (f"{batuta} explain {explain_id or 'EVENT_ID'} {at}", "why it was stopped"),
+        (f"{batuta} explain {explain_id or 'EVENT_ID'} {at}", "why stopped"),
         (f"{batuta} tail {stage.pipeline}.decisions {at}", "all decisions"),
         (f"curl {stage.metrics_url}", "metrics"),
     ]
