@@ -19,6 +19,7 @@ from typing import Final, Self
 from aiokafka.errors import KafkaError
 
 from batuta.schemas.errors import BrokerUnreachableError, LaterError
+from batuta.schemas.partition import PartitionOf
 from batuta.schemas.record import Record
 from batuta.schemas.redriven import Marker, encode_marker, redriven_headers
 from batuta.schemas.topics import Topics
@@ -43,13 +44,12 @@ class Return:
 
     Attributes:
         found: the dead letter.
-        record: what the stage shall read; its key, value and headers count.
-        partition: of the stage's redrive topic.
+        record: what the stage shall read; its key, value and headers count. Under the key it was
+            refused with it goes to the partition it was refused in, else to the new key's.
     """
 
     found: Found
     record: Record
-    partition: int
 
     @property
     def fixed(self) -> bool:
@@ -83,7 +83,8 @@ class Redrive:
             TopicMismatchError: a topic is missing and may not be created.
         """
         try:
-            await declare_topics(self._settings, self._topics)
+            counts = await declare_topics(self._settings, self._topics)
+            self._partition_of = PartitionOf(counts[self._topics.events])
             await self._producer.start()
             self.ledger = await read_ledger(client_options(self._settings), self._topics)
         except KafkaError as error:
@@ -131,13 +132,19 @@ class Redrive:
         for one in returns:
             record, stage = one.record, one.found.letter.stage
             headers = redriven_headers(record.headers, one.found.id)
-            place = self._topics.redrive(stage), one.partition
+            place = self._topics.redrive(stage), self._place(one)
             rows[place].append((record.key, record.value, headers))
         for marker in markers:
             output = encode_marker(marker, self._topics.redriven)
             place = output.topic, marker.letter.partition
             rows[place].append((output.key, output.value, output.headers))
         return rows
+
+    def _place(self, one: Return) -> int:
+        refused = one.found.letter.record
+        if one.record.key is None or one.record.key == refused.key:
+            return refused.partition
+        return self._partition_of(one.record.key)
 
 
 def _marker(one: Return, now_ms: int) -> Marker:

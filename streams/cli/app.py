@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from batuta.streams.cli.broker import broker
+from batuta.streams.cli.deadletters import deadletters
 from batuta.streams.cli.demo import demo
 from batuta.streams.cli.explain import explain
 from batuta.streams.cli.generate import generate
@@ -47,3 +48,4 @@ def batuta(
 
 for command in (demo, worker, broker, generate, produce, tail, explain, version):
     app.command()(command)
+app.add_typer(deadletters)

@@ -1,0 +1,103 @@
+"""What each stage of a pipeline reads: whether it would accept a record, by whose key, masked how.
+
+For those who look at a stage's records from outside it: the same codec, asked about one record.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from pydantic import BaseModel
+
+from batuta.schemas.codec import EventCodec, Refused, decode_decisions, decode_ingested
+from batuta.schemas.errors import RefusedEventError
+from batuta.schemas.masking import Mask
+from batuta.schemas.message_codec import decode_notifications
+from batuta.schemas.personal import personal_fields
+from batuta.schemas.pipeline import Pipeline
+from batuta.schemas.record import Record
+from batuta.schemas.wire import DecisionWire, IngestedWire, NotificationWire
+
+__all__ = ["Door", "stage_doors"]
+
+ItemT = TypeVar("ItemT")
+ItemT_co = TypeVar("ItemT_co", covariant=True)
+
+
+class _Decoded(Protocol[ItemT_co]):
+    @property
+    def items(self) -> Sequence[ItemT_co]: ...
+
+    @property
+    def refused(self) -> Sequence[Refused]: ...
+
+
+@dataclass(frozen=True)
+class Door:
+    """One stage's input.
+
+    Attributes:
+        refusal: why the stage would refuse a record by itself at a time, None where it would not.
+        key: the key an acceptable record belongs under: its own, unless a fix has changed it.
+        mask: hides what is personal in what the stage reads.
+    """
+
+    refusal: Callable[[Record, int], RefusedEventError | None]
+    key: Callable[[Record, int], bytes | None]
+    mask: Mask
+
+
+def stage_doors(pipeline: Pipeline, data: type[BaseModel]) -> Mapping[str, Door]:
+    """Return the door of each stage that writes dead letters, by name, in route order.
+
+    Args:
+        pipeline: as declared.
+        data: the schema of its events' payload.
+    """
+    source = pipeline.source
+    personal = personal_fields(data)
+    source_key, scoring_key = source.key_field in personal, pipeline.scoring_key_field in personal
+    named = source.id_field in personal
+    entity = _those({"entity": source_key, "event_id": named})
+    keys = entity | _those({"scoring_key": scoring_key})
+    events = EventCodec(source, data)
+    careful = bool(personal)
+    return {
+        # Ingestion moves by itself what lies outside its key's partition.
+        "ingestion": _door(events.decode, Mask(data, key=source_key), None),
+        "scoring": _door(
+            decode_ingested,
+            Mask(IngestedWire, keys, data, key=scoring_key),
+            lambda item: item.scoring_key,
+        ),
+        "escalation": _door(
+            decode_decisions,
+            Mask(DecisionWire, entity, key=source_key, careful=careful),
+            lambda item: item.entity,
+        ),
+        "notification": _door(
+            decode_notifications,
+            Mask(NotificationWire, _those({"event_id": named}), careful=careful),
+            lambda item: item.pipeline,
+        ),
+    }
+
+
+def _door(
+    decode: Callable[[Sequence[Record], int], _Decoded[ItemT]],
+    mask: Mask,
+    key_of: Callable[[ItemT], str] | None,
+) -> Door:
+    def refusal(record: Record, now_ms: int) -> RefusedEventError | None:
+        refused = decode([record], now_ms).refused
+        return refused[0].error if refused else None
+
+    def key(record: Record, now_ms: int) -> bytes | None:
+        items = decode([record], now_ms).items
+        return record.key if key_of is None or not items else key_of(items[0]).encode()
+
+    return Door(refusal, key, mask)
+
+
+def _those(paths: Mapping[str, bool]) -> frozenset[str]:
+    return frozenset(path for path, personal in paths.items() if personal)
