@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HEADER_SIZE",
+    "MAGIC",
     "NO_PRODUCER_ID",
     "NO_SEQUENCE",
     "BatchHeader",
     "control_batch",
     "crc_holds",
     "first_record_at_or_after",
+    "marker_commits",
     "read_header",
     "with_base_offset",
 ]
@@ -33,6 +35,9 @@ _TAIL = struct.Struct(">hiqqqhii")
 
 HEADER_SIZE = _HEADER.size
 MAGIC = 2
+# Behind the header: length, attributes, two deltas, key length, key version; one byte each but
+# the last. A marker's record is too small for longer ones.
+_MARKER_TYPE_AT = HEADER_SIZE + 7
 NO_PRODUCER_ID = -1
 NO_SEQUENCE = -1
 TRANSACTIONAL_BIT = 0x10
@@ -45,6 +50,7 @@ class BatchHeader:
 
     base_offset: int
     size: int
+    leader_epoch: int
     magic: int
     crc: int
     attributes: int
@@ -81,7 +87,7 @@ def read_header(data: bytes) -> BatchHeader:
         ValueError: there is not even a header.
     """
     try:
-        base, length, _, *rest = _HEADER.unpack_from(data)
+        base, length, *rest = _HEADER.unpack_from(data)
     except struct.error as error:
         raise ValueError("a record batch is cut short") from error
     return BatchHeader(base, length + _LENGTH_FROM, *rest)
@@ -89,12 +95,13 @@ def read_header(data: bytes) -> BatchHeader:
 
 def crc_holds(data: bytes, header: BatchHeader) -> bool:
     """Whether the batch is what its producer sent."""
-    return bool(calc_crc32c(data[_CRC_FROM:]) == header.crc)
+    return bool(calc_crc32c(cast("bytes", memoryview(data)[_CRC_FROM:])) == header.crc)
 
 
 def with_base_offset(data: bytes, offset: int) -> bytes:
     """The same batch at its place in the log; neither field is under the checksum."""
-    return b"".join((struct.pack(">q", offset), data[8:12], b"\x00\x00\x00\x00", data[16:]))
+    rest = memoryview(data)[16:]
+    return b"".join((struct.pack(">q", offset), data[8:12], b"\x00\x00\x00\x00", rest))
 
 
 def control_batch(producer_id: int, epoch: int, *, commit: bool, timestamp_ms: int) -> bytes:
@@ -114,6 +121,12 @@ def control_batch(producer_id: int, epoch: int, *, commit: bool, timestamp_ms: i
     tail += bytes([len(record) * 2]) + record
     head = struct.pack(">qiib", 0, len(tail) + 9, 0, MAGIC)
     return head + struct.pack(">I", calc_crc32c(tail)) + tail
+
+
+def marker_commits(data: bytes) -> bool:
+    """Whether a transaction marker commits; otherwise it aborts."""
+    (commits,) = struct.unpack_from(">h", data, _MARKER_TYPE_AT)
+    return bool(commits)
 
 
 class _Record(Protocol):

@@ -18,7 +18,12 @@ from batuta.streams.broker.codec import (
 )
 from batuta.streams.broker.codec import Int32 as WireInt32
 from batuta.streams.broker.codes import Code
+from batuta.streams.broker.disk import MemoryDisk
 from batuta.streams.broker.faults import ConnectionDroppedError, Fault, Faults
+from batuta.streams.broker.housekeeping import Housekeeping
+from batuta.streams.broker.journal import DiskJournal, NoJournal
+from batuta.streams.broker.keeping import restore
+from batuta.streams.broker.log_recovery import RecoveryReport
 from batuta.streams.broker.messages_cluster import ApiVersion, ApiVersionsResponse
 from batuta.streams.broker.pending import Pending
 from batuta.streams.broker.refusals import refuse
@@ -27,8 +32,9 @@ from batuta.streams.broker.state import BrokerState, Call
 
 if TYPE_CHECKING:
     from batuta.streams.broker.clock import Clock
+    from batuta.streams.broker.disk import Disk
 
-__all__ = ["Answer", "Broker", "Caller", "Dropped"]
+__all__ = ["Answer", "Broker", "Caller", "Dropped", "KeptOn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,18 @@ class Caller:
     client_host: str = "127.0.0.1"
     host: str = "127.0.0.1"
     port: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class KeptOn:
+    """Where a broker keeps its data.
+
+    Attributes:
+        salvage: whether damage is set aside instead of stopping the start.
+    """
+
+    disk: Disk
+    salvage: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +108,44 @@ class Broker:
         clock: Clock,
         settings: BrokerSettings | None = None,
         faults: Faults | None = None,
+        kept: KeptOn | None = None,
     ) -> None:
+        """Start, from what is on the disk if there is one.
+
+        Raises:
+            CorruptFileError: something acknowledged is damaged or missing.
+            FormatError: another version wrote it.
+        """
         self._clock = clock
-        self.state = BrokerState(clock, settings or BrokerSettings())
         self.faults = faults or Faults()
+        self._journal = None if kept is None else DiskJournal(kept.disk)
+        self.state = BrokerState(
+            clock,
+            settings or BrokerSettings(),
+            disk=MemoryDisk() if kept is None else kept.disk,
+            journal=self._journal or NoJournal(),
+        )
+        self.report = RecoveryReport()
+        if kept is not None and self._journal is not None:
+            self.report = restore(self.state, self._journal, salvage=kept.salvage)
+        self._housekeeping = Housekeeping(self.state, self._journal)
+
+    def start_housekeeping(self) -> None:
+        """From now on remove and compact what is due, a little at a time."""
+        self._housekeeping.start()
+
+    def close(self) -> None:
+        """Note and sync everything: the next start finds nothing to repair.
+
+        Raises:
+            DiskError: the system refuses; the next start will have to repair.
+        """
+        self._housekeeping.stop()
+        if self._journal is not None:
+            for topic in self.state.topics:
+                for log in topic.partitions:
+                    log.checkpoint()
+        self.state.disk.close()
 
     def handle(self, frame: bytes, caller: Caller) -> Pending[Answer]:
         """Handle one request.

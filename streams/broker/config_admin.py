@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from batuta.streams.broker.codes import Code
+from batuta.streams.broker.disk import DiskError
 from batuta.streams.broker.messages_cluster import (
     AlterConfigsRequest,
     AlterConfigsResource,
@@ -95,7 +96,7 @@ def alter_configs(
         topic, error = _find(state, asked)
         if topic is not None:
             configs = {c.name: c.value for c in asked.configs if c.value is not None}
-            error = _change(topic, configs, validate_only=request.validate_only)
+            error = _change(state, topic, configs, validate_only=request.validate_only)
         results.append(_result(asked, error))
     return AlterConfigsResponse(results=tuple(results))
 
@@ -110,7 +111,8 @@ def incremental_alter_configs(
         if topic is not None:
             configs = dict(topic.configs)
             legal = [_apply(topic, configs, change) for change in asked.configs]
-            error = _change(topic, configs, validate_only=request.validate_only or not all(legal))
+            dry = request.validate_only or not all(legal)
+            error = _change(state, topic, configs, validate_only=dry)
             error = error if all(legal) else Code.INVALID_CONFIG
         results.append(_result(asked, error))
     return AlterConfigsResponse(results=tuple(results))
@@ -124,11 +126,16 @@ def _find(
     return state.topics.get(asked.resource_name), Code.UNKNOWN_TOPIC_OR_PARTITION
 
 
-def _change(topic: Topic, configs: dict[str, str], *, validate_only: bool) -> Code:
+def _change(
+    state: BrokerState, topic: Topic, configs: dict[str, str], *, validate_only: bool
+) -> Code:
     if not all(value_is_legal(name, value) for name, value in configs.items()):
         return Code.INVALID_CONFIG
-    if not validate_only:
-        topic.configs = configs
+    try:
+        if not validate_only:
+            state.topics.configure(topic, configs)
+    except DiskError:
+        return Code.KAFKA_STORAGE_ERROR
     return Code.NONE
 
 

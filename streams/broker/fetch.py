@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from batuta.streams.broker.codes import Code
+from batuta.streams.broker.disk import DiskError
 from batuta.streams.broker.messages_records import (
     AbortedTransaction,
     FetchPartition,
@@ -150,17 +151,19 @@ class _Poll:
         stable = log.last_stable_offset
         limit = stable if self._committed else log.end_offset
         room = min(asked.max_bytes, self._request.max_bytes - self._size)
-        batches = log.read(asked.fetch_offset, limit, room, at_least_one=self._size == 0)
-        records = b"".join([batch.data for batch in batches])
-        self._size += len(records)
-        end = batches[-1].last_offset + 1 if batches else asked.fetch_offset
+        try:
+            chunk = log.read(asked.fetch_offset, limit, room, at_least_one=self._size == 0)
+        except DiskError:
+            self._failed = True
+            return FetchPartitionResult(asked.partition, Code.KAFKA_STORAGE_ERROR)
+        self._size += len(chunk.data)
         return FetchPartitionResult(
             asked.partition,
             high_watermark=log.end_offset,
             last_stable_offset=stable,
             log_start_offset=log.start_offset,
-            aborted_transactions=self._aborted(log, asked.fetch_offset, end),
-            records=records,
+            aborted_transactions=self._aborted(log, asked.fetch_offset, chunk.end_offset),
+            records=chunk.data,
         )
 
     def _aborted(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from batuta.streams.broker.codes import Code
 from batuta.streams.broker.group import Group, GroupState, Member
+from batuta.streams.broker.kept_groups import KeptGroups
 from batuta.streams.broker.messages_groups import (
     JoinGroupRequest,
     JoinGroupResponse,
@@ -19,9 +20,8 @@ from batuta.streams.broker.pending import Pending
 from batuta.streams.broker.rebalance import Rebalancer, refused_join, synced_response
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from batuta.streams.broker.clock import Clock
+    from batuta.streams.broker.journal import Journal
     from batuta.streams.broker.settings import BrokerSettings
 
 __all__ = ["Claim", "GroupCoordinator", "Joiner"]
@@ -58,34 +58,19 @@ class Claim:
         return self.generation_id >= 0 or bool(self.member_id) or self.instance_id is not None
 
 
-class GroupCoordinator:
+class GroupCoordinator(KeptGroups):
     """All groups of the broker."""
 
-    def __init__(self, clock: Clock, settings: BrokerSettings) -> None:
+    def __init__(self, clock: Clock, settings: BrokerSettings, journal: Journal) -> None:
+        super().__init__(journal)
         self._settings = settings
-        self._rebalancer = Rebalancer(clock, settings.initial_rebalance_delay_ms)
-        self._groups: dict[str, Group] = {}
+        self._rebalancer = Rebalancer(clock, settings.initial_rebalance_delay_ms, self.note)
 
-    def __iter__(self) -> Iterator[Group]:
-        return iter(self._groups.values())
-
-    def get(self, group_id: str) -> Group | None:
-        """The group of that id."""
-        return self._groups.get(group_id)
-
-    def get_or_create(self, group_id: str) -> Group:
-        """The group of that id, a new one if need be."""
-        return self._groups.setdefault(group_id, Group(group_id))
-
-    def delete(self, group_id: str) -> Code:
-        """Remove a group without members, with its offsets."""
-        group = self._groups.get(group_id)
-        if group is None:
-            return Code.GROUP_ID_NOT_FOUND
-        if not group.is_in(GroupState.EMPTY, GroupState.DEAD):
-            return Code.NON_EMPTY_GROUP
-        del self._groups[group_id]
-        return Code.NONE
+    def resume(self) -> None:
+        """Start the sessions of all members anew: they could not reach us."""
+        for group in self:
+            for member in group.members.values():
+                self._rebalancer.heard_from(group, member)
 
     # ---- joining
 
@@ -112,7 +97,7 @@ class GroupCoordinator:
             return Code.INVALID_GROUP_ID
         if not shortest <= request.session_timeout_ms <= longest:
             return Code.INVALID_SESSION_TIMEOUT
-        if request.member_id and request.group_id not in self._groups:
+        if request.member_id and self.get(request.group_id) is None:
             return Code.UNKNOWN_MEMBER_ID
         return Code.NONE
 
@@ -145,6 +130,7 @@ class GroupCoordinator:
         self._rebalancer.heard_from(group, member)
         if not group.is_in(GroupState.STABLE) or group.choose_protocol() != group.protocol_name:
             return self._rebalancer.await_join(group, member)
+        self.note(group)
         if not joiner.may_skip:
             # The leader is named by its former id, so that its successor assigns nothing anew.
             answer = group.joined_response(member, as_leader=False)
@@ -222,7 +208,7 @@ class GroupCoordinator:
 
     def leave(self, group_id: str, leaver: LeaveGroupMember) -> Code:
         """Drop a member that says goodbye; a static one may be named by its instance alone."""
-        group = self._groups.get(group_id)
+        group = self.get(group_id)
         if group is None:
             return Code.UNKNOWN_MEMBER_ID
         if leaver.member_id in group.promised:
@@ -237,7 +223,7 @@ class GroupCoordinator:
 
     def check_commit(self, group_id: str, claim: Claim, *, transactional: bool) -> Code:
         """Whether a caller may commit offsets of a group, which is created for outsiders."""
-        if group_id not in self._groups and claim.generation_id >= 0:
+        if self.get(group_id) is None and claim.generation_id >= 0:
             return Code.ILLEGAL_GENERATION
         group = self.get_or_create(group_id)
         if claim.is_membership:
@@ -255,7 +241,7 @@ class GroupCoordinator:
     def _find_member(self, group_id: str, claim: Claim) -> tuple[Group | None, Member | None, Code]:
         if not group_id:
             return None, None, Code.INVALID_GROUP_ID
-        group = self._groups.get(group_id)
+        group = self.get(group_id)
         if group is None:
             return None, None, Code.UNKNOWN_MEMBER_ID
         member, error = self._identify(group, claim)

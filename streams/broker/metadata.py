@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from batuta.streams.broker.codec import NO_UUID
 from batuta.streams.broker.codes import Code
+from batuta.streams.broker.disk import DiskError
 from batuta.streams.broker.messages_cluster import (
     BrokerAddress,
     ClusterBroker,
@@ -55,8 +56,15 @@ def _look_up(state: BrokerState, asked: MetadataRequestTopic, *, create: bool) -
     if not name_is_legal(asked.name):
         return MetadataTopic(Code.INVALID_TOPIC, asked.name)
     if create:
-        return _describe(state.topics.create(asked.name, state.settings.partition_count, {}))
+        return _create(state, asked.name)
     return MetadataTopic(Code.UNKNOWN_TOPIC_OR_PARTITION, asked.name, NO_UUID)
+
+
+def _create(state: BrokerState, name: str) -> MetadataTopic:
+    try:
+        return _describe(state.topics.create(name, state.settings.partition_count, {}))
+    except DiskError:
+        return MetadataTopic(Code.KAFKA_STORAGE_ERROR, name, NO_UUID)
 
 
 def _describe(topic: Topic) -> MetadataTopic:

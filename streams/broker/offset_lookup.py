@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from batuta.streams.broker.codes import Code
+from batuta.streams.broker.disk import DiskError
 from batuta.streams.broker.messages_records import (
     DeleteRecordsPartitionResult,
     DeleteRecordsRequest,
@@ -69,7 +70,10 @@ def _list_by_time(
     log: PartitionLog, asked: ListOffsetsPartition, end: int
 ) -> ListOffsetsPartitionResult:
     latest = asked.timestamp_ms == MAX_TIMESTAMP
-    hit = log.find_latest() if latest else log.find_by_time(asked.timestamp_ms)
+    try:
+        hit = log.find_latest() if latest else log.find_by_time(asked.timestamp_ms)
+    except DiskError:
+        return ListOffsetsPartitionResult(asked.partition, Code.KAFKA_STORAGE_ERROR)
     if hit is None or hit.offset >= end:
         return ListOffsetsPartitionResult(asked.partition)
     return _found(asked, hit.offset, hit.timestamp_ms)
@@ -92,7 +96,10 @@ def delete_records(
         log = state.topics.partition(name, partition)
         if log is None:
             return DeleteRecordsPartitionResult(partition, -1, Code.UNKNOWN_TOPIC_OR_PARTITION)
-        error = log.delete_before(offset)
+        try:
+            error = log.delete_before(offset)
+        except DiskError:
+            error = Code.KAFKA_STORAGE_ERROR
         return DeleteRecordsPartitionResult(partition, -1 if error else log.start_offset, error)
 
     return DeleteRecordsResponse(

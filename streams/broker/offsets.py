@@ -46,23 +46,24 @@ def offset_commit(
     error = state.groups.check_commit(request.group_id, claim, transactional=False)
     if call.version >= FIRST_VERSION_WITH_NOT_FOUND and state.groups.get(request.group_id) is None:
         error = Code.GROUP_ID_NOT_FOUND
-    target = {} if error else state.groups.get_or_create(request.group_id).offsets
-    return OffsetCommitResponse(topics=_store(state, request.topics, error, target))
+    answers, accepted = _check_offsets(state, request.topics, error)
+    if accepted and not state.groups.commit(request.group_id, accepted):
+        answers, _ = _check_offsets(state, request.topics, Code.NOT_COORDINATOR)
+    return OffsetCommitResponse(topics=answers)
 
 
 def txn_offset_commit(
-    state: BrokerState, request: TxnOffsetCommitRequest, _: Call
+    state: BrokerState, request: TxnOffsetCommitRequest, __: Call
 ) -> TxnOffsetCommitResponse:
     """Note how far a group will have read if the transaction commits."""
     claim = Claim(request.generation_id, request.member_id, request.group_instance_id)
     error = _check_txn_offsets(state, request) or state.groups.check_commit(
         request.group_id, claim, transactional=True
     )
-    target: dict[PartitionKey, CommittedOffset] = {}
-    if not error:
-        group = state.groups.get_or_create(request.group_id)
-        target = group.pending_offsets.setdefault(request.producer_id, {})
-    return TxnOffsetCommitResponse(topics=_store(state, request.topics, error, target))
+    answers, accepted = _check_offsets(state, request.topics, error)
+    if accepted and not state.groups.commit(request.group_id, accepted, request.producer_id):
+        answers, _ = _check_offsets(state, request.topics, Code.NOT_COORDINATOR)
+    return TxnOffsetCommitResponse(topics=answers)
 
 
 def _check_txn_offsets(state: BrokerState, request: TxnOffsetCommitRequest) -> Code:
@@ -73,24 +74,22 @@ def _check_txn_offsets(state: BrokerState, request: TxnOffsetCommitRequest) -> C
     )
 
 
-def _store(
-    state: BrokerState,
-    topics: tuple[CommitTopic, ...] | tuple[TxnCommitTopic, ...],
-    error: Code,
-    target: dict[PartitionKey, CommittedOffset],
-) -> tuple[TopicErrors, ...]:
-    """Store what passes, and answer for each partition."""
+def _check_offsets(
+    state: BrokerState, topics: tuple[CommitTopic, ...] | tuple[TxnCommitTopic, ...], error: Code
+) -> tuple[tuple[TopicErrors, ...], dict[PartitionKey, CommittedOffset]]:
+    """Answer for each partition, and gather the offsets that pass."""
     answers: list[TopicErrors] = []
+    accepted: dict[PartitionKey, CommittedOffset] = {}
     for topic in topics:
         codes: list[PartitionError] = []
         for entry in topic.partitions:
             code = error or _check_entry(state, topic.name, entry)
             if not code:
                 committed = CommittedOffset(entry.offset, entry.leader_epoch, entry.metadata or "")
-                target[topic.name, entry.partition] = committed
+                accepted[topic.name, entry.partition] = committed
             codes.append(PartitionError(entry.partition, code))
         answers.append(TopicErrors(topic.name, tuple(codes)))
-    return tuple(answers)
+    return tuple(answers), accepted
 
 
 def _check_entry(
@@ -160,10 +159,11 @@ def offset_delete(
         return OffsetDeleteResponse(error_code=Code.GROUP_ID_NOT_FOUND)
     if not group.is_in(GroupState.EMPTY):
         return OffsetDeleteResponse(error_code=Code.NON_EMPTY_GROUP)
+    keys = [(topic.name, entry.partition) for topic in request.topics for entry in topic.partitions]
+    if not state.groups.remove_offsets(group, keys):
+        return OffsetDeleteResponse(error_code=Code.NOT_COORDINATOR)
     answers: list[TopicErrors] = []
     for topic in request.topics:
-        for entry in topic.partitions:
-            group.offsets.pop((topic.name, entry.partition), None)
         codes = tuple(PartitionError(entry.partition, Code.NONE) for entry in topic.partitions)
         answers.append(TopicErrors(topic.name, codes))
     return OffsetDeleteResponse(topics=tuple(answers))

@@ -32,12 +32,15 @@ class BrokerProcess:
     that happens: its stdin is our pipe.
     """
 
-    def __init__(self, port: int = 0, faults: Path | None = None) -> None:
+    def __init__(
+        self, port: int = 0, faults: Path | None = None, data_dir: Path | None = None
+    ) -> None:
         """Start the broker and wait until it listens.
 
         Args:
             port: the port to bind; 0 picks a free one.
             faults: a JSON file of faults to inject.
+            data_dir: where it keeps its data; None for memory alone.
 
         Raises:
             BrokerProcessError: it ended, or did not listen in time.
@@ -46,6 +49,8 @@ class BrokerProcess:
         command += ["--port", str(port)]
         if faults is not None:
             command += ["--faults", str(faults)]
+        if data_dir is not None:
+            command += ["--data-dir", str(data_dir)]
         self._process = subprocess.Popen(  # noqa: S603 - our own arguments
             command,
             stdin=subprocess.PIPE,

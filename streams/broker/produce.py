@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import structlog
+
 from batuta.streams.broker.batches import HEADER_SIZE, MAGIC, BatchHeader, crc_holds, read_header
 from batuta.streams.broker.codes import Code
+from batuta.streams.broker.disk import DiskError
 from batuta.streams.broker.faults import ConnectionDroppedError
 from batuta.streams.broker.messages_records import (
     ProducePartitionResult,
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from batuta.streams.broker.topics import Topic
 
 __all__ = ["produce"]
+
+_log = structlog.get_logger(__name__)
 
 NO_ACKS, LEADER_ACK, ALL_ACKS = 0, 1, -1
 
@@ -89,7 +94,11 @@ def _append(state: BrokerState, append: _Append) -> ProducePartitionResult:
     error = append.log.producers.check(header)
     if error:
         return ProducePartitionResult(append.partition, error)
-    return _appended(append, append.log.append(append.data, header))
+    try:
+        return _appended(append, append.log.append(append.data, header))
+    except DiskError as refusal:
+        _log.error("append_refused", topic=append.topic.name, reason=str(refusal))
+        return ProducePartitionResult(append.partition, Code.KAFKA_STORAGE_ERROR)
 
 
 def _appended(append: _Append, base_offset: int) -> ProducePartitionResult:
@@ -145,6 +154,5 @@ def _check_batch(state: BrokerState, append: _Append, header: BatchHeader) -> Co
 
 def _check_time(state: BrokerState, topic: Topic, header: BatchHeader) -> Code:
     now_ms = state.clock.wall_ms()
-    after_max_ms = int(topic.config("message.timestamp.after.max.ms"))
-    too_late = header.max_timestamp_ms - now_ms > after_max_ms
+    too_late = header.max_timestamp_ms - now_ms > topic.timestamp_after_max_ms
     return Code.INVALID_TIMESTAMP if too_late else Code.NONE

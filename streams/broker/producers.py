@@ -81,6 +81,23 @@ class ProducerStates:
         """Refuse every epoch before this one: a marker was written under it."""
         self._at_epoch(producer_id, epoch)
 
+    def dump(self) -> list[tuple[int, int, list[tuple[int, int, int]]]]:
+        """All that is known, as `load` takes it: producer id, epoch, last batches."""
+        return [
+            (
+                producer_id,
+                state.epoch,
+                [(b.first_sequence, b.last_sequence, b.base_offset) for b in state.batches],
+            )
+            for producer_id, state in self._states.items()
+        ]
+
+    def load(self, known: list[tuple[int, int, list[tuple[int, int, int]]]]) -> None:
+        """Go on with what was known."""
+        for producer_id, epoch, batches in known:
+            state = self._at_epoch(producer_id, epoch)
+            state.batches.extend(Appended(*batch) for batch in batches)
+
     def _at_epoch(self, producer_id: int, epoch: int) -> _ProducerState:
         state = self._states.get(producer_id)
         if state is None or state.epoch != epoch:

@@ -115,22 +115,24 @@ def _decode_response(api: Api, version: int, frame: bytes) -> object:
     return response
 
 
-def build_batch(
-    values: Sequence[bytes],
+def build_batch(  # noqa: PLR0913 - all that a producer decides
+    values: Sequence[bytes | None],
     *,
     producer: tuple[int, int] = (-1, -1),
     sequence: int = -1,
     transactional: bool = False,
     first_timestamp_ms: int = 1_700_000_000_000,
+    keys: Sequence[bytes | None] = (),
 ) -> bytes:
     """One record batch, as a producer would send it.
 
     Args:
-        values: one record each, without key.
+        values: one record each; None for a tombstone.
         producer: producer id and epoch; -1 for none.
         sequence: the sequence number of the first record.
         transactional: whether it belongs to a transaction.
         first_timestamp_ms: of the first record; each next one is a millisecond later.
+        keys: of the records; none by default.
     """
     builder = DefaultRecordBatchBuilder(
         magic=2,
@@ -142,7 +144,8 @@ def build_batch(
         batch_size=1 << 30,
     )
     for index, value in enumerate(values):
-        builder.append(index, first_timestamp_ms + index, None, value, [])
+        key = keys[index] if keys else None
+        builder.append(index, first_timestamp_ms + index, key, value, [])
     return bytes(builder.build())
 
 

@@ -10,6 +10,8 @@ from batuta.streams.broker.messages_groups import JoinGroupResponse, SyncGroupRe
 from batuta.streams.broker.pending import Pending
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from batuta.streams.broker.clock import Clock
 
 __all__ = ["Rebalancer"]
@@ -19,10 +21,13 @@ NEW_MEMBER_TIMEOUT_MS = 300_000
 
 
 class Rebalancer:
-    """Moves groups through the states of the classic protocol."""
+    """Moves groups through the states of the classic protocol.
 
-    def __init__(self, clock: Clock, initial_delay_ms: int) -> None:
-        self._clock, self._initial_delay_ms = clock, initial_delay_ms
+    What a group agrees on is handed to `note` before its members are told.
+    """
+
+    def __init__(self, clock: Clock, initial_delay_ms: int, note: Callable[[Group], None]) -> None:
+        self._clock, self._initial_delay_ms, self._note = clock, initial_delay_ms, note
 
     def await_join(self, group: Group, member: Member) -> Pending[JoinGroupResponse]:
         """Let a member wait for the next generation, starting it if need be."""
@@ -80,6 +85,8 @@ class Rebalancer:
         group.set_alarm(None)
         for member in group.members.values():
             member.assignment = assignments.get(member.member_id, b"")
+        self._note(group)
+        for member in group.members.values():
             self._answer_sync(group, member)
 
     def _answer_sync(self, group: Group, member: Member) -> None:
@@ -117,6 +124,7 @@ class Rebalancer:
             self._start_generation(group, joined)
         else:
             group.state, group.protocol_name, group.leader = GroupState.EMPTY, "", ""
+            self._note(group)
 
     def _start_generation(self, group: Group, joined: list[Member]) -> None:
         group.state = GroupState.COMPLETING_REBALANCE

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from batuta.schemas.errors import BatutaError
-from batuta.streams.broker.broker import Answer, Broker, Caller, Dropped
+from batuta.streams.broker.broker import Answer, Broker, Caller, Dropped, KeptOn
 from batuta.streams.broker.clock import LoopClock
+from batuta.streams.broker.disk import DiskError
 from batuta.streams.broker.settings import BrokerSettings
 
 if TYPE_CHECKING:
+    from batuta.streams.broker.disk import Disk
     from batuta.streams.broker.faults import Faults
 
 __all__ = ["BrokerServer"]
@@ -31,12 +33,23 @@ class BrokerServer:
     """
 
     def __init__(
-        self, settings: BrokerSettings | None = None, faults: Faults | None = None
+        self,
+        settings: BrokerSettings | None = None,
+        faults: Faults | None = None,
+        kept: KeptOn | None = None,
     ) -> None:
         self.settings = settings or BrokerSettings()
-        self.broker = Broker(LoopClock(), self.settings, faults)
+        self._faults, self._kept = faults, kept
+        self._broker: Broker | None = None
+        self._flushing: asyncio.Task[None] | None = None
         self._server: asyncio.Server | None = None
         self._connections: set[_Connection] = set()
+
+    @property
+    def broker(self) -> Broker:
+        """The broker, once it has been started."""
+        assert self._broker is not None
+        return self._broker
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> str:
         """Listen.
@@ -47,20 +60,43 @@ class BrokerServer:
 
         Returns:
             The address to give to clients, as host:port.
+
+        Raises:
+            OSError: it cannot listen there.
+            CorruptFileError: the data directory is damaged.
         """
         loop = asyncio.get_running_loop()
+        self._broker = Broker(LoopClock(), self.settings, self._faults, self._kept)
         self._server = await loop.create_server(lambda: _Connection(self), host, port)
+        self._broker.start_housekeeping()
+        if self._kept is not None:
+            self._flushing = asyncio.create_task(self._flush(self._kept.disk))
         bound_host, bound_port = self._server.sockets[0].getsockname()[:2]
         return f"{bound_host}:{bound_port}"
 
     async def stop(self) -> None:
-        """Stop listening and close every connection."""
+        """Stop listening, close every connection, and sync what was written."""
         if self._server is not None:
             self._server.close()
         for connection in tuple(self._connections):
             connection.close()
         if self._server is not None:
             await self._server.wait_closed()
+        if self._flushing is not None:
+            self._flushing.cancel()
+            await asyncio.wait([self._flushing])
+        if self._broker is not None:
+            self._broker.close()
+
+    async def _flush(self, disk: Disk) -> None:
+        """Sync what was written, again and again, in a thread: requests do not wait for it."""
+        while True:
+            await asyncio.sleep(self.settings.flush_interval_ms / 1e3)
+            try:
+                await asyncio.to_thread(disk.sync_all)
+            except DiskError as error:
+                # From now on the disk refuses every write, and producers are told.
+                _log.error("sync_failed", reason=str(error))
 
     def admit(self, connection: _Connection) -> bool:
         """Count a connection in, unless there are too many."""

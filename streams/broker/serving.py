@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING
 
 import orjson
+import structlog
 
 from batuta.schemas.errors import UsageError
 from batuta.streams.broker.api import APIS
+from batuta.streams.broker.broker import KeptOn
 from batuta.streams.broker.faults import Fault, Faults
+from batuta.streams.broker.folder_disk import FolderDisk
+from batuta.streams.broker.log_recovery import RecoveryReport
 from batuta.streams.broker.server import BrokerServer
 from batuta.streams.broker.settings import BrokerSettings
 
@@ -23,6 +27,8 @@ __all__ = ["READY", "ServeOptions", "load_faults", "serve"]
 
 #: The first word of the line that says where the broker listens.
 READY = "ready"
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,8 @@ class ServeOptions:
         faults: a JSON file of faults to inject; see `load_faults`.
         until_stdin_closes: whether to stop when whoever started us is gone.
         settings: those of the broker.
+        data_dir: where it keeps its data; None for nowhere.
+        salvage: whether damage there is set aside instead of stopping the start.
     """
 
     host: str = "127.0.0.1"
@@ -42,6 +50,8 @@ class ServeOptions:
     faults: Path | None = None
     until_stdin_closes: bool = False
     settings: BrokerSettings = BrokerSettings()  # noqa: RUF009 - it is frozen
+    data_dir: Path | None = None
+    salvage: bool = False
 
 
 def load_faults(path: Path) -> Faults:
@@ -65,18 +75,34 @@ def load_faults(path: Path) -> Faults:
 
 
 async def serve(options: ServeOptions) -> None:
-    """Serve until SIGTERM, SIGINT, or the end of stdin; prints one line when ready."""
+    """Serve until SIGTERM, SIGINT, or the end of stdin; prints one line when ready.
+
+    Raises:
+        UsageError: it cannot listen there, or the data directory is in use or damaged.
+    """
     faults = None if options.faults is None else load_faults(options.faults)
-    server = BrokerServer(options.settings, faults)
+    server = BrokerServer(options.settings, faults, _kept_on(options))
     try:
         bootstrap = await server.start(options.host, options.port)
     except OSError as error:
         address = f"{options.host}:{options.port}"
         raise UsageError(f"cannot listen on {address}: {error.strerror}") from error
+    _log_repairs(server.broker.report)
     sys.stdout.write(f"{READY} {bootstrap}\n")
     sys.stdout.flush()
     await _until_told(options)
     await server.stop()
+
+
+def _kept_on(options: ServeOptions) -> KeptOn | None:
+    if options.data_dir is None:
+        return None
+    return KeptOn(FolderDisk(options.data_dir), options.salvage)
+
+
+def _log_repairs(report: RecoveryReport) -> None:
+    if report != RecoveryReport():
+        _log.warning("repaired_at_start", **asdict(report))
 
 
 async def _until_told(options: ServeOptions) -> None:

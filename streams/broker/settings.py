@@ -21,6 +21,9 @@ class BrokerSettings:
         max_offset_metadata_bytes: the longest note beside a committed offset.
         max_request_bytes: a larger request closes its connection.
         max_connections: more are refused.
+        housekeeping_interval_ms: how long between two looks for what may be removed or compacted.
+        flush_interval_ms: how long at most until what was written is synced.
+        sync_commits: whether a commit is answered only when all of it is synced.
     """
 
     auto_create_topics: bool = False
@@ -32,3 +35,6 @@ class BrokerSettings:
     max_offset_metadata_bytes: int = 4096
     max_request_bytes: int = 100 * 1024 * 1024
     max_connections: int = 1024
+    housekeeping_interval_ms: int = 15_000
+    flush_interval_ms: int = 1000
+    sync_commits: bool = False

@@ -1,4 +1,4 @@
-"""All that one broker knows, and what it needs to know of each call."""
+"""All that one broker knows, what it needs to know of each call, and how it is kept."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from batuta.streams.broker.disk import Disk, MemoryDisk
 from batuta.streams.broker.groups import GroupCoordinator
+from batuta.streams.broker.journal import Journal, NoJournal
 from batuta.streams.broker.settings import BrokerSettings
 from batuta.streams.broker.topics import Topics
-from batuta.streams.broker.transactions import TransactionCoordinator
+from batuta.streams.broker.transactions import Neighbours, TransactionCoordinator
 
 if TYPE_CHECKING:
     from batuta.streams.broker.clock import Clock
@@ -42,14 +44,15 @@ class BrokerState:
 
     clock: Clock
     settings: BrokerSettings = field(default_factory=BrokerSettings)
+    disk: Disk = field(default_factory=MemoryDisk)
+    journal: Journal = field(default_factory=NoJournal)
     cluster_id: str = field(default_factory=_new_cluster_id)
     topics: Topics = field(init=False)
     groups: GroupCoordinator = field(init=False)
     transactions: TransactionCoordinator = field(init=False)
 
     def __post_init__(self) -> None:
-        self.topics = Topics()
-        self.groups = GroupCoordinator(self.clock, self.settings)
-        self.transactions = TransactionCoordinator(
-            self.clock, self.settings, self.topics, self.groups
-        )
+        self.topics = Topics(self.clock, self.disk, self.journal)
+        self.groups = GroupCoordinator(self.clock, self.settings, self.journal)
+        neighbours = Neighbours(self.topics, self.groups, self.journal)
+        self.transactions = TransactionCoordinator(self.clock, self.settings, neighbours)

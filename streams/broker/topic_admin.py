@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from batuta.streams.broker.codes import Code
+from batuta.streams.broker.disk import DiskError
 from batuta.streams.broker.messages_cluster import (
     CreatedConfig,
     CreatedTopic,
@@ -53,7 +54,12 @@ def _create_one(state: BrokerState, asked: NewTopic, *, validate_only: bool) -> 
     configs = {c.name: c.value for c in asked.configs if c.value is not None}
     if validate_only:
         return CreatedTopic(asked.name, partition_count=count, replication_factor=1)
-    topic = state.topics.create(asked.name, count, configs)
+    try:
+        topic = state.topics.create(asked.name, count, configs)
+    except DiskError as refusal:
+        return CreatedTopic(
+            asked.name, error_code=Code.KAFKA_STORAGE_ERROR, error_message=str(refusal)
+        )
     return CreatedTopic(
         asked.name,
         topic.topic_id,
@@ -133,9 +139,11 @@ def _delete_one(state: BrokerState, asked: DeleteTopicState) -> DeletedTopic:
     if topic is None:
         topic_id = asked.topic_id if asked.name is None else bytes(16)
         return DeletedTopic(asked.name, topic_id, unknown)
-    state.topics.delete(topic)
-    for group in state.groups:
-        group.forget_topic(topic.name)
+    try:
+        state.topics.delete(topic)
+    except DiskError:
+        return DeletedTopic(topic.name, topic.topic_id, Code.KAFKA_STORAGE_ERROR)
+    state.groups.forget_topic(topic.name)
     return DeletedTopic(topic.name, topic.topic_id)
 
 
@@ -162,6 +170,9 @@ def _grow_one(
         return CreatePartitionsResult(asked.name, Code.INVALID_PARTITIONS, message)
     if asked.assignments is not None and len(asked.assignments) != asked.count - present:
         return CreatePartitionsResult(asked.name, Code.INVALID_REPLICA_ASSIGNMENT)
-    if not validate_only:
-        topic.grow(asked.count)
+    try:
+        if not validate_only:
+            state.topics.grow(topic, asked.count)
+    except DiskError as refusal:
+        return CreatePartitionsResult(asked.name, Code.KAFKA_STORAGE_ERROR, str(refusal))
     return CreatePartitionsResult(asked.name)

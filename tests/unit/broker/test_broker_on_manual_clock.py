@@ -1,16 +1,14 @@
 from __future__ import annotations
 
 import struct
-from io import BytesIO
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from batuta.streams.broker.api import APIS
-from batuta.streams.broker.broker import Broker, Caller, Dropped
-from batuta.streams.broker.clock import ManualClock
+from batuta.streams.broker.broker import Caller, Dropped
 from batuta.streams.broker.codec import MalformedRequestError
 from batuta.streams.broker.faults import Fault, Faults
+from batuta.streams.broker.manual_driver import ManualDriver
 from batuta.streams.broker.messages_cluster import MetadataRequest, MetadataResponse
 from batuta.streams.broker.messages_groups import (
     HeartbeatRequest,
@@ -40,44 +38,20 @@ from batuta.streams.broker.messages_transactions import (
     InitProducerIdRequest,
     InitProducerIdResponse,
 )
-from batuta.streams.broker.pending import Pending
-from batuta.streams.broker.raw_client import build_batch, encode_request
+from batuta.streams.broker.raw_client import build_batch
 
-R = TypeVar("R")
+if TYPE_CHECKING:
+    from batuta.streams.broker.pending import Pending
 
-BY_REQUEST = {api.request: api for api in APIS.values()}
 TOPIC = "events"
 
 
-class Driver:
-    """Drives a broker without sockets, on a clock that stands still."""
+class Driver(ManualDriver):
+    """A broker with faults and one topic."""
 
     def __init__(self, *faults: Fault, seed: int = 0) -> None:
-        self.clock = ManualClock()
-        self.broker = Broker(self.clock, faults=Faults(faults, seed))
+        super().__init__(faults=Faults(faults, seed))
         self.broker.state.topics.create(TOPIC, 2, {})
-
-    def start(self, request: object, version: int | None = None) -> Pending[object]:
-        api = BY_REQUEST[type(request)]
-        spoken = min(api.versions[1], 12) if version is None else version
-        frame = encode_request(api, request, spoken)
-        outcome: Pending[object] = Pending()
-
-        def answered(answer: object) -> None:
-            if answer is None or isinstance(answer, Dropped):
-                outcome.resolve(answer)
-                return
-            data = BytesIO(b"".join(cast("list[bytes]", answer)))
-            data.read(5 if api.is_flexible(spoken) else 4)
-            outcome.resolve(api.response_codec(spoken).decode(data))
-
-        self.broker.handle(frame, Caller()).then(answered)
-        return outcome
-
-    def ask(self, request: object, answer: type[R], version: int | None = None) -> R:
-        found = value_of(self.start(request, version))
-        assert isinstance(found, answer)
-        return found
 
 
 def value_of(pending: Pending[object]) -> object:
