@@ -1,145 +1,32 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 
 import pytest
 
 from batuta.streams.broker.messages_groups import (
     DeleteGroupsRequest,
     DeleteGroupsResponse,
-    DescribedGroup,
-    DescribeGroupsRequest,
-    DescribeGroupsResponse,
-    HeartbeatRequest,
-    HeartbeatResponse,
-    JoinGroupProtocol,
-    JoinGroupRequest,
-    JoinGroupResponse,
     LeaveGroupMember,
     LeaveGroupRequest,
     LeaveGroupResponse,
     ListGroupsRequest,
     ListGroupsResponse,
-    SyncGroupAssignment,
-    SyncGroupRequest,
-    SyncGroupResponse,
 )
 from batuta.streams.broker.raw_client import RawClient, eventually
-from batuta.streams.broker.testing import TopicFactory
+from batuta.streams.broker.raw_member import (
+    ID_REQUIRED,
+    REBALANCING,
+    Member,
+    describe,
+    eventually_rebalancing,
+    new_group,
+    two_members,
+    until_state,
+)
 
 ILLEGAL_GENERATION, INCONSISTENT, NO_GROUP_ID, UNKNOWN_MEMBER = 22, 23, 24, 25
-BAD_SESSION, REBALANCING, NON_EMPTY, NOT_FOUND, ID_REQUIRED, FENCED = 26, 27, 68, 69, 79, 82
-
-
-@dataclass
-class Member:
-    """A group member that says exactly what it is told to."""
-
-    raw: RawClient
-    group: str
-    instance_id: str | None = None
-    member_id: str = ""
-    generation: int = -1
-    session_ms: int = 10_000
-    rebalance_ms: int = 10_000
-    protocols: tuple[tuple[str, bytes], ...] = (("range", b"me"),)
-    leader: str = ""
-    roster: list[str] = field(default_factory=list[str])
-
-    def request(self) -> JoinGroupRequest:
-        return JoinGroupRequest(
-            self.group,
-            self.session_ms,
-            self.rebalance_ms,
-            self.member_id,
-            self.instance_id,
-            "raw",
-            tuple(JoinGroupProtocol(*protocol) for protocol in self.protocols),
-        )
-
-    async def join_once(self, version: int = 9) -> JoinGroupResponse:
-        answer = await self.raw.ask(self.request(), JoinGroupResponse, version)
-        if answer.error_code in {0, ID_REQUIRED}:
-            self.member_id = answer.member_id
-        if answer.error_code == 0:
-            self.generation, self.leader = answer.generation_id, answer.leader
-            self.roster = [member.member_id for member in answer.members]
-        return answer
-
-    async def join(self) -> JoinGroupResponse:
-        answer = await self.join_once()
-        if answer.error_code == ID_REQUIRED:
-            answer = await self.join_once()
-        assert answer.error_code == 0, answer
-        return answer
-
-    async def sync(self, *assigned: tuple[str, bytes], version: int = 5) -> SyncGroupResponse:
-        request = SyncGroupRequest(
-            self.group,
-            self.generation,
-            self.member_id,
-            self.instance_id,
-            "raw",
-            self.protocols[0][0],
-            tuple(SyncGroupAssignment(*pair) for pair in assigned),
-        )
-        return await self.raw.ask(request, SyncGroupResponse, version)
-
-    async def beat(self) -> int:
-        request = HeartbeatRequest(self.group, self.generation, self.member_id, self.instance_id)
-        return (await self.raw.ask(request, HeartbeatResponse)).error_code
-
-    async def leave(self) -> int:
-        leaver = LeaveGroupMember(self.member_id, self.instance_id)
-        answer = await self.raw.ask(
-            LeaveGroupRequest(self.group, "", (leaver,)), LeaveGroupResponse
-        )
-        return answer.error_code or answer.members[0].error_code
-
-    async def lead(self) -> None:
-        """Join alone and take everything."""
-        await self.join()
-        assert (await self.sync((self.member_id, b"all"))).error_code == 0
-
-
-async def new_group(raw: RawClient) -> str:
-    group = TopicFactory.unique("group")
-    await raw.wait_for_coordinators(group)
-    return group
-
-
-async def describe(raw: RawClient, group: str) -> DescribedGroup:
-    answer = await raw.ask(DescribeGroupsRequest((group,)), DescribeGroupsResponse)
-    return answer.groups[0]
-
-
-async def until_state(raw: RawClient, group: str, state: str) -> None:
-    async def reached() -> bool:
-        return (await describe(raw, group)).group_state == state
-
-    await eventually(reached)
-
-
-async def two_members(raw: RawClient) -> tuple[Member, Member]:
-    """A stable group of a leader and a follower, in generation 2."""
-    group = await new_group(raw)
-    first, second = Member(raw, group), Member(raw, group)
-    await first.lead()
-    joining = asyncio.create_task(second.join())
-    await eventually_rebalancing(first)
-    await asyncio.gather(first.join(), joining)
-    parts = ((first.member_id, b"left"), (second.member_id, b"right"))
-    left, right = await asyncio.gather(first.sync(*parts), second.sync())
-    assert (left.assignment, right.assignment) == (b"left", b"right")
-    return first, second
-
-
-async def eventually_rebalancing(member: Member) -> None:
-    async def told() -> bool:
-        return await member.beat() == REBALANCING
-
-    await eventually(told)
+BAD_SESSION, NON_EMPTY, NOT_FOUND, FENCED = 26, 68, 69, 82
 
 
 async def test_a_newcomer_is_first_told_its_id(raw: RawClient) -> None:
