@@ -58,6 +58,11 @@ class FolderDisk:
                 f"{root}: another broker works on this data directory; stop it or name another one"
             ) from error
 
+    @property
+    def unsynced(self) -> frozenset[str]:
+        """What would not survive the end of the machine."""
+        return frozenset(self._unsynced)
+
     def names(self, folder: str) -> list[str]:
         """The files and folders in a folder, sorted; none where it is missing."""
         try:

@@ -91,11 +91,13 @@ class SegmentedStorage:
         segment.add(place, len(data))
 
     def roll(self, base_offset: int, now_ms: int) -> None:
-        """Begin a new segment, which is empty.
+        """Begin a new segment, which is empty, unless the last one is.
 
         Raises:
             DiskError: it could not be written.
         """
+        if self.segments and self.segments[-1].base_offset == base_offset:
+            return
         segment = self._begin(base_offset, now_ms)
         self._write(segment, write_segment_header(segment.header))
         segment.size = HEADER_SIZE
