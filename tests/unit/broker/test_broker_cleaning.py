@@ -20,7 +20,7 @@ OUT_OF_RANGE = 1
 def compacted(**configs: object) -> KeptBroker:
     kept = KeptBroker()
     given_configs = {"cleanup_policy": "compact", "min_cleanable_dirty_ratio": 0, **configs}
-    assert kept.create(TOPIC, **given_configs) == 0
+    assert kept.create(TOPIC, 1, **given_configs) == 0
     return kept
 
 

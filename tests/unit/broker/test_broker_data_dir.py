@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, cast
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -139,6 +139,13 @@ async def test_a_producer_that_outlives_the_broker_is_fenced_as_before(
         await old.stop()
 
 
+class Membership(Protocol):
+    """What aiokafka knows of its place in a group."""
+
+    generation: int
+    member_id: str
+
+
 async def test_members_keep_their_generation_over_a_restart(
     tmp_path: Path, end: Callable[[BrokerProcess], None]
 ) -> None:
@@ -147,7 +154,10 @@ async def test_members_keep_their_generation_over_a_restart(
     topic = await TopicFactory(before.bootstrap).create("events")
     consumer = AIOKafkaConsumer(topic, bootstrap_servers=before.bootstrap, group_id="group")
     await consumer.start()
-    coordinator = consumer._coordinator
+    coordinator = cast(
+        "Membership",
+        consumer._coordinator,  # pyright: ignore[reportPrivateUsage]
+    )
     agreed = (coordinator.generation, coordinator.member_id)
     end(before)
     with BrokerProcess(port, data_dir=tmp_path) as after:
