@@ -26,7 +26,11 @@ class _Part(BaseModel):
 
 
 class Duplicates(_Part):
-    """Within which horizon a redelivery is recognised; the smaller of the two bounds holds."""
+    """Within which horizon a redelivery is recognised; the smaller of the two bounds holds.
+
+    Ids are remembered where their key's partition is: an id that comes again under another key,
+    in another partition, is another event.
+    """
 
     within_ms: int = Field(default=7 * _DAY_MS, gt=0, le=_YEAR_MS)
     entries_max: int = Field(
