@@ -1,0 +1,27 @@
+"""A redrive that has delivered everything, says so, and never comes to its commit."""
+
+import asyncio
+import sys
+from collections.abc import Iterable
+
+from aiokafka.producer.message_accumulator import BatchBuilder
+
+from batuta.streams import redrive
+from batuta.streams.cli import main
+from batuta.streams.producer import LaneProducer
+
+
+class NeverCommitting(LaneProducer):
+    """Stays inside its first transaction."""
+
+    async def _deliver(self, parcels: Iterable[tuple[str, int, BatchBuilder]]) -> None:
+        await super()._deliver(parcels)
+        sys.stderr.write("delivered\n")
+        sys.stderr.flush()
+        await asyncio.Event().wait()
+
+
+names = redrive.__dict__
+assert names["LaneProducer"] is LaneProducer, "nothing uses what this mutant replaces"
+names["LaneProducer"] = NeverCommitting
+sys.exit(main())
