@@ -13,8 +13,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, cast
 
-from jsonpatch import JsonPatch, JsonPatchException, JsonPatchTestFailed
-from jsonpointer import JsonPointer, JsonPointerException
+from jsonpatch import (
+    JsonPatch,
+    JsonPatchException,
+    JsonPatchTestFailed,
+    JsonPointer,
+    JsonPointerException,
+)
 
 from batuta.schemas.dead_letter import DeadLetter
 from batuta.schemas.errors import RefusedEventError

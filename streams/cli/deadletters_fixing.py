@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from batuta.schemas.errors import UsageError
 
 if TYPE_CHECKING:
-    from jsonpatch import JsonPatch
-    from jsonpointer import JsonPointer
+    from jsonpatch import JsonPatch, JsonPointer
 
     from batuta.schemas.fix_expressions import Expression
     from batuta.schemas.fixes import Fix
@@ -55,7 +54,7 @@ def read_fix(options: FixOptions) -> "Fix":
 
 
 def _set(text: str) -> "tuple[JsonPointer, Expression]":
-    from jsonpointer import JsonPointer, JsonPointerException
+    from jsonpatch import JsonPointer, JsonPointerException
 
     from batuta.schemas.fix_expressions import Expression
 
