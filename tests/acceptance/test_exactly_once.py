@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,29 +21,13 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from batuta.schemas.topics import Topics
-from batuta.streams.broker.apache import ApacheKafka, find_libraries
 from batuta.streams.broker.process import BrokerProcess
 
 MUTANTS = Path(__file__).parent / "mutants"
-POM = Path(__file__).parents[1] / "apache_kafka" / "pom.xml"
 TOPICS = Topics("fraud")
 PARTITIONS = 4
 COMING_UP = (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE)
 BATUTA = (sys.executable, "-c", "import sys; from batuta.streams.cli import main; sys.exit(main())")
-
-
-@pytest.fixture(params=["embedded", pytest.param("apache", marks=pytest.mark.apache_kafka)])
-def own_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A broker that no other test has written to."""
-    if request.param == "embedded":
-        embedded = BrokerProcess()
-        yield embedded.bootstrap
-        embedded.stop()
-        return
-    request.getfixturevalue("apache_kafka")  # fails or skips where Apache Kafka cannot run
-    apache = ApacheKafka(find_libraries(POM), tmp_path)
-    yield apache.bootstrap
-    apache.stop()
 
 
 @dataclass
