@@ -24,7 +24,7 @@ from batuta.agents.context import Context
 from batuta.agents.identity import scoped
 from batuta.agents.models.port import Model, Scores
 from batuta.agents.reasons import MODEL_ANSWER_INVALID, MODEL_FAILED, SCORE_REASONS, Reasons
-from batuta.agents.state import Tables
+from batuta.agents.state.port import Tables
 from batuta.agents.understanding.features import (
     ContextFeatures,
     Features,

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from batuta.agents.context import Context
 from batuta.agents.identity import scoped
-from batuta.agents.state import Tables
+from batuta.agents.state.port import Tables
 from batuta.agents.understanding.deduplication import DIGEST_BYTES, Deduplication
 from batuta.agents.understanding.features import Features, amounts_of, window_names
 from batuta.agents.understanding.windows import TrailingWindows

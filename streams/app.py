@@ -17,15 +17,15 @@ from faust.types import ChannelT, StreamT
 from mode.utils.types.trees import NodeT
 from prometheus_client import CollectorRegistry
 
-from batuta.agents.state import State
+from batuta.agents.state.port import State
 from batuta.schemas.partition import PartitionOf
-from batuta.streams.batch import Batch, Handover
-from batuta.streams.kafka_shim import hurry_transactions
-from batuta.streams.lane import LaneWorld
+from batuta.streams.lanes.batch import Batch, Handover
+from batuta.streams.lanes.kafka_shim import hurry_transactions
+from batuta.streams.lanes.lane import LaneWorld
+from batuta.streams.lanes.source import Source
+from batuta.streams.lanes.stage import AnyStage, Stage
 from batuta.streams.settings import Settings
-from batuta.streams.source import Source
-from batuta.streams.stage import AnyStage, Stage
-from batuta.streams.telemetry import StageTelemetry
+from batuta.streams.telemetry.stage_telemetry import StageTelemetry
 
 __all__ = ["LaneApp", "clock_ms"]
 

@@ -11,7 +11,7 @@ from typing import Final
 from batuta.schemas.errors import SinkUnavailableError
 from batuta.schemas.notification import Notification
 from batuta.streams.sinks.port import Sink
-from batuta.streams.telemetry import StageTelemetry
+from batuta.streams.telemetry.stage_telemetry import StageTelemetry
 
 __all__ = ["Delivery"]
 

@@ -17,11 +17,11 @@ from batuta.schemas.errors import BrokerUnreachableError, LaterError, OursError,
 from batuta.schemas.pipeline import Pipeline
 from batuta.schemas.topics import Topics
 from batuta.streams.app import LaneApp
-from batuta.streams.broker_probe import BrokerProbe
-from batuta.streams.metrics_server import MetricsServer
 from batuta.streams.settings import Settings
 from batuta.streams.sinks import open_sinks
 from batuta.streams.stages import ROUTE, House
+from batuta.streams.telemetry.broker_probe import BrokerProbe
+from batuta.streams.telemetry.metrics_server import MetricsServer
 from batuta.streams.topic_admin import declare_topics
 
 __all__ = ["STAGE_NAMES", "Worker"]

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from batuta.agents.models.port import Matrix, Model, Scores
-from batuta.streams.facts import Scribe
-from batuta.streams.telemetry import StageTelemetry
+from batuta.streams.telemetry.facts import Scribe
+from batuta.streams.telemetry.stage_telemetry import StageTelemetry
 
 __all__ = ["MeteredModel", "ModelBroke"]
 

@@ -25,7 +25,7 @@ from batuta.agents.ingestion import Ingest, Ingestion, IngestionState
 from batuta.agents.models.port import Model
 from batuta.agents.notification import Notifier
 from batuta.agents.pipelines import Shipped
-from batuta.agents.state import State
+from batuta.agents.state.port import State
 from batuta.schemas import codec
 from batuta.schemas.decision import Decision
 from batuta.schemas.event import Event
@@ -34,12 +34,12 @@ from batuta.schemas.notification import Notification
 from batuta.schemas.record import Record
 from batuta.schemas.topics import Topics
 from batuta.streams.app import LaneApp, clock_ms
-from batuta.streams.batch import Batch, Outlet
 from batuta.streams.delivery import Delivery
+from batuta.streams.lanes.batch import Batch, Outlet
+from batuta.streams.lanes.stage import Intake, NoState, Stage
 from batuta.streams.metered_model import MeteredModel
 from batuta.streams.sinks.port import Sink
-from batuta.streams.stage import Intake, NoState, Stage
-from batuta.streams.telemetry import StageTelemetry
+from batuta.streams.telemetry.stage_telemetry import StageTelemetry
 
 __all__ = ["ROUTE", "House"]
 

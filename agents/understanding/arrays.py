@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from batuta.agents.state import Change
+from batuta.agents.state.port import Change
 from batuta.agents.understanding.chunks import (
     CHUNK_KEY,
     HEAD_WORDS,

@@ -25,7 +25,7 @@ from typing import Final, Literal
 
 import orjson
 
-from batuta.agents.state import Change
+from batuta.agents.state.port import Change
 from batuta.schemas.errors import StateCorruptError
 
 __all__ = ["DELTA_BYTES_MAX", "DIGEST_BYTES", "Deduplication", "Verdict"]

@@ -21,7 +21,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from batuta.agents.state import Change
+from batuta.agents.state.port import Change
 from batuta.agents.understanding import chunks
 from batuta.agents.understanding.arrays import RingStore
 from batuta.agents.understanding.rings import (

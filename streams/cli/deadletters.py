@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from batuta.schemas.record import Record
     from batuta.streams.cli.deadletters_reading import Reading
     from batuta.streams.cli.deadletters_returning import Returned
-    from batuta.streams.dead_letters import Found
+    from batuta.streams.deadletters.dead_letters import Found
 
 __all__ = ["deadletters"]
 

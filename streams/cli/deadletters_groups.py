@@ -8,8 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from batuta.streams.cli.records import when
-from batuta.streams.dead_letters import Found
-from batuta.streams.letter_selection import schema_path
+from batuta.streams.deadletters.dead_letters import Found
+from batuta.streams.deadletters.letter_selection import schema_path
 
 __all__ = ["Group", "Groups", "Kind"]
 

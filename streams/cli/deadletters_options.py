@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from batuta.schemas.redriven import LetterId
     from batuta.schemas.stage_doors import Door
     from batuta.schemas.topics import Topics
-    from batuta.streams.letter_selection import Selection
+    from batuta.streams.deadletters.letter_selection import Selection
     from batuta.streams.settings import Settings
 
 __all__ = [
@@ -154,7 +154,7 @@ def open_bureau(pipeline: str, bootstrap: str | None, wanted: Wanted) -> Bureau:
 
 
 def _selection(wanted: Wanted, stages: list[str]) -> "Selection":
-    from batuta.streams.letter_selection import Selection
+    from batuta.streams.deadletters.letter_selection import Selection
 
     if wanted.stage is not None and wanted.stage not in stages:
         raise UsageError(

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from batuta.schemas.redriven import LetterId
     from batuta.streams.cli.deadletters_options import Bureau
-    from batuta.streams.dead_letters import Found, Ledger, Stray
+    from batuta.streams.deadletters.dead_letters import Found, Ledger, Stray
     from batuta.streams.topic_reader import TopicReader
 
 __all__ = ["Reading", "go_through", "stand_at", "these"]
@@ -43,7 +43,7 @@ async def go_through(bureau: "Bureau", take: "Callable[[Found, Reading], None]")
         BrokerUnreachableError: no broker answers.
         TopicMismatchError: the pipeline has no dead letter topic there.
     """
-    from batuta.streams.dead_letters import found_in, read_ledger
+    from batuta.streams.deadletters.dead_letters import found_in, read_ledger
     from batuta.streams.settings import client_options
     from batuta.streams.topic_reader import TopicReader
 
@@ -67,7 +67,7 @@ async def stand_at(reader: "TopicReader", bureau: "Bureau") -> None:
 
 def these(block: "list[Found | Stray]", bureau: "Bureau", reading: Reading) -> "list[Found]":
     """Return those of a block that are meant, and count all of it."""
-    from batuta.streams.dead_letters import Stray
+    from batuta.streams.deadletters.dead_letters import Stray
 
     meant: list[Found] = []
     for one in block:

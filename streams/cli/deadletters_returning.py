@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 from batuta.schemas.record import Record
 from batuta.streams.cli.deadletters_reading import Reading, stand_at, these
 from batuta.streams.cli.progress import Meter, meter
-from batuta.streams.dead_letters import Found, found_in
-from batuta.streams.redrive import Redrive, RedriveTakenOverError, Return
+from batuta.streams.deadletters.dead_letters import Found, found_in
+from batuta.streams.deadletters.redrive import Redrive, RedriveTakenOverError, Return
 from batuta.streams.settings import client_options
 from batuta.streams.topic_reader import TopicReader
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from batuta.schemas.record import Record
     from batuta.schemas.redriven import Marker
     from batuta.streams.cli.deadletters_options import Bureau
-    from batuta.streams.dead_letters import Found
+    from batuta.streams.deadletters.dead_letters import Found
 
 __all__ = ["Screen", "change_as_json", "change_as_text"]
 

@@ -97,8 +97,8 @@ class _Plan:
 def _demonstrate(plan: _Plan, settings: "Settings") -> "Result | None":
     with step("libraries"):
         from batuta.streams.cli.pipelines import shipped_pipeline
-        from batuta.streams.logs import configure_logs
         from batuta.streams.model_store import sample_model
+        from batuta.streams.telemetry.logs import configure_logs
 
     configure_logs(settings)
     shipped = shipped_pipeline(plan.pipeline)

@@ -15,8 +15,8 @@ from batuta.streams.cli.demo_screen import Page, status_line, try_next
 from batuta.streams.cli.progress import meter
 from batuta.streams.cli.terminal import say, stderr, stdout
 from batuta.streams.demo.view import View
-from batuta.streams.logs import configure_logs
 from batuta.streams.settings import Settings
+from batuta.streams.telemetry.logs import configure_logs
 
 __all__ = ["Watch", "watching"]
 

@@ -50,9 +50,9 @@ def worker(
     import structlog
 
     from batuta.streams.cli.pipelines import shipped_pipeline
-    from batuta.streams.logs import configure_logs
     from batuta.streams.model_store import sample_model
     from batuta.streams.settings import load_settings
+    from batuta.streams.telemetry.logs import configure_logs
 
     sigterm_interrupts()
     settings = load_settings(

@@ -27,10 +27,10 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from batuta.streams.metrics import families_of
-from batuta.streams.metrics_server import MetricsServer
 from batuta.streams.settings import load_settings
-from batuta.streams.telemetry import StageTelemetry
+from batuta.streams.telemetry.metrics import families_of
+from batuta.streams.telemetry.metrics_server import MetricsServer
+from batuta.streams.telemetry.stage_telemetry import StageTelemetry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator

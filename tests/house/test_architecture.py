@@ -80,7 +80,7 @@ SPEAKS_OF_MODEL_CARDS = {
 #: Underscored, yet not a named tuple's public methods.
 PRIVATE = re.compile(r"_(?!_|replace$|asdict$|make$|fields$)")
 MAY_TOUCH_PRIVATE = {
-    "streams/kafka_shim.py",  # aiokafka: docs/decisions/0002
+    "streams/lanes/kafka_shim.py",  # aiokafka: docs/decisions/0002
     "agents/models/boosted_trees.py",  # skl2onnx has its registry of converters nowhere else
 }
 #: Names of Python things may serve people and tests, never the wire.
@@ -88,7 +88,7 @@ MAY_SAY_NAME = {
     "schemas/event_codec.py",  # a usage error names the schema class
     "streams/broker/codec.py",  # an error names the message class
     "streams/lifecycle.py",  # --stages: pinned as literals by test_wire_names.py
-    "streams/ownership.py",  # an error names Kafka's error
+    "streams/lanes/ownership.py",  # an error names Kafka's error
 }
 
 
@@ -276,7 +276,7 @@ RULES: tuple[Rule, ...] = (
 
 PLANTED: tuple[tuple[Rule, str, str], ...] = (
     (imports_point_one_way, "schemas/a.py", "from batuta.agents import state"),
-    (imports_point_one_way, "schemas/a.py", "import batuta.streams.lane"),
+    (imports_point_one_way, "schemas/a.py", "import batuta.streams.lanes.lane"),
     (imports_point_one_way, "agents/a.py", "def f():\n    from batuta import streams"),
     (imports_point_one_way, "agents/a.py", "if TYPE_CHECKING:\n    import batuta.streams.app"),
     (imports_say_batuta, "streams/a.py", "from schemas.event import Event"),

@@ -17,9 +17,9 @@ from typer.core import TyperGroup
 from batuta.schemas.refusals import REASONS
 from batuta.schemas.wire import DecisionWire
 from batuta.streams.cli.app import app
-from batuta.streams.metrics import families_of
 from batuta.streams.settings import Settings
 from batuta.streams.stages import ROUTE
+from batuta.streams.telemetry.metrics import families_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,7 +79,7 @@ def test_decisions_say_what_a_decision_says(documents: dict[str, str]) -> None:
 
 
 def test_every_private_attribute_has_its_reason(root: Path, documents: dict[str, str]) -> None:
-    shim = ast.parse((root / "streams" / "kafka_shim.py").read_text("utf-8"))
+    shim = ast.parse((root / "streams" / "lanes" / "kafka_shim.py").read_text("utf-8"))
     own = {node.name for node in ast.walk(shim) if isinstance(node, ast.FunctionDef)}
     own |= {node.name for node in ast.walk(shim) if isinstance(node, ast.AsyncFunctionDef)}
     attributes = {

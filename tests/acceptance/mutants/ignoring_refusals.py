@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from batuta.schemas.errors import OutputRefusedError
-from batuta.streams import commits
 from batuta.streams.cli import main
-from batuta.streams.producer import LaneProducer
+from batuta.streams.lanes import commits
+from batuta.streams.lanes.producer import LaneProducer
 
 
 class IgnoringRefusals(LaneProducer):

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from batuta.streams import redrive
 from batuta.streams.cli import main
-from batuta.streams.producer import LaneProducer
+from batuta.streams.deadletters import redrive
+from batuta.streams.lanes.producer import LaneProducer
 
 
 class NeverCommitting(LaneProducer):

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 
 from aiokafka import TopicPartition
 
-from batuta.streams import redrive
 from batuta.streams.cli import main
-from batuta.streams.producer import Destination, LaneProducer, Row
+from batuta.streams.deadletters import redrive
+from batuta.streams.lanes.producer import Destination, LaneProducer, Row
 
 
 class InTwo(LaneProducer):

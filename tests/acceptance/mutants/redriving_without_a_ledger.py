@@ -3,9 +3,9 @@
 import sys
 
 from batuta.schemas.topics import Topics
-from batuta.streams import redrive
 from batuta.streams.cli import main
-from batuta.streams.dead_letters import Ledger, read_ledger
+from batuta.streams.deadletters import redrive
+from batuta.streams.deadletters.dead_letters import Ledger, read_ledger
 from batuta.streams.settings import ClientOptions
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 
-from batuta.streams import commits
 from batuta.streams.cli import main
-from batuta.streams.producer import Destination, LaneProducer, Row
+from batuta.streams.lanes import commits
+from batuta.streams.lanes.producer import Destination, LaneProducer, Row
 from batuta.streams.settings import Settings, client_options
 
 

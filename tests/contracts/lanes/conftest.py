@@ -19,8 +19,8 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 
 from batuta.schemas.partition import PartitionOf
-from batuta.streams.lane_testing import CountingWorker, Item, Layout, lane_settings
-from batuta.streams.lossy_proxy import LossyProxy
+from batuta.streams.lanes.lane_testing import CountingWorker, Item, Layout, lane_settings
+from batuta.streams.lanes.lossy_proxy import LossyProxy
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     )
     from pathlib import Path
 
-    from batuta.streams.batch import Batch
     from batuta.streams.broker.testing import TopicFactory
-    from batuta.streams.lane_testing import Counts
+    from batuta.streams.lanes.batch import Batch
+    from batuta.streams.lanes.lane_testing import Counts
 
 DEADLINE_S = 30.0
 
@@ -320,8 +320,8 @@ async def proxy(broker: str) -> AsyncIterator[LossyProxy]:
 CHILD = """
 import asyncio, json, os, signal, sys
 from aiokafka import AIOKafkaProducer
-from batuta.streams.lossy_proxy import LossyProxy
-from batuta.streams.lane_testing import CountingWorker, Layout, lane_settings
+from batuta.streams.lanes.lossy_proxy import LossyProxy
+from batuta.streams.lanes.lane_testing import CountingWorker, Layout, lane_settings
 
 layout = json.loads(sys.argv[2])
 layout["inputs"] = tuple(layout["inputs"])

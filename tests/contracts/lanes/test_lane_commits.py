@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from conftest import Bench
 
-    from batuta.streams.batch import Batch
-    from batuta.streams.lane_testing import Counts, Item
-    from batuta.streams.lossy_proxy import LossyProxy
+    from batuta.streams.lanes.batch import Batch
+    from batuta.streams.lanes.lane_testing import Counts, Item
+    from batuta.streams.lanes.lossy_proxy import LossyProxy
 
 END_TXN = 26
 

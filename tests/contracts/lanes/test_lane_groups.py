@@ -13,9 +13,9 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
 from batuta.schemas.errors import OwnershipLostError, TopicMismatchError
-from batuta.streams.assignor import LaneAssignor
-from batuta.streams.kafka_shim import heartbeat_error_code
-from batuta.streams.ownership import Ownership
+from batuta.streams.lanes.assignor import LaneAssignor
+from batuta.streams.lanes.kafka_shim import heartbeat_error_code
+from batuta.streams.lanes.ownership import Ownership
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from conftest import Bench
 
-    from batuta.streams.batch import Batch
-    from batuta.streams.lane_testing import CountingWorker, Counts, Item
+    from batuta.streams.lanes.batch import Batch
+    from batuta.streams.lanes.lane_testing import CountingWorker, Counts, Item
 
     MakeBench = Callable[..., Awaitable[Bench]]
 

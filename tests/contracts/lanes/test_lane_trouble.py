@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from conftest import Bench
 
-    from batuta.streams.batch import Batch
-    from batuta.streams.lane_testing import Counts, Item
+    from batuta.streams.lanes.batch import Batch
+    from batuta.streams.lanes.lane_testing import Counts, Item
 
     Think = Callable[[Batch[Item, Counts]], Awaitable[None]]
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from conftest import Bench
 
-    from batuta.streams.batch import Batch
-    from batuta.streams.lane_testing import Counts, Item
+    from batuta.streams.lanes.batch import Batch
+    from batuta.streams.lanes.lane_testing import Counts, Item
 
 
 async def test_every_event_comes_out_once_and_in_the_order_of_its_key(bench: Bench) -> None:

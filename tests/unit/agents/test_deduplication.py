@@ -15,7 +15,7 @@ from batuta.schemas.errors import StateCorruptError
 if TYPE_CHECKING:
     from random import Random
 
-    from batuta.agents.state import Change
+    from batuta.agents.state.port import Change
 
 WITHIN_MS = 100
 ENTRIES_MAX = 12

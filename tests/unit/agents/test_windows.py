@@ -16,7 +16,7 @@ from batuta.agents.understanding.windows import AMOUNT_MAX, TrailingWindows
 from batuta.schemas.errors import OursError, StateCorruptError
 
 if TYPE_CHECKING:
-    from batuta.agents.state import Change
+    from batuta.agents.state.port import Change
 
 WINDOWS_MS = (10, 60, 240)
 LATENESS_MS = 80

@@ -19,8 +19,8 @@ from batuta.schemas.redriven import (
     redriven_headers,
 )
 from batuta.streams.cli.deadletters_groups import Groups, Kind
-from batuta.streams.dead_letters import Found, Ledger
-from batuta.streams.letter_selection import Selection, schema_path
+from batuta.streams.deadletters.dead_letters import Found, Ledger
+from batuta.streams.deadletters.letter_selection import Selection, schema_path
 
 MARKER = Marker(LetterId(2, 17), 1_000, "scoring", fixed=True, redriven_at_ms=3_000)
 GOLDEN = (

@@ -11,7 +11,7 @@ from aiokafka.coordinator.protocol import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batuta.streams.assignor import Claim, LaneAssignor, share_lanes
+from batuta.streams.lanes.assignor import Claim, LaneAssignor, share_lanes
 
 if TYPE_CHECKING:
     from aiokafka.cluster import ClusterMetadata

@@ -9,7 +9,7 @@ import pytest
 from batuta.agents.context import Context
 from batuta.schemas.errors import OursError, OwnershipLostError
 from batuta.schemas.record import Output
-from batuta.streams.batch import Batch, Handover, group_rows
+from batuta.streams.lanes.batch import Batch, Handover, group_rows
 
 Work = Batch[int, None]
 

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from batuta.schemas.errors import SinkUnavailableError
 from batuta.schemas.notification import Notification
 from batuta.streams.delivery import Delivery
-from batuta.streams.telemetry import StageTelemetry
+from batuta.streams.telemetry.stage_telemetry import StageTelemetry
 
 
 class Listener:

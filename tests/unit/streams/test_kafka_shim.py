@@ -15,7 +15,7 @@ from aiokafka.producer.sender import Sender
 from aiokafka.producer.transaction_manager import TransactionManager
 from aiokafka.protocol.group import HeartbeatRequest
 
-from batuta.streams import kafka_shim
+from batuta.streams.lanes import kafka_shim
 
 
 def test_the_version_the_attributes_were_read_in() -> None:

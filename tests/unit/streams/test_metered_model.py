@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from batuta.streams.metered_model import MeteredModel
-from batuta.streams.telemetry import StageTelemetry
+from batuta.streams.telemetry.stage_telemetry import StageTelemetry
 
 if TYPE_CHECKING:
     from batuta.agents.models.port import Matrix, Scores

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from batuta.schemas.errors import LaterError, OutputRefusedError, SinkUnavailableError
-from batuta.streams.retries import (
+from batuta.streams.lanes.retries import (
     DeadLetterIt,
     RetryIt,
     SplitIt,

@@ -9,8 +9,8 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from batuta.streams.broker.process import BrokerProcess
-from batuta.streams.broker_probe import BrokerProbe
 from batuta.streams.settings import load_settings
+from batuta.streams.telemetry.broker_probe import BrokerProbe
 
 if TYPE_CHECKING:
     from collections.abc import Callable

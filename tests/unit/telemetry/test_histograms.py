@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
-from batuta.streams import histograms
-from batuta.streams.histograms import PRIVATES, observe_all
+from batuta.streams.telemetry import histograms
+from batuta.streams.telemetry.histograms import PRIVATES, observe_all
 
 BOUNDS = (0.005, 0.05, 0.5, 1, 30)
 

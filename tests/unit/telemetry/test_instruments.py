@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from batuta.streams.instruments import BusyShare
+from batuta.streams.telemetry.instruments import BusyShare
 
 
 class Clock:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 import structlog
 
-from batuta.streams.logs import Sparing, SparingFilter, configure_logs
 from batuta.streams.settings import load_settings
+from batuta.streams.telemetry.logs import Sparing, SparingFilter, configure_logs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

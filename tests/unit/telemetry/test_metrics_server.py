@@ -10,9 +10,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from batuta.schemas.errors import UsageError
-from batuta.streams.metrics_server import MetricsServer
 from batuta.streams.settings import load_settings
-from batuta.streams.telemetry import StageTelemetry
+from batuta.streams.telemetry.metrics_server import MetricsServer
+from batuta.streams.telemetry.stage_telemetry import StageTelemetry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -9,7 +9,7 @@ import pytest
 import structlog
 from prometheus_client import CollectorRegistry, generate_latest
 
-from batuta.streams.telemetry import StageTelemetry
+from batuta.streams.telemetry.stage_telemetry import StageTelemetry
 
 LABELS = {"pipeline": "fraud", "stage": "scoring"}
 

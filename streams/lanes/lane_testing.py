@@ -20,18 +20,18 @@ from batuta.schemas.codec import Refused
 from batuta.schemas.errors import RefusedEventError, StateCorruptError
 from batuta.schemas.record import Output
 from batuta.streams.app import LaneApp
+from batuta.streams.lanes.stage import Stage
 from batuta.streams.settings import Settings, load_settings
-from batuta.streams.stage import Stage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
     from faust.types import StreamT
 
-    from batuta.agents.state import Change
+    from batuta.agents.state.port import Change
     from batuta.schemas.record import Record
-    from batuta.streams.batch import Batch
-    from batuta.streams.source import Source
+    from batuta.streams.lanes.batch import Batch
+    from batuta.streams.lanes.source import Source
 
 __all__ = ["CountingWorker", "Counts", "Item", "Layout", "lane_settings"]
 

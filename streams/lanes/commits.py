@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from batuta.agents.state import State
+from batuta.agents.state.port import State
 from batuta.schemas.errors import LaterError, TopicMismatchError
 from batuta.schemas.partition import PartitionOf
 from batuta.schemas.record import Output
-from batuta.streams.batch import Batch, Rows, group_rows
-from batuta.streams.ownership import Offsets, Ownership
-from batuta.streams.producer import LaneProducer, TransactionFailedError
+from batuta.streams.lanes.batch import Batch, Rows, group_rows
+from batuta.streams.lanes.ownership import Offsets, Ownership
+from batuta.streams.lanes.producer import LaneProducer, TransactionFailedError
 from batuta.streams.settings import Settings
-from batuta.streams.telemetry import StageTelemetry
+from batuta.streams.telemetry.stage_telemetry import StageTelemetry
 
 __all__ = ["Commits", "Unsettled"]
 

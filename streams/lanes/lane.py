@@ -23,22 +23,28 @@ from aiokafka.errors import KafkaError
 from faust.types import ChannelT
 
 from batuta.agents.context import Context
-from batuta.agents.state import State
+from batuta.agents.state.port import State
 from batuta.schemas.codec import Refused, encode_dead_letter
 from batuta.schemas.dead_letter import DeadLetter
 from batuta.schemas.errors import LaterError, OursError, OwnershipLostError, RefusedEventError
 from batuta.schemas.partition import PartitionOf
 from batuta.schemas.record import Output, Record
-from batuta.streams.batch import Batch
-from batuta.streams.commits import Commits
-from batuta.streams.lane_facts import RecordsDeletedUnread
-from batuta.streams.ownership import Fetched, Offsets, Ownership
-from batuta.streams.producer import TransactionFailedError
-from batuta.streams.restore import restore
-from batuta.streams.retries import DeadLetterIt, RetryIt, SplitIt, next_step, restart_backoff_ms
+from batuta.streams.lanes.batch import Batch
+from batuta.streams.lanes.commits import Commits
+from batuta.streams.lanes.lane_facts import RecordsDeletedUnread
+from batuta.streams.lanes.ownership import Fetched, Offsets, Ownership
+from batuta.streams.lanes.producer import TransactionFailedError
+from batuta.streams.lanes.restore import restore
+from batuta.streams.lanes.retries import (
+    DeadLetterIt,
+    RetryIt,
+    SplitIt,
+    next_step,
+    restart_backoff_ms,
+)
+from batuta.streams.lanes.stage import AnyStage
 from batuta.streams.settings import Settings
-from batuta.streams.stage import AnyStage
-from batuta.streams.telemetry import StageTelemetry
+from batuta.streams.telemetry.stage_telemetry import StageTelemetry
 
 __all__ = ["Lane", "LaneWorld"]
 

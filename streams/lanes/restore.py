@@ -7,7 +7,7 @@ from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from batuta.agents.state import State
+from batuta.agents.state.port import State
 from batuta.schemas.errors import LaterError
 from batuta.streams.settings import Settings, client_options
 

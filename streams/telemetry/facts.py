@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
-from batuta.streams.histograms import observe_all
+from batuta.streams.telemetry.histograms import observe_all
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from structlog.stdlib import BoundLogger
 
-    from batuta.streams.logs import Sparing
-    from batuta.streams.metrics import Meters
+    from batuta.streams.telemetry.logs import Sparing
+    from batuta.streams.telemetry.metrics import Meters
 
 __all__ = [
     "BatchFinished",

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from batuta.streams.facts import Scribe
+from batuta.streams.telemetry.facts import Scribe
 
 __all__ = ["ConsumerReplaced", "RecordsDeletedUnread"]
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from batuta.agents.state import State
+from batuta.agents.state.port import State
 from batuta.schemas.codec import Refused
 from batuta.schemas.record import Record
 

@@ -25,7 +25,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 
 from batuta.schemas.errors import LaterError, OutputRefusedError
 from batuta.schemas.record import Headers
-from batuta.streams.kafka_shim import abandon_producer
+from batuta.streams.lanes.kafka_shim import abandon_producer
 from batuta.streams.settings import Settings, client_options
 
 __all__ = ["Destination", "LaneProducer", "Row", "TransactionFailedError"]

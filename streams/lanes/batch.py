@@ -22,7 +22,7 @@ from batuta.agents.context import Context
 from batuta.schemas.codec import Refused
 from batuta.schemas.errors import OursError
 from batuta.schemas.record import Output, Record
-from batuta.streams.producer import Destination, Row
+from batuta.streams.lanes.producer import Destination, Row
 
 __all__ = ["Batch", "Handover", "Outlet", "Rows", "group_rows"]
 

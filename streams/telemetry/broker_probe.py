@@ -15,8 +15,8 @@ import structlog
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
-from batuta.streams.metrics import families_of
 from batuta.streams.settings import client_options
+from batuta.streams.telemetry.metrics import families_of
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Gauge

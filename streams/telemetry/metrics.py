@@ -15,7 +15,7 @@ from prometheus_client import Counter, Gauge, Histogram, ProcessCollector, disab
 
 from batuta.schemas.decision import Outcome
 from batuta.schemas.refusals import REASONS
-from batuta.streams.instruments import BusyShare, LaneStates, LaneSum, Tally
+from batuta.streams.telemetry.instruments import BusyShare, LaneStates, LaneSum, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

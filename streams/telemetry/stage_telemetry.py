@@ -1,7 +1,7 @@
 """Telemetry: what the runtime calls when something happens in a stage.
 
-Each method is one fact of `batuta.streams.facts`; a registry of its own per worker lets many run in
-one process, as tests do.
+Each method is one fact of `batuta.streams.telemetry.facts`; a registry of its own per worker lets
+many run in one process, as tests do.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import structlog
 
-from batuta.streams import facts
-from batuta.streams.logs import Sparing
-from batuta.streams.metrics import Meters, families_of
+from batuta.streams.telemetry import facts
+from batuta.streams.telemetry.logs import Sparing
+from batuta.streams.telemetry.metrics import Meters, families_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from prometheus_client import CollectorRegistry
 
-    from batuta.streams.facts import Fact, LaneStatus
+    from batuta.streams.telemetry.facts import Fact, LaneStatus
 
 __all__ = ["StageTelemetry"]
 

@@ -15,14 +15,14 @@ from aiokafka.errors import KafkaError
 from mode import Service
 
 from batuta.schemas.errors import LaterError, TopicMismatchError
-from batuta.streams.assignor import LaneAssignor
-from batuta.streams.kafka_shim import abandon_consumer, hurry_consumer, raise_consumer_error
-from batuta.streams.lane import Lane, LaneWorld
-from batuta.streams.lane_facts import ConsumerReplaced
-from batuta.streams.ownership import Ownership, as_record
-from batuta.streams.retries import restart_backoff_ms
+from batuta.streams.lanes.assignor import LaneAssignor
+from batuta.streams.lanes.kafka_shim import abandon_consumer, hurry_consumer, raise_consumer_error
+from batuta.streams.lanes.lane import Lane, LaneWorld
+from batuta.streams.lanes.lane_facts import ConsumerReplaced
+from batuta.streams.lanes.ownership import Ownership, as_record
+from batuta.streams.lanes.retries import restart_backoff_ms
+from batuta.streams.lanes.stage import AnyStage
 from batuta.streams.settings import Settings, client_options
-from batuta.streams.stage import AnyStage
 
 __all__ = ["Source"]
 

@@ -29,7 +29,7 @@ _INTERVAL_S: Final = 30.0
 _KEYS_MAX: Final = 256
 _LIBRARIES: Final = ("aiokafka", "faust", "mode")
 #: Modules whose `mode` services announce each start and stop; our facts say what they mean.
-_SERVICES: Final = ("batuta.streams.app", "batuta.streams.source")
+_SERVICES: Final = ("batuta.streams.app", "batuta.streams.lanes.source")
 
 
 class Sparing:

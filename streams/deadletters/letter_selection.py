@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from batuta.schemas.redriven import LetterId
-from batuta.streams.dead_letters import Found
+from batuta.streams.deadletters.dead_letters import Found
 
 __all__ = ["Selection", "schema_path"]
 

@@ -23,9 +23,9 @@ from batuta.schemas.partition import PartitionOf
 from batuta.schemas.record import Record
 from batuta.schemas.redriven import Marker, encode_marker, redriven_headers
 from batuta.schemas.topics import Topics
-from batuta.streams.batch import Rows
-from batuta.streams.dead_letters import Found, Ledger, read_ledger
-from batuta.streams.producer import LaneProducer, TransactionFailedError
+from batuta.streams.deadletters.dead_letters import Found, Ledger, read_ledger
+from batuta.streams.lanes.batch import Rows
+from batuta.streams.lanes.producer import LaneProducer, TransactionFailedError
 from batuta.streams.settings import Settings, client_options
 from batuta.streams.topic_admin import declare_topics
 

@@ -13,7 +13,7 @@ from aiokafka.errors import OffsetOutOfRangeError, for_code
 
 from batuta.schemas.errors import LaterError, OursError, OwnershipLostError
 from batuta.schemas.record import Record
-from batuta.streams.kafka_shim import RawRecord, heartbeat_error_code
+from batuta.streams.lanes.kafka_shim import RawRecord, heartbeat_error_code
 
 __all__ = ["Fetched", "Offsets", "Ownership", "as_record"]
 

@@ -1,0 +1,4 @@
+"""State: what a lane remembers, as tables whose changes travel with the batch that made them.
+
+`port` says what every table does over the life of a batch; the other modules are such tables.
+"""
