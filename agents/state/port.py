@@ -5,6 +5,9 @@ A lane owns the state of its partition and drives it through one life per batch:
     begin -> (the agent reads and writes) -> changes -> commit     the transaction was committed
                                                      -> rollback   it was not: as if it never ran
 
+Several batches may be open, one on top of the other: a batch begins once the one before it has
+told its changes. The oldest is committed first, the newest rolled back first.
+
 `changes` become records on the lane's changelog in the same transaction as outputs and offsets;
 `load` takes them back, in order, when a lane starts. A table's changelog keys begin with its own
 one-byte tag, so that several tables share one changelog partition.
@@ -22,22 +25,26 @@ Change = tuple[bytes, bytes | None]
 
 
 class State(Protocol):
-    """State of one lane, one batch at a time; not reentrant."""
+    """State of one lane; batches are open in layers, and written to one at a time."""
 
     def begin(self) -> None:
-        """Open a batch."""
+        """Open a batch on top of those that are open."""
         ...
 
     def changes(self, now_ms: int) -> list[Change]:
-        """Return what the open batch changed, expiries at `now_ms` included, in canonical order."""
+        """Return what the newest open batch changed, in canonical order.
+
+        Called once per batch, after its last write and before the next batch begins. Entries whose
+        time to live has ended at `now_ms` end with this batch.
+        """
         ...
 
     def commit(self) -> None:
-        """Keep what the open batch changed."""
+        """Keep what the oldest open batch changed."""
         ...
 
     def rollback(self) -> None:
-        """Forget what the open batch changed: every read answers as before `begin`."""
+        """Forget what the newest open batch changed: every read answers as before its `begin`."""
         ...
 
     def load(self, key: bytes, value: bytes | None) -> None:
