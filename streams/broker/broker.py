@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, TypeAlias, cast
@@ -31,6 +32,8 @@ from batuta.streams.broker.settings import BrokerSettings
 from batuta.streams.broker.state import BrokerState, Call
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from batuta.streams.broker.clock import Clock
     from batuta.streams.broker.disk import Disk
 
@@ -109,8 +112,16 @@ class Broker:
         settings: BrokerSettings | None = None,
         faults: Faults | None = None,
         kept: KeptOn | None = None,
+        new_id: Callable[[], uuid.UUID] = uuid.uuid4,
     ) -> None:
         """Start, from what is on the disk if there is one.
+
+        Args:
+            clock: where all its time comes from.
+            settings: its settings.
+            faults: trouble on purpose.
+            kept: where it keeps its data; in memory without.
+            new_id: names topics, members and the cluster.
 
         Raises:
             CorruptFileError: something acknowledged is damaged or missing.
@@ -124,6 +135,7 @@ class Broker:
             settings or BrokerSettings(),
             disk=MemoryDisk() if kept is None else kept.disk,
             journal=self._journal or NoJournal(),
+            new_id=new_id,
         )
         self.report = RecoveryReport()
         if kept is not None and self._journal is not None:

@@ -20,6 +20,8 @@ from batuta.streams.broker.pending import Pending
 from batuta.streams.broker.rebalance import Rebalancer, refused_join, synced_response
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from batuta.streams.broker.clock import Clock
     from batuta.streams.broker.journal import Journal
     from batuta.streams.broker.settings import BrokerSettings
@@ -61,9 +63,16 @@ class Claim:
 class GroupCoordinator(KeptGroups):
     """All groups of the broker."""
 
-    def __init__(self, clock: Clock, settings: BrokerSettings, journal: Journal) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        settings: BrokerSettings,
+        journal: Journal,
+        new_id: Callable[[], uuid.UUID] = uuid.uuid4,
+    ) -> None:
         super().__init__(journal)
         self._settings = settings
+        self._new_id = new_id
         self._rebalancer = Rebalancer(clock, settings.initial_rebalance_delay_ms, self.note)
 
     def resume(self) -> None:
@@ -104,7 +113,7 @@ class GroupCoordinator(KeptGroups):
     def _join_new(
         self, group: Group, request: JoinGroupRequest, joiner: Joiner
     ) -> JoinGroupResponse | Pending[JoinGroupResponse]:
-        member_id = _new_member_id(joiner.client_id)
+        member_id = self._new_member_id(joiner.client_id)
         if joiner.must_know_id:
             self._rebalancer.promise(group, member_id, request.session_timeout_ms)
             return refused_join(Code.MEMBER_ID_REQUIRED, member_id)
@@ -115,7 +124,7 @@ class GroupCoordinator(KeptGroups):
     ) -> JoinGroupResponse | Pending[JoinGroupResponse]:
         instance_id = request.group_instance_id
         assert instance_id is not None
-        named = replace(request, member_id=_new_member_id(instance_id))
+        named = replace(request, member_id=self._new_member_id(instance_id))
         former = group.members.get(group.instances.get(instance_id, ""))
         if former is None:
             return self._add(group, named, joiner)
@@ -238,6 +247,9 @@ class GroupCoordinator(KeptGroups):
         completing = group.is_in(GroupState.COMPLETING_REBALANCE)
         return Code.REBALANCE_IN_PROGRESS if completing and not transactional else Code.NONE
 
+    def _new_member_id(self, prefix: str) -> str:
+        return f"{prefix}-{self._new_id()}"
+
     def _find_member(self, group_id: str, claim: Claim) -> tuple[Group | None, Member | None, Code]:
         if not group_id:
             return None, None, Code.INVALID_GROUP_ID
@@ -259,10 +271,6 @@ class GroupCoordinator(KeptGroups):
                 return None, Code.FENCED_INSTANCE_ID
         member = group.members.get(claim.member_id)
         return (member, Code.NONE) if member else (None, Code.UNKNOWN_MEMBER_ID)
-
-
-def _new_member_id(prefix: str) -> str:
-    return f"{prefix}-{uuid.uuid4()}"
 
 
 def _rebalance_timeout_ms(request: JoinGroupRequest) -> int:

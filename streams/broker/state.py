@@ -15,6 +15,8 @@ from batuta.streams.broker.topics import Topics
 from batuta.streams.broker.transactions import Neighbours, TransactionCoordinator
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from batuta.streams.broker.clock import Clock
 
 __all__ = ["NODE_ID", "BrokerState", "Call"]
@@ -34,25 +36,27 @@ class Call:
     port: int = 0
 
 
-def _new_cluster_id() -> str:
-    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-
-
 @dataclass(slots=True)
 class BrokerState:
-    """Topics, groups and transactions of one broker, on one clock."""
+    """Topics, groups and transactions of one broker, on one clock.
+
+    Attributes:
+        new_id: names topics, members and the cluster; a simulation gives the same ones each time.
+    """
 
     clock: Clock
     settings: BrokerSettings = field(default_factory=BrokerSettings)
     disk: Disk = field(default_factory=MemoryDisk)
     journal: Journal = field(default_factory=NoJournal)
-    cluster_id: str = field(default_factory=_new_cluster_id)
+    new_id: Callable[[], uuid.UUID] = uuid.uuid4
+    cluster_id: str = field(init=False)
     topics: Topics = field(init=False)
     groups: GroupCoordinator = field(init=False)
     transactions: TransactionCoordinator = field(init=False)
 
     def __post_init__(self) -> None:
-        self.topics = Topics(self.clock, self.disk, self.journal)
-        self.groups = GroupCoordinator(self.clock, self.settings, self.journal)
+        self.cluster_id = base64.urlsafe_b64encode(self.new_id().bytes).decode().rstrip("=")
+        self.topics = Topics(self.clock, self.disk, self.journal, self.new_id)
+        self.groups = GroupCoordinator(self.clock, self.settings, self.journal, self.new_id)
         neighbours = Neighbours(self.topics, self.groups, self.journal)
         self.transactions = TransactionCoordinator(self.clock, self.settings, neighbours)

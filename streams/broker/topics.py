@@ -17,7 +17,7 @@ from batuta.streams.broker.storage import SegmentLimits
 from batuta.streams.broker.topic_configs import TOPIC_CONFIGS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from batuta.streams.broker.clock import Clock
     from batuta.streams.broker.disk import Disk
@@ -80,8 +80,15 @@ class Topic:
 class Topics:
     """All topics of the broker, by name and by id."""
 
-    def __init__(self, clock: Clock, disk: Disk, journal: Journal) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        disk: Disk,
+        journal: Journal,
+        new_id: Callable[[], uuid.UUID] = uuid.uuid4,
+    ) -> None:
         self._clock, self._disk, self._journal = clock, disk, journal
+        self._new_id = new_id
         self._by_name: dict[str, Topic] = {}
         self._by_id: dict[bytes, Topic] = {}
 
@@ -115,7 +122,7 @@ class Topics:
         Raises:
             DiskError: it could not be noted, and is not there.
         """
-        kept = TopicKept(name, uuid.uuid4().hex, partition_count, dict(configs))
+        kept = TopicKept(name, self._new_id().hex, partition_count, dict(configs))
         self._journal.append(kept, is_final=True)
         return self.keep(kept)
 
