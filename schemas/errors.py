@@ -4,17 +4,20 @@ BatutaError
 ├── TheirsError            bad input: dead letter, never retried
 │   └── RefusedEventError      one event that no door accepts, with reason, path and detail
 ├── LaterError             the outside world: bounded retry, split, then dead letter
+│   ├── BatchAbandonedError        the batch before it failed: it is begun again
 │   ├── BrokerUnreachableError     no broker answers within the deadline (exit 3)
 │   ├── OutputRefusedError         the broker refused a record we produced
 │   ├── OwnershipLostError         another worker owns the lane now
 │   └── SinkUnavailableError       a notification could not be delivered
 ├── OursError              a broken promise of our own: stop the lane, acknowledge nothing
-│   └── StateCorruptError          a changelog record that this version cannot read
+│   ├── StateCorruptError          a changelog record that this version cannot read
+│   └── StateFullError             a table of the state is at its bound
 └── UsageError             wrong command, setting or file (exit 2), with the fix
     └── TopicMismatchError         topics that are missing or shaped otherwise than declared
 """
 
 __all__ = [
+    "BatchAbandonedError",
     "BatutaError",
     "BrokerUnreachableError",
     "LaterError",
@@ -24,6 +27,7 @@ __all__ = [
     "RefusedEventError",
     "SinkUnavailableError",
     "StateCorruptError",
+    "StateFullError",
     "TheirsError",
     "TopicMismatchError",
     "UsageError",
@@ -56,6 +60,10 @@ class RefusedEventError(TheirsError):
 
 class LaterError(BatutaError):
     """The outside world failed: try again, a bounded number of times."""
+
+
+class BatchAbandonedError(LaterError):
+    """The batch before this one in its lane was not committed: this one is begun again."""
 
 
 class BrokerUnreachableError(LaterError):
@@ -96,6 +104,10 @@ class OursError(BatutaError):
 
 class StateCorruptError(OursError):
     """A changelog record cannot be read by this version."""
+
+
+class StateFullError(OursError):
+    """A table of the state holds as much as it may; the message names table, bound and remedy."""
 
 
 class UsageError(BatutaError):

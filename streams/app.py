@@ -20,8 +20,10 @@ from prometheus_client import CollectorRegistry
 from batuta.agents.state.port import State
 from batuta.schemas.partition import PartitionOf
 from batuta.streams.lanes.batch import Batch, Handover
+from batuta.streams.lanes.kafka_log import KafkaLog
 from batuta.streams.lanes.kafka_shim import hurry_transactions
 from batuta.streams.lanes.lane import LaneWorld
+from batuta.streams.lanes.log import Log
 from batuta.streams.lanes.source import Source
 from batuta.streams.lanes.stage import AnyStage, Stage
 from batuta.streams.settings import Settings
@@ -60,10 +62,15 @@ class LaneApp(faust.App):
     BootStrategy = _NoKafka
 
     def __init__(
-        self, settings: Settings, topics: Mapping[str, int], registry: CollectorRegistry
+        self,
+        settings: Settings,
+        topics: Mapping[str, int],
+        registry: CollectorRegistry,
+        log: Log | None = None,
     ) -> None:
         hurry_transactions()
         self._lane_settings = settings
+        self._log: Log = log if log is not None else KafkaLog(settings)
         self._registry = registry
         self._partition_of = {name: PartitionOf(count) for name, count in topics.items()}
         self._topic_partitions = dict(topics)
@@ -82,9 +89,10 @@ class LaneApp(faust.App):
 
     def lanes(self, stage: Stage[ItemT, StateT]) -> ChannelT[Batch[ItemT, StateT]]:
         """Return the channel on which the batches of a stage arrive."""
-        channel: ChannelT[Batch[ItemT, StateT]] = self.channel(maxsize=self.lane_count(stage))
+        channel: ChannelT[Batch[ItemT, StateT]] = self.channel(maxsize=self.concurrency(stage))
         world = LaneWorld(
             settings=self._lane_settings,
+            log=self._log,
             channel=cast("ChannelT[object]", channel),
             telemetry=self.telemetry(stage.pipeline, stage.name),
             partition_of=self._partition_of,
@@ -110,6 +118,10 @@ class LaneApp(faust.App):
         if key not in self._telemetries:
             self._telemetries[key] = StageTelemetry(pipeline, stage, self._registry)
         return self._telemetries[key]
+
+    def concurrency(self, stage: AnyStage) -> int:
+        """Return how many batches of a stage may be under way at once."""
+        return self.lane_count(stage) * self._lane_settings.batches_in_flight_max
 
     def lane_count(self, stage: AnyStage) -> int:
         """Return how many lanes a stage has in the whole group."""

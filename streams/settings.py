@@ -130,6 +130,7 @@ class Settings(BaseSettings):
 
     # What a lane takes at once.
     batch_records_max: Annotated[int, Field(ge=1, le=100_000)] = 2_000
+    batches_in_flight_max: Annotated[int, Field(ge=1, le=16)] = 1
     fetch_bytes_max: Bytes = 50 * _MIB
     fetch_partition_bytes_max: Bytes = 4 * _MIB
     # A long poll that waits for idle partitions holds back the next fetch of busy ones.

@@ -77,7 +77,7 @@ def ingestion(app: LaneApp, house: House) -> None:
         deadletters=topics.deadletters,
     )
 
-    @app.agent(app.lanes(stage), name=stage.group, concurrency=app.lane_count(stage))
+    @app.agent(app.lanes(stage), name=stage.group, concurrency=app.concurrency(stage))
     async def ingest(batches: StreamT[Batch[Event[BaseModel], IngestionState]]) -> None:
         async for batch in batches:
             async with batch as out:
@@ -111,7 +111,7 @@ def scoring(app: LaneApp, house: House) -> None:
     decisions = Outlet(topics.decisions, codec.encode_decision)
     notifications = Outlet(topics.notifications, codec.encode_notification)
 
-    @app.agent(app.lanes(stage), name=stage.group, concurrency=app.lane_count(stage))
+    @app.agent(app.lanes(stage), name=stage.group, concurrency=app.concurrency(stage))
     async def score(batches: StreamT[Batch[Ingested, ConductorState]]) -> None:
         async for batch in batches:
             async with batch as out:
@@ -133,7 +133,7 @@ def escalation(app: LaneApp, house: House) -> None:
     stage = _stateless(house, "escalation", topics.decisions, codec.decode_decisions)
     telemetry = app.telemetry(stage.pipeline, stage.name)
 
-    @app.agent(app.lanes(stage), name=stage.group, concurrency=app.lane_count(stage))
+    @app.agent(app.lanes(stage), name=stage.group, concurrency=app.concurrency(stage))
     async def escalate(batches: StreamT[Batch[Decision, State]]) -> None:
         async for batch in batches:
             async with batch as out:
@@ -154,7 +154,7 @@ def notification(app: LaneApp, house: House) -> None:
     telemetry = app.telemetry(stage.pipeline, stage.name)
     delivery = Delivery(house.sinks, telemetry)
 
-    @app.agent(app.lanes(stage), name=stage.group, concurrency=app.lane_count(stage))
+    @app.agent(app.lanes(stage), name=stage.group, concurrency=app.concurrency(stage))
     async def notify(batches: StreamT[Batch[Notification, State]]) -> None:
         async for batch in batches:
             async with batch as out:

@@ -7,7 +7,13 @@
 
 Leaving the block cleanly commits outputs, state and offsets together, or nothing. An exception in
 the block never acknowledges anything: it is handed to the lane, which decides what becomes of the
-events; the agent goes on with the next batch. An agent that dies outside the block, or never opens
+events; the agent goes on with the next batch. An agent that asks models does so through the batch,
+
+        seen = conductor.understand(batch.items, batch.context)
+        answers = await batch.ask(conductor.ask(seen))
+
+so that the lane's next batch is understood meanwhile; from there on it writes no state of its
+stage. An agent that dies outside the block, or never opens
 it, is trouble of our own as well: `Handover` tells the lane.
 """
 
@@ -16,7 +22,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from batuta.agents.context import Context
 from batuta.schemas.codec import Refused
@@ -24,11 +30,12 @@ from batuta.schemas.errors import OursError
 from batuta.schemas.record import Output, Record
 from batuta.streams.lanes.producer import Destination, Row
 
-__all__ = ["Batch", "Handover", "Outlet", "Rows", "group_rows"]
+__all__ = ["Batch", "Handover", "Outlet", "Rows", "Turns", "group_rows"]
 
 ItemT_co = TypeVar("ItemT_co", covariant=True)
 StateT_co = TypeVar("StateT_co", covariant=True)
 MessageT = TypeVar("MessageT")
+AnswerT = TypeVar("AnswerT")
 
 Rows = dict[Destination, list[Row]]
 
@@ -39,6 +46,26 @@ class Outlet(Generic[MessageT]):
 
     topic: str
     encode: Callable[[MessageT, str], Output]
+
+
+class Turns(Protocol):
+    """What a batch has to do with those before and after it in its lane."""
+
+    def understood(self) -> None:
+        """Let the next batch have the state."""
+        ...
+
+    async def answering(self) -> None:
+        """Wait until the batches before have answered."""
+        ...
+
+    async def commit(self) -> None:
+        """Commit, after the batches before."""
+        ...
+
+    def ended(self) -> None:
+        """Note that the batch has ended, one way or the other."""
+        ...
 
 
 class Batch(Generic[ItemT_co, StateT_co]):
@@ -58,7 +85,7 @@ class Batch(Generic[ItemT_co, StateT_co]):
         items: Sequence[ItemT_co],
         refused: Sequence[Refused],
         context: Context[StateT_co],
-        commit: "Callable[[Batch[ItemT_co, StateT_co]], Awaitable[None]]",
+        turns: Turns,
     ) -> None:
         self.records = records
         self.items = items
@@ -67,7 +94,7 @@ class Batch(Generic[ItemT_co, StateT_co]):
         self.outputs: list[Output] = []
         self.error: BaseException | None = None
         self._ended = asyncio.Event()
-        self._commit = commit
+        self._turns = turns
         self._after_commit: list[Callable[[], None]] = []
 
     def send(self, outlet: Outlet[MessageT], message: MessageT) -> None:
@@ -81,6 +108,18 @@ class Batch(Generic[ItemT_co, StateT_co]):
     def refuse(self, refused: Iterable[Refused]) -> None:
         """Send records of this batch to the dead letters when it commits."""
         self.refused.extend(refused)
+
+    async def ask(self, asking: Awaitable[AnswerT]) -> AnswerT:
+        """Wait for an answer while the lane's next batch is understood, then go on in turn.
+
+        Raises:
+            BatchAbandonedError: a batch before this one failed meanwhile.
+            Exception: what `asking` raised.
+        """
+        self._turns.understood()
+        answer = await asking
+        await self._turns.answering()
+        return answer
 
     def after_commit(self, fact: Callable[[], None]) -> None:
         """Count something once it is true."""
@@ -105,6 +144,7 @@ class Batch(Generic[ItemT_co, StateT_co]):
         if not self._ended.is_set():
             self.error = error
             self._ended.set()
+            self._turns.ended()
 
     async def __aenter__(self) -> "Batch[ItemT_co, StateT_co]":
         """Open the batch."""
@@ -119,7 +159,7 @@ class Batch(Generic[ItemT_co, StateT_co]):
         """Commit, or hand the trouble to the lane; what ends the process goes on from here."""
         if error is None:
             try:
-                await self._commit(self)
+                await self._turns.commit()
             except BaseException as trouble:  # noqa: BLE001  the lane decides, see Lane._attempt
                 error = trouble
         if isinstance(error, asyncio.CancelledError):

@@ -4,7 +4,7 @@ A lane owns its producer and its state; nothing else may touch either. Its life 
 
     take over   confirm with the group -> InitProducerId (fences and aborts the former owner)
                 -> read the committed offsets -> restore the state they belong to -> seek -> resume
-    work        fetch -> decode -> the Faust agent -> commit, batch after batch
+    work        fetch -> decode -> the Faust agent -> commit, a few batches under way at once
     trouble     theirs: dead letter in the same transaction; later: retry, split, dead letter;
                 ours: stop, nothing acknowledged
 
@@ -12,8 +12,7 @@ An eager rebalance ends the ownership but not the lane: a lane that stays keeps 
 """
 
 import asyncio
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Literal
@@ -31,9 +30,11 @@ from batuta.schemas.partition import PartitionOf
 from batuta.schemas.record import Output, Record
 from batuta.streams.lanes.batch import Batch
 from batuta.streams.lanes.commits import Commits
+from batuta.streams.lanes.flights import AnyBatch, Flight, Flights, Part
 from batuta.streams.lanes.lane_facts import RecordsDeletedUnread
-from batuta.streams.lanes.ownership import Fetched, Offsets, Ownership
-from batuta.streams.lanes.producer import TransactionFailedError
+from batuta.streams.lanes.layers import Layers
+from batuta.streams.lanes.log import Log, Offsets, TransactionFailedError
+from batuta.streams.lanes.ownership import Fetched, Ownership
 from batuta.streams.lanes.restore import restore
 from batuta.streams.lanes.retries import (
     DeadLetterIt,
@@ -61,29 +62,16 @@ class LaneWorld:
     Attributes:
         channel: the Faust channel the agent iterates.
         partition_of: topic name to the partition a key belongs to.
+        log: the Kafka cluster.
         clock: milliseconds since 1970 UTC.
     """
 
     settings: Settings
+    log: Log
     channel: ChannelT[object]
     telemetry: StageTelemetry
     partition_of: Mapping[str, PartitionOf]
     clock: Callable[[], int]
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """Records to be seen through in one transaction, and the offsets behind them."""
-
-    records: Sequence[Record]
-    ends: Offsets
-
-    def halves(self) -> "tuple[_Part, _Part]":
-        """Return the first half and the second, which ends where the whole did."""
-        middle = len(self.records) // 2
-        first, second = self.records[:middle], self.records[middle:]
-        ends = {TopicPartition(r.topic, r.partition): r.offset + 1 for r in first}
-        return _Part(first, ends), _Part(second, self.ends)
 
 
 class Lane:
@@ -95,13 +83,11 @@ class Lane:
         self.partition = partition
         self.tps = tuple(TopicPartition(topic, partition) for topic in stage.inputs)
         self._commits = Commits(
-            world.settings, stage.group, partition, world.partition_of, world.telemetry
+            world.log, stage.group, partition, world.partition_of, world.telemetry
         )
         self._committing = asyncio.Lock()
-        self._state: State | None = None
-        #: The batch that the agent has, and whether the state holds its changes open.
-        self._busy: Batch[object, State] | None = None
-        self._open = False
+        self._layers: Layers | None = None
+        self._flights = Flights()
         self._received: Offsets = {}
         self.ready = False
 
@@ -133,7 +119,7 @@ class Lane:
     async def close(self, status: Literal["closed", "failed"] = "closed") -> None:
         """Let go of producer and state."""
         self._show(status)
-        self._state = None
+        self._layers = None
         await self._commits.discard()
 
     def _show(self, status: LaneStatus) -> None:
@@ -150,32 +136,22 @@ class Lane:
         self._show("ready")
 
     async def _reclaim_state(self) -> None:
-        """Take the state back from a batch that was abandoned, or give it up with that batch."""
-        batch = self._busy
-        if batch is None:
-            return
+        """Take the state back from batches that were abandoned, or give it up with them."""
         try:
             async with asyncio.timeout(_RECLAIM_S):
-                await batch.wait_ended()
+                await self._flights.wait_ended()
         except TimeoutError:
-            self._busy, self._state, self._open = None, None, False
-        else:
-            self._let_go(batch)
-
-    def _let_go(self, batch: Batch[object, State]) -> None:
-        """Undo a batch that ended without a commit, unless its commit may have happened."""
-        self._busy = None
-        unsettled = self._commits.unsettled
-        if self._open and (unsettled is None or unsettled.batch is not batch):
-            assert self._state is not None
-            self._state.rollback()
-            self._open = False
+            self._layers = None
+        self._flights.take()
+        if self._layers is not None:
+            unsettled = self._commits.unsettled
+            self._layers.rollback(keep=unsettled.batch if unsettled is not None else None)
 
     async def _recover(self, committed: Offsets) -> None:
         """Make the state exactly as old as the committed offsets."""
         self._end_unsettled(committed)
-        if self._state is None or self._commits.position != committed:
-            self._state, self._open = await self._restored(), False
+        if self._layers is None or self._commits.position != committed:
+            self._layers = Layers(await self._restored())
             self._commits.position = dict(committed)
 
     def _end_unsettled(self, committed: Offsets) -> None:
@@ -183,14 +159,17 @@ class Lane:
         if (unsettled := self._commits.unsettled) is None:
             return
         self._commits.unsettled = None
-        happened = committed == unsettled.offsets
+        batch, happened = unsettled.batch, committed == unsettled.offsets
         if happened:
             self._commits.position = unsettled.offsets
-        if unsettled.batch is not None and happened:
-            self._tell(unsettled.batch)
-        if self._open and self._state is not None:
-            (self._state.commit if happened else self._state.rollback)()
-        self._open = False
+        if batch is None:
+            return
+        if happened:
+            self._tell(batch)
+        if self._layers is not None and happened:
+            self._layers.commit(batch)
+        elif self._layers is not None:
+            self._layers.rollback()
 
     async def _restored(self) -> State:
         state = self._stage.open_state()
@@ -199,7 +178,7 @@ class Lane:
             self._show("restoring")
             changelog = TopicPartition(self._stage.changelog, self.partition)
             await restore(
-                self._world.settings,
+                self._world.log,
                 changelog,
                 state,
                 partial(telemetry.restore_remaining, self.partition),
@@ -209,15 +188,35 @@ class Lane:
     # Work
 
     async def _work(self, ownership: Ownership) -> None:
-        records_max = self._world.settings.batch_records_max
+        settings = self._world.settings
         while ownership.working:
-            fetched = await ownership.fetch(self.tps, records_max)
+            await self._make_room(ownership, settings.batches_in_flight_max - 1)
+            fetched = await ownership.fetch(self.tps, settings.batch_records_max)
             if fetched.by_input:
                 self._count_received(fetched)
-                await self._process(_Part(fetched.records, fetched.positions), ownership)
-            elif fetched.positions != self._commits.position:
-                await self._advance(fetched.positions, ownership)
+                await self._begin(Part(fetched.records, fetched.positions), ownership)
+            else:
+                await self._rest(fetched.positions, ownership)
             self._world.telemetry.lag(self.partition, ownership.lag(self._commits.position))
+        await self._make_room(ownership, 0)
+
+    async def _make_room(self, ownership: Ownership, flights_max: int) -> None:
+        """Wait until at most so many batches are under way; see trouble through."""
+        while (flight := self._flights.oldest) is not None:
+            if len(self._flights) <= flights_max and not flight.batch.ended:
+                return
+            # Cancelled here, the batches stay: `_reclaim_state` decides about the state.
+            await flight.batch.wait_ended()
+            if flight.batch.error is not None:
+                await self._see_through(flight.batch.error, ownership)
+            else:
+                self._flights.drop(flight)
+
+    async def _rest(self, positions: Offsets, ownership: Ownership) -> None:
+        """Where no records are, commit past what is none."""
+        await self._make_room(ownership, 0)
+        if positions != self._commits.position:
+            await self._advance(positions, ownership)
 
     def _count_received(self, fetched: Fetched) -> None:
         """Count records read for the first time; after trouble they are read again."""
@@ -229,30 +228,38 @@ class Lane:
             self._received[tp] = max(known, fetched.positions[tp])
         self._world.telemetry.received(count)
 
-    async def _process(self, whole: _Part, ownership: Ownership) -> None:
-        """See the records through: whole, or in halves around the event that gives trouble."""
-        parts = [whole]
-        attempt = 1
+    async def _see_through(self, error: BaseException, ownership: Ownership) -> None:
+        """See every batch under way through, one after the other, after the oldest failed."""
+        assert self._layers is not None
+        await self._flights.wait_ended()
+        flights = self._flights.take()
+        if self._commits.unsettled is None:
+            self._layers.rollback()
+        parts = [flight.part for flight in reversed(flights)]
+        attempt = await self._after_trouble(self._known(error, ownership), 1, parts, ownership)
         while parts:
             await self._commits.ensure(ownership)
             try:
                 await self._attempt(parts[-1], ownership)
-            except (OwnershipLostError, TransactionFailedError):
-                raise
-            except LaterError as error:
-                attempt = await self._after_trouble(error, attempt, parts, ownership)
+            except LaterError as trouble:
+                attempt = await self._after_trouble(trouble, attempt, parts, ownership)
             else:
                 parts.pop()
                 attempt = 1
 
     async def _after_trouble(
-        self, error: LaterError, attempt: int, parts: list[_Part], ownership: Ownership
+        self, error: LaterError, attempt: int, parts: list[Part], ownership: Ownership
     ) -> int:
-        """Carry out what the retry rule says and return the number of the next attempt."""
+        """Carry out what the retry rule says and return the number of the next attempt.
+
+        Raises:
+            LaterError: the lane has to begin again.
+        """
+        if isinstance(error, OwnershipLostError | TransactionFailedError):
+            raise error
         part = parts[-1]
-        step = next_step(error, attempt, len(part.records), self._world.settings)
         self._world.telemetry.retried(type(error).__name__)
-        match step:
+        match next_step(error, attempt, part, self._world.settings):
             case RetryIt(backoff_ms=backoff_ms):
                 await asyncio.sleep(backoff_ms / 1000)
                 return attempt + 1
@@ -266,60 +273,86 @@ class Lane:
                 parts.pop()
         return 1
 
-    async def _attempt(self, part: _Part, ownership: Ownership) -> None:
-        """Run one batch through the agent and its commit; raise what went wrong."""
-        started = time.perf_counter()
-        batch = self._batch(part, ownership)
-        batch.context.state.begin()
-        self._busy, self._open = batch, True
-        try:
-            await self._world.channel.send(value=batch)
-        except BaseException:
-            batch.end(OwnershipLostError("the agent never got the batch"))
-            raise
-        # Cancelled here, the batch stays busy: `_reclaim_state` decides about its state.
-        await batch.wait_ended()
-        self._let_go(batch)
-        if batch.error is not None:
-            self._raise(batch.error, ownership)
-        self._world.telemetry.batch(len(part.records), time.perf_counter() - started)
+    async def _attempt(self, part: Part, ownership: Ownership) -> None:
+        """See one batch through by itself; raise what went wrong."""
+        flight = await self._begin(part, ownership)
+        await flight.batch.wait_ended()
+        if flight.batch.error is None:
+            self._flights.drop(flight)
+            return
+        self._flights.take()
+        if self._commits.unsettled is None and self._layers is not None:
+            self._layers.rollback()
+        raise self._known(flight.batch.error, ownership)
 
-    def _raise(self, error: BaseException, ownership: Ownership) -> None:
+    def _known(self, error: BaseException, ownership: Ownership) -> LaterError:
+        """Return trouble of the outside world; raise any other.
+
+        Raises:
+            Exception: what stops the lane, or makes it begin again.
+        """
         if not ownership.held:
             raise OwnershipLostError("the assignment ended with the batch under way") from error
+        if isinstance(error, LaterError):
+            return error
         if isinstance(error, Exception) and not isinstance(error, StopIteration):
             raise error
         raise OursError(f"the agent raised {type(error).__name__}") from error
 
-    def _batch(self, part: _Part, ownership: Ownership) -> Batch[object, State]:
+    async def _begin(self, part: Part, ownership: Ownership) -> Flight:
+        """Give the agent one batch, once the batch before has understood its own."""
+        if (before := self._flights.newest) is not None:
+            await before.wait_understood()
+            if before.failed:
+                await self._make_room(ownership, 0)
+        await self._commits.ensure(ownership)
         if not ownership.held:
             raise OwnershipLostError("the assignment ended")
-        assert self._state is not None
-        now_ms = self._world.clock()
+        flight = self._flight(part, ownership)
+        self._flights.add(flight)
+        try:
+            await self._world.channel.send(value=flight.batch)
+        except BaseException:
+            flight.batch.end(OwnershipLostError("the agent never got the batch"))
+            raise
+        return flight
+
+    def _flight(self, part: Part, ownership: Ownership) -> Flight:
+        """Open a batch on the state."""
+        layers, now_ms = self._layers, self._world.clock()
+        assert layers is not None
         intake = self._stage.decode(part.records, now_ms)
         partition_of = self._world.partition_of[self._stage.inputs[0]]
-        context = Context(now_ms, self.partition, partition_of, self._state)
+        context = Context(now_ms, self.partition, partition_of, layers.state)
 
-        async def commit(batch: Batch[object, State]) -> None:
-            await self._commit(batch, part.ends, ownership)
+        async def commit(flight: Flight) -> None:
+            await self._commit(flight, ownership)
 
-        return Batch(part.records, intake.items, intake.refused, context, commit)
+        flight = Flight(
+            part=part,
+            before=self._flights.newest,
+            tell_changes=lambda: layers.changes(flight.batch, self._world.clock()),
+            commit_it=commit,
+            started_s=asyncio.get_running_loop().time(),
+        )
+        flight.batch = Batch(part.records, intake.items, intake.refused, context, flight)
+        layers.begin(flight.batch)
+        return flight
 
     # Commits
 
-    async def _commit(
-        self, batch: Batch[object, State], ends: Offsets, ownership: Ownership
-    ) -> None:
+    async def _commit(self, flight: Flight, ownership: Ownership) -> None:
         """Commit one batch; called by the agent as it leaves the batch."""
+        batch, layers = flight.batch, self._layers
         async with self._committing:
-            if not ownership.held or batch is not self._busy:
+            if not ownership.held or flight is not self._flights.oldest or layers is None:
                 raise OwnershipLostError("the lane was revoked before its commit began")
-            state = batch.context.state
-            outputs = [*batch.outputs, *self._dead_letters(batch), *self._changes(state)]
-            await self._commits.transact(outputs, ends, batch)
-            state.commit()
-            self._open = False
+            outputs = [*batch.outputs, *self._dead_letters(batch), *self._changes(flight)]
+            await self._commits.transact(outputs, flight.part.ends, batch)
+            layers.commit(batch)
         self._tell(batch)
+        duration_s = asyncio.get_running_loop().time() - flight.started_s
+        self._world.telemetry.batch(len(batch.records), duration_s)
 
     async def _advance(self, positions: Offsets, ownership: Ownership) -> None:
         """Commit past what is no record: transaction markers, and what was aborted."""
@@ -330,7 +363,7 @@ class Lane:
             await self._commits.transact([], positions, None)
 
     async def _bury(
-        self, part: _Part, error: RefusedEventError, attempts: int, ownership: Ownership
+        self, part: Part, error: RefusedEventError, attempts: int, ownership: Ownership
     ) -> None:
         """Dead-letter one record that no attempt could see through."""
         (record,) = part.records
@@ -350,7 +383,7 @@ class Lane:
                 ) from refusal
         self._world.telemetry.dead_lettered(error.reason, 1)
 
-    def _tell(self, batch: Batch[object, State]) -> None:
+    def _tell(self, batch: AnyBatch) -> None:
         """Count what a committed batch did."""
         self._world.telemetry.state_entries(self.partition, batch.context.state.entries())
         for refused in batch.refused:
@@ -359,7 +392,7 @@ class Lane:
 
     # Parts of a transaction
 
-    def _dead_letters(self, batch: Batch[object, State]) -> list[Output]:
+    def _dead_letters(self, batch: AnyBatch) -> list[Output]:
         return [
             self._letter(batch.records[refused.position], refused.error, 1)
             for refused in sorted(batch.refused, key=_position)
@@ -377,14 +410,11 @@ class Lane:
         )
         return encode_dead_letter(letter, self._stage.deadletters)
 
-    def _changes(self, state: State) -> list[Output]:
+    def _changes(self, flight: Flight) -> list[Output]:
         topic = self._stage.changelog
         if topic is None:
             return []
-        now_ms = self._world.clock()
-        return [
-            Output(topic, key, value, (), self.partition) for key, value in state.changes(now_ms)
-        ]
+        return [Output(topic, key, value, (), self.partition) for key, value in flight.changes]
 
     # Trouble
 

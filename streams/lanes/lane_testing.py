@@ -109,36 +109,32 @@ class Counts:
     """How many events each key had; taking one back from the changelog takes `load_s`."""
 
     kept: dict[bytes, int] = field(default_factory=dict[bytes, int])
-    overlay: dict[bytes, int] | None = None
+    layers: list[dict[bytes, int]] = field(default_factory=list[dict[bytes, int]])
     load_s: float = 0.0
 
     def add(self, key: bytes) -> int:
         """Count one event and return the key's count."""
-        assert self.overlay is not None, "counting outside a batch"
-        count = self.overlay[key] = self.overlay.get(key, self.kept.get(key, 0)) + 1
+        assert self.layers, "counting outside a batch"
+        known = next((layer[key] for layer in reversed(self.layers) if key in layer), None)
+        count = self.layers[-1][key] = (self.kept.get(key, 0) if known is None else known) + 1
         return count
 
     def begin(self) -> None:
         """Open a batch."""
-        assert self.overlay is None, "the last batch is still open"
-        self.overlay = {}
+        self.layers.append({})
 
     def changes(self, now_ms: int) -> list[Change]:
-        """Return the counts that changed."""
+        """Return the counts that the newest batch changed."""
         del now_ms
-        assert self.overlay is not None
-        return [(key, b"%d" % count) for key, count in sorted(self.overlay.items())]
+        return [(key, b"%d" % count) for key, count in sorted(self.layers[-1].items())]
 
     def commit(self) -> None:
-        """Keep them."""
-        assert self.overlay is not None
-        self.kept.update(self.overlay)
-        self.overlay = None
+        """Keep those of the oldest."""
+        self.kept.update(self.layers.pop(0))
 
     def rollback(self) -> None:
-        """Forget them."""
-        assert self.overlay is not None
-        self.overlay = None
+        """Forget those of the newest."""
+        self.layers.pop()
 
     def load(self, key: bytes, value: bytes | None) -> None:
         """Take one back from the changelog."""
@@ -191,7 +187,7 @@ class CountingWorker:
         )
         channel = self.app.lanes(stage)
 
-        @self.app.agent(channel, name=layout.group, concurrency=layout.partitions)
+        @self.app.agent(channel, name=layout.group, concurrency=self.app.concurrency(stage))
         async def count(batches: StreamT[Batch[Item, Counts]]) -> None:
             async for batch in batches:
                 await self.before(batch)

@@ -7,12 +7,14 @@ A pure rule, readable as a table:
     anything else, attempts left                                retry with backoff
     anything else, no attempts left, batch of many              split it, find the record
     anything else, no attempts left, alone                      dead letter
+    anything, where there is no record to give up               retry with backoff, for ever
 """
 
 from dataclasses import dataclass
 from typing import Final
 
 from batuta.schemas.errors import LaterError, OutputRefusedError, SinkUnavailableError
+from batuta.streams.lanes.flights import Part
 from batuta.streams.settings import Settings
 
 __all__ = ["DeadLetterIt", "RetryIt", "SplitIt", "Step", "next_step", "restart_backoff_ms"]
@@ -43,11 +45,15 @@ class DeadLetterIt:
 Step = RetryIt | SplitIt | DeadLetterIt
 
 
-def next_step(error: LaterError, attempt: int, records: int, settings: Settings) -> Step:
-    """Say what to do after attempt number `attempt` (from 1) of `records` records failed."""
+def next_step(error: LaterError, attempt: int, part: Part, settings: Settings) -> Step:
+    """Say what to do after attempt number `attempt` (from 1) at a part failed."""
     if not _is_final(error) and attempt < settings.retry_attempts_max:
         return RetryIt(restart_backoff_ms(attempt - 1, settings))
-    return SplitIt() if records > 1 else DeadLetterIt(_reason(error))
+    if part.splits:
+        return SplitIt()
+    if not part.records:
+        return RetryIt(restart_backoff_ms(attempt - 1, settings))
+    return DeadLetterIt(_reason(error))
 
 
 def restart_backoff_ms(restarts: int, settings: Settings) -> int:

@@ -170,8 +170,7 @@ async def test_trouble_that_passes_leaves_no_trace(bench: Bench) -> None:
         if failures:
             failures -= 1
             raise LaterError("try again")
-        assert batch.context.state.overlay is not None
-        assert batch.context.state.overlay.pop(b"never") == 1
+        assert batch.context.state.layers[-1].pop(b"never") == 1
 
     async with bench.worker(think).running() as worker:
         seen = await bench.until_output(50)

@@ -14,15 +14,34 @@ from batuta.streams.lanes.batch import Batch, Handover, group_rows
 Work = Batch[int, None]
 
 
+class _Lane:
+    """The batch's only one in its lane."""
+
+    batch: Work
+
+    def __init__(self, failure: BaseException | None) -> None:
+        self.commits: list[Work] = []
+        self._failure = failure
+
+    def understood(self) -> None:
+        pass
+
+    async def answering(self) -> None:
+        pass
+
+    async def commit(self) -> None:
+        self.commits.append(self.batch)
+        if self._failure is not None:
+            raise self._failure
+
+    def ended(self) -> None:
+        assert self.batch.ended
+
+
 def _batch(failure: BaseException | None = None) -> tuple[Work, list[Work]]:
-    commits: list[Work] = []
-
-    async def commit(batch: Work) -> None:
-        commits.append(batch)
-        if failure is not None:
-            raise failure
-
-    return Batch([], [1, 2], [], Context(0, 0, hash, None), commit), commits
+    lane = _Lane(failure)
+    lane.batch = Batch([], [1, 2], [], Context(0, 0, hash, None), lane)
+    return lane.batch, lane.commits
 
 
 async def test_a_clean_exit_commits_and_ends_without_error() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from batuta.schemas.errors import LaterError, OutputRefusedError, SinkUnavailableError
+from batuta.schemas.record import Record
+from batuta.streams.lanes.flights import Part
 from batuta.streams.lanes.retries import (
     DeadLetterIt,
     RetryIt,
@@ -21,6 +23,7 @@ REFUSED = OutputRefusedError("refused", retriable=True)
 SINK = SinkUnavailableError("away")
 NO_FOR_GOOD = SinkUnavailableError("gone", retriable=False)
 LATER = LaterError("later")
+RECORD = Record("t", 0, 0, 0, b"k", b"v", ())
 
 
 @pytest.mark.parametrize(
@@ -42,7 +45,16 @@ LATER = LaterError("later")
     ],
 )
 def test_next_step(error: LaterError, attempt: int, records: int, step: Step) -> None:
-    assert next_step(error, attempt, records, SETTINGS) == step
+    part = Part([RECORD] * records, {}, timers=False)
+    assert next_step(error, attempt, part, SETTINGS) == step
+
+
+def test_what_is_no_record_is_tried_apart_from_the_records_and_never_given_up() -> None:
+    part = Part([RECORD], {})
+    assert next_step(LATER, 3, part, SETTINGS) == SplitIt()
+    timers, records = part.halves()
+    assert (timers.records, records.records) == ((), [RECORD])
+    assert next_step(LATER, 3, timers, SETTINGS) == RetryIt(250)
 
 
 def test_backoff_doubles_up_to_its_bound_however_long_it_goes_on() -> None:

@@ -1,0 +1,188 @@
+"""Flights: the batches of a lane that are under way at once, each in its turn.
+
+    understand   the agent reads and writes the lane's state     one batch at a time, in order
+    ask          models answer                                   several batches at once
+    answer       the agent writes what the answers mean          one batch at a time, in order
+    commit       outputs, state and offsets                      one batch at a time, in order
+
+A batch begins once the one before it has understood; it answers once the one before it has
+answered, and commits once that one is committed. Where a batch fails, all after it are given up:
+they were understood on top of what it had understood.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from aiokafka import TopicPartition
+
+from batuta.agents.state.port import Change, State
+from batuta.schemas.errors import BatchAbandonedError
+from batuta.schemas.record import Record
+from batuta.streams.lanes.batch import Batch
+from batuta.streams.lanes.ownership import Offsets
+
+__all__ = ["AnyBatch", "Flight", "Flights", "Part"]
+
+AnyBatch = Batch[object, State]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is to be seen through in one transaction, and the offsets behind it.
+
+    Attributes:
+        records: in the order they were read.
+        ends: the offsets to commit.
+        timers: whether timers that are due fire in it.
+    """
+
+    records: Sequence[Record]
+    ends: Offsets
+    timers: bool = True
+
+    @property
+    def splits(self) -> bool:
+        """Whether it can be seen through in smaller parts."""
+        return len(self.records) > (0 if self.timers else 1)
+
+    def halves(self) -> "tuple[Part, Part]":
+        """Return two parts of it: what is no record and the records, or two halves of those."""
+        if self.timers:
+            return Part((), {}), Part(self.records, self.ends, timers=False)
+        middle = len(self.records) // 2
+        first, second = self.records[:middle], self.records[middle:]
+        ends = {TopicPartition(r.topic, r.partition): r.offset + 1 for r in first}
+        return Part(first, ends, timers=False), Part(second, self.ends, timers=False)
+
+
+@dataclass(eq=False)
+class Flight:
+    """One batch under way; its `Turns` as the batch sees them.
+
+    Attributes:
+        part: what it carries.
+        changes: what it changed in the state, once it has understood.
+        started_s: when it was begun, in the running loop's time.
+    """
+
+    part: Part
+    before: "Flight | None"
+    tell_changes: "Callable[[], list[Change]]"
+    commit_it: "Callable[[Flight], Awaitable[None]]"
+    started_s: float
+    changes: list[Change] = field(default_factory=list[Change])
+
+    def __post_init__(self) -> None:
+        """Begin with everything still to come."""
+        self._batch: AnyBatch | None = None
+        self._understood = asyncio.Event()
+        self._answered = asyncio.Event()
+
+    @property
+    def batch(self) -> AnyBatch:
+        """The batch it is about."""
+        assert self._batch is not None, "the flight has no batch yet"
+        return self._batch
+
+    @batch.setter
+    def batch(self, batch: AnyBatch) -> None:
+        self._batch = batch
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended without a commit."""
+        return self.batch.ended and self.batch.error is not None
+
+    async def wait_understood(self) -> None:
+        """Return once the next batch may begin, or never will."""
+        await self._understood.wait()
+
+    # Turns
+
+    def understood(self) -> None:
+        """Take the state's changes: from here on the next batch writes to it."""
+        if not self._understood.is_set():
+            self.changes = self.tell_changes()
+            self._understood.set()
+
+    async def answering(self) -> None:
+        """Wait until every batch before has answered.
+
+        Raises:
+            BatchAbandonedError: one of them failed.
+        """
+        if (before := self.before) is not None:
+            await before._answered.wait()  # noqa: SLF001  its own kind
+            self._check(before)
+
+    async def commit(self) -> None:
+        """Commit in turn; called as the agent leaves the batch.
+
+        Raises:
+            BatchAbandonedError: a batch before failed.
+            Exception: what the commit raised.
+        """
+        self.understood()
+        await self.answering()
+        self._answered.set()
+        if (before := self.before) is not None:
+            await before.batch.wait_ended()
+            self._check(before)
+        self.before = None
+        await self.commit_it(self)
+
+    def ended(self) -> None:
+        """Let whoever waits for this batch see how it ended."""
+        self._understood.set()
+        self._answered.set()
+
+    def _check(self, before: "Flight") -> None:
+        if before.failed:
+            raise BatchAbandonedError("the batch before this one was not committed")
+
+
+class Flights:
+    """The batches under way in one lane, oldest first."""
+
+    def __init__(self) -> None:
+        self._flights: deque[Flight] = deque()
+
+    def __len__(self) -> int:
+        """Return how many are under way."""
+        return len(self._flights)
+
+    def __iter__(self) -> Iterator[Flight]:
+        """Yield them, oldest first."""
+        return iter(self._flights)
+
+    @property
+    def newest(self) -> Flight | None:
+        """The one that was begun last."""
+        return self._flights[-1] if self._flights else None
+
+    @property
+    def oldest(self) -> Flight | None:
+        """The one that commits next."""
+        return self._flights[0] if self._flights else None
+
+    def add(self, flight: Flight) -> None:
+        """Take one up."""
+        self._flights.append(flight)
+
+    def drop(self, flight: Flight) -> None:
+        """Let the oldest go."""
+        assert self._flights[0] is flight, "batches end in order"
+        self._flights.popleft()
+
+    async def wait_ended(self) -> None:
+        """Return once the agent is through with every one of them."""
+        for flight in tuple(self._flights):
+            await flight.batch.wait_ended()
+
+    def take(self) -> list[Flight]:
+        """Let all of them go and return them, oldest first."""
+        flights = list(self._flights)
+        self._flights.clear()
+        return flights
