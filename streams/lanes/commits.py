@@ -6,7 +6,7 @@ transactional id knows that nothing of the lane is under way; so offsets that di
 lane remembers are believed from a new producer alone.
 """
 
-import time
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,9 +18,8 @@ from batuta.schemas.errors import LaterError, TopicMismatchError
 from batuta.schemas.partition import PartitionOf
 from batuta.schemas.record import Output
 from batuta.streams.lanes.batch import Batch, Rows, group_rows
-from batuta.streams.lanes.ownership import Offsets, Ownership
-from batuta.streams.lanes.producer import LaneProducer, TransactionFailedError
-from batuta.streams.settings import Settings
+from batuta.streams.lanes.log import Log, Offsets, TransactionalProducer, TransactionFailedError
+from batuta.streams.lanes.ownership import Ownership
 from batuta.streams.telemetry.stage_telemetry import StageTelemetry
 
 __all__ = ["Commits", "Unsettled"]
@@ -43,24 +42,25 @@ class Commits:
     """One lane's transactions.
 
     Args:
+        log: makes the producers.
         group: the consumer group; with the partition it makes the transactional id.
         partition_of: topic name to the partition a key belongs to.
     """
 
     def __init__(
         self,
-        settings: Settings,
+        log: Log,
         group: str,
         partition: int,
         partition_of: Mapping[str, PartitionOf],
         telemetry: StageTelemetry,
     ) -> None:
-        self._settings = settings
+        self._log = log
         self._group = group
         self._transactional_id = f"{group}-{partition}"
         self._partition_of = partition_of
         self._telemetry = telemetry
-        self._producer: LaneProducer | None = None
+        self._producer: TransactionalProducer | None = None
         self.position: Offsets = {}
         self.count = 0
         self.unsettled: Unsettled | None = None
@@ -86,7 +86,7 @@ class Commits:
         """Start a producer where there is none; it fences whoever had this lane before."""
         if self._producer is None:
             await ownership.confirm()
-            producer = LaneProducer(self._settings, self._transactional_id)
+            producer = self._log.producer(self._transactional_id)
             await producer.start()
             self._producer = producer
 
@@ -102,21 +102,22 @@ class Commits:
         """
         assert self._producer is not None
         rows = group_rows(outputs, self._partition_of)
-        started = time.perf_counter()
+        loop = asyncio.get_running_loop()
+        started = loop.time()
         try:
             await self._check_counts(self._producer, rows)
             await self._producer.transact(rows, offsets, self._group)
         except BaseException as error:
             if not _never_committed(error):
                 self.unsettled = Unsettled({**self.position, **offsets}, batch)
-            self._telemetry.transaction("aborted", time.perf_counter() - started, len(rows))
+            self._telemetry.transaction("aborted", loop.time() - started, len(rows))
             await self.discard()
             raise
         self.position.update(offsets)
         self.count += 1
-        self._telemetry.transaction("committed", time.perf_counter() - started, len(rows))
+        self._telemetry.transaction("committed", loop.time() - started, len(rows))
 
-    async def _check_counts(self, producer: LaneProducer, rows: Rows) -> None:
+    async def _check_counts(self, producer: TransactionalProducer, rows: Rows) -> None:
         """Compare what the broker says of each output topic with what keys were placed by."""
         topics = {topic for topic, _ in rows}
         for topic, count in (await producer.partition_counts(topics)).items():

@@ -1,4 +1,4 @@
-"""Ownership: a consumer's hold on its lanes, from one assignment to the next revocation.
+"""Ownership: a group member's hold on its lanes, from one assignment to the next revocation.
 
 Everything a lane asks of the group goes through it, so that work of a past assignment can neither
 fetch nor commit under the present one.
@@ -6,18 +6,16 @@ fetch nor commit under the present one.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError, for_code
 
 from batuta.schemas.errors import LaterError, OursError, OwnershipLostError
 from batuta.schemas.record import Record
-from batuta.streams.lanes.kafka_shim import RawRecord, heartbeat_error_code
+from batuta.streams.lanes.log import Member, Offsets
 
-__all__ = ["Fetched", "Offsets", "Ownership", "as_record"]
-
-Offsets = dict[TopicPartition, int]
+__all__ = ["Fetched", "Offsets", "Ownership"]
 
 #: Illegal generation, unknown member, rebalance in progress, fenced static member.
 _NOT_OURS: Final = frozenset({22, 25, 27, 82})
@@ -43,10 +41,10 @@ class Fetched:
 
 
 class Ownership:
-    """One assignment of one consumer."""
+    """One assignment of one member."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, poll_timeout_ms: int) -> None:
-        self._consumer = consumer
+    def __init__(self, member: Member, poll_timeout_ms: int) -> None:
+        self._member = member
         self._poll_timeout_ms = poll_timeout_ms
         self._revoked = False
         self._draining = False
@@ -79,7 +77,7 @@ class Ownership:
             OwnershipLostError: the group has moved on.
             LaterError: the coordinator gave another answer than yes or no.
         """
-        code = await heartbeat_error_code(self._consumer)
+        code = await self._member.heartbeat_error_code()
         if self._revoked or code in _NOT_OURS:
             raise OwnershipLostError("the group has moved on since this assignment")
         if code != 0:
@@ -93,9 +91,9 @@ class Ownership:
         """
         offsets: Offsets = {}
         for tp in tps:
-            offset = await self._consumer.committed(tp)
+            offset = await self._member.committed(tp)
             if offset is None:
-                offset = (await self._consumer.beginning_offsets([tp]))[tp]
+                offset = (await self._member.beginning_offsets([tp]))[tp]
             offsets[tp] = offset
         self._check()
         return offsets
@@ -109,14 +107,14 @@ class Ownership:
         Raises:
             OwnershipLostError: the assignment ended meanwhile.
         """
-        beginnings = await self._consumer.beginning_offsets(list(offsets))
+        beginnings = await self._member.beginning_offsets(list(offsets))
         self._check()
         deleted: Offsets = {}
         for tp, offset in offsets.items():
             if offset < beginnings[tp]:
                 deleted[tp] = beginnings[tp] - offset
-            self._consumer.seek(tp, max(offset, beginnings[tp]))
-        self._consumer.resume(*offsets)
+            self._member.seek(tp, max(offset, beginnings[tp]))
+        self._member.resume(*offsets)
         return deleted
 
     async def fetch(self, tps: Sequence[TopicPartition], records_max: int) -> Fetched:
@@ -129,22 +127,18 @@ class Ownership:
             aiokafka.errors.KafkaError: the broker failed.
         """
         try:
-            fetched = await self._consumer.getmany(
-                *tps, timeout_ms=self._poll_timeout_ms, max_records=records_max
-            )
+            by_input = await self._member.fetch(tps, records_max, self._poll_timeout_ms)
         except OffsetOutOfRangeError as error:
             raise await self._out_of_range(tps) from error
         self._check()
-        # Our records already: the consumer makes them with `as_record`.
-        by_input = cast("Mapping[TopicPartition, Sequence[Record]]", fetched)
-        return Fetched(by_input, {tp: await self._consumer.position(tp) for tp in tps})
+        return Fetched(by_input, {tp: await self._member.position(tp) for tp in tps})
 
     async def _out_of_range(self, tps: Sequence[TopicPartition]) -> LaterError | OursError:
         """Say whether offsets were deleted by retention, or the log is not the one we knew."""
-        beginnings = await self._consumer.beginning_offsets(list(tps))
+        beginnings = await self._member.beginning_offsets(list(tps))
         self._check()
         for tp in tps:
-            position = await self._consumer.position(tp)
+            position = await self._member.position(tp)
             if position < beginnings[tp]:
                 return LaterError(f"{tp.topic}[{tp.partition}] was deleted up to {beginnings[tp]}")
         return OursError(
@@ -155,19 +149,9 @@ class Ownership:
 
     def lag(self, position: Mapping[TopicPartition, int]) -> int:
         """Return how many offsets lie between `position` and the last ones known."""
-        ends = {tp: self._consumer.highwater(tp) or 0 for tp in position}
+        ends = {tp: self._member.highwater(tp) or 0 for tp in position}
         return sum(max(0, ends[tp] - offset) for tp, offset in position.items())
 
     def _check(self) -> None:
         if self._revoked:
             raise OwnershipLostError("the assignment ended")
-
-
-def as_record(tp: TopicPartition, raw: RawRecord) -> Record:
-    """Make a record of ours of one that aiokafka has parsed."""
-    headers = tuple(raw.headers)
-    # Past the named tuple's own constructor: a tenth of the runtime's time went there.
-    return tuple.__new__(
-        Record,
-        (tp.topic, tp.partition, raw.offset, raw.timestamp, raw.key, raw.value, headers),
-    )

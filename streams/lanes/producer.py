@@ -8,31 +8,26 @@ OutOfOrderSequenceNumber from then on); the lane throws it away and starts anoth
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final, Literal
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import (
-    InvalidProducerEpoch,
     InvalidTimestampError,
     KafkaError,
     MessageSizeTooLargeError,
-    ProducerFenced,
     RecordListTooLargeError,
     UnknownError,
 )
 from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.structs import RecordMetadata
 
 from batuta.schemas.errors import LaterError, OutputRefusedError
-from batuta.schemas.record import Headers
 from batuta.streams.lanes.kafka_shim import abandon_producer
+from batuta.streams.lanes.log import Destination, Row, TransactionFailedError
 from batuta.streams.settings import Settings, client_options
 
 __all__ = ["Destination", "LaneProducer", "Row", "TransactionFailedError"]
 
-#: A batch of records for one partition: key, value, headers.
-Row = tuple[bytes | None, bytes | None, Headers]
-Destination = tuple[str, int]
 _Parcel = tuple[str, int, BatchBuilder]
 
 #: What is wrong with the record itself; aiokafka does not know INVALID_RECORD by name.
@@ -45,28 +40,6 @@ _REFUSALS: Final = (
 _BATCH_BYTES_MAX: Final = 1 << 20
 #: Larger than any dead letter: the topic's own limit decides, not ours.
 _REQUEST_BYTES_MAX: Final = 64 << 20
-
-
-@dataclass
-class TransactionFailedError(LaterError):
-    """A transaction did not commit, or nobody can say whether it did.
-
-    Attributes:
-        outcome: `aborted` before its commit was asked for; `unknown` from then on.
-        fenced: another producer took over this lane's transactional id.
-    """
-
-    cause: BaseException
-    outcome: Literal["aborted", "unknown"]
-
-    @property
-    def fenced(self) -> bool:
-        """Whether another producer took over the transactional id."""
-        return isinstance(self.cause, ProducerFenced | InvalidProducerEpoch)
-
-    def __str__(self) -> str:
-        """Say what failed."""
-        return f"transaction {self.outcome}: {self.cause!r}"
 
 
 class LaneProducer:
@@ -125,8 +98,12 @@ class LaneProducer:
         rows: Mapping[Destination, Iterable[Row]],
         offsets: Mapping[TopicPartition, int],
         group: str,
-    ) -> None:
+    ) -> dict[Destination, int]:
         """Write `rows` and `offsets`, where there are any, in one transaction.
+
+        Returns:
+            For each destination the offset behind the last record written to it; a destination is
+            missing where the broker no longer knew, having had the same batch twice.
 
         Raises:
             OutputRefusedError: a record was refused; the transaction was aborted.
@@ -138,7 +115,7 @@ class LaneProducer:
         try:
             async with asyncio.timeout(self._patience_s):
                 await self._producer.begin_transaction()
-                await self._deliver(parcels)
+                ends = await self._deliver(parcels)
                 if offsets:
                     await self._producer.send_offsets_to_transaction(dict(offsets), group)
                 outcome = "unknown"
@@ -148,22 +125,30 @@ class LaneProducer:
             raise
         except (KafkaError, TimeoutError, AssertionError) as error:
             raise TransactionFailedError(error, outcome) from error
+        return ends
 
-    async def _deliver(self, parcels: Iterable[_Parcel]) -> None:
+    async def _deliver(self, parcels: Iterable[_Parcel]) -> dict[Destination, int]:
         """Send every parcel and raise the first answer that is not a success."""
-        deliveries: list[tuple[str, asyncio.Future[object]]] = []
-        for topic, partition, batch in parcels:
+        deliveries: list[tuple[_Parcel, asyncio.Future[RecordMetadata]]] = []
+        for parcel in parcels:
+            topic, partition, batch = parcel
             sent = await self._producer.send_batch(batch, topic, partition=partition)
             # Where an earlier one fails nobody may be left to look at this one.
             sent.add_done_callback(_look_at)
-            deliveries.append((topic, sent))
-        for topic, sent in deliveries:
+            deliveries.append((parcel, sent))
+        ends: dict[Destination, int] = {}
+        for (topic, partition, batch), sent in deliveries:
             try:
-                await sent
+                first = (await sent).offset
             except _REFUSALS as refusal:
                 retriable = isinstance(refusal, UnknownError)
                 detail = f"{topic} refused a record: {refusal!r}"
                 raise OutputRefusedError(detail, retriable=retriable) from refusal
+            if first >= 0:
+                ends[topic, partition] = first + batch.record_count()
+            else:
+                ends.pop((topic, partition), None)
+        return ends
 
     def _parcels(self, place: Destination, rows: Iterable[Row]) -> Iterable[_Parcel]:
         batch = self._producer.create_batch()
@@ -190,6 +175,6 @@ class LaneProducer:
         await abandon_producer(self._producer)
 
 
-def _look_at(delivery: "asyncio.Future[object]") -> None:
+def _look_at(delivery: asyncio.Future[RecordMetadata]) -> None:
     if not delivery.cancelled():
         delivery.exception()

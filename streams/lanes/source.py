@@ -1,37 +1,34 @@
-"""The source: a stage's consumer, and the lanes that the group gives it.
+"""The source: a stage's member of its group, and the lanes that the group gives it.
 
 A `mode` service of the Faust app. The rebalance listener only starts and stops lane tasks: no
 heartbeat runs inside it, so nothing that takes long may happen there. Lanes fetch for themselves,
 each its own partitions; a lane that is behind delays nobody, and nobody fetches for a lane that
-has no room. A consumer that cannot go on is replaced by another; the lanes stay warm.
+has no room. A member that cannot go on is replaced by another; the lanes stay warm.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from mode import Service
 
 from batuta.schemas.errors import LaterError, TopicMismatchError
 from batuta.streams.lanes.assignor import LaneAssignor
-from batuta.streams.lanes.kafka_shim import abandon_consumer, hurry_consumer, raise_consumer_error
 from batuta.streams.lanes.lane import Lane, LaneWorld
 from batuta.streams.lanes.lane_facts import ConsumerReplaced
-from batuta.streams.lanes.ownership import Ownership, as_record
+from batuta.streams.lanes.log import Member
+from batuta.streams.lanes.ownership import Ownership
 from batuta.streams.lanes.retries import restart_backoff_ms
 from batuta.streams.lanes.stage import AnyStage
-from batuta.streams.settings import Settings, client_options
 
 __all__ = ["Source"]
 
-#: Lanes poll for as long as they like: progress is seen in the lag, not by a poll interval.
-_POLL_INTERVAL_MS_MAX: Final = 2**62
 _WATCH_S: Final = 0.2
 
 
-class Source(Service, ConsumerRebalanceListener):
+class Source(Service):
     """Feeds one stage.
 
     Attributes:
@@ -47,7 +44,7 @@ class Source(Service, ConsumerRebalanceListener):
         self._failed: set[int] = set()
         self._lane_tasks: dict[int, asyncio.Task[None]] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        self._consumer: AIOKafkaConsumer | None = None
+        self._member: Member | None = None
         self._consuming: asyncio.Task[None] | None = None
         self._ownership: Ownership | None = None
         self._draining = False
@@ -88,10 +85,10 @@ class Source(Service, ConsumerRebalanceListener):
             self._ownership.drain()
         await asyncio.gather(*self._lane_tasks.values(), return_exceptions=True)
 
-    # Consumer
+    # Member
 
     async def _consume(self) -> None:
-        """Keep a consumer in the group, a new one where the last cannot go on."""
+        """Keep a member in the group, a new one where the last cannot go on."""
         restarts = 0
         while True:
             try:
@@ -105,28 +102,25 @@ class Source(Service, ConsumerRebalanceListener):
             restarts += 1
 
     async def _consume_once(self) -> None:
-        """Join the group, then watch over the consumer until something is wrong."""
-        self._consumer = consumer = _consumer(
-            self._world.settings, self.stage.group, self._assignor
-        )
+        """Join the group, then watch over the member until something is wrong."""
+        self._member = member = self._world.log.member(self.stage.group, self._assignor)
         try:
-            consumer.subscribe(list(self.stage.inputs), listener=self)
-            await consumer.start()
+            await member.start(self.stage.inputs, self)
             while True:
-                raise_consumer_error(consumer)
+                member.raise_error()
                 self._check_counts()
                 await asyncio.sleep(_WATCH_S)
         finally:
             await self._suspend()
-            await self._close(consumer)
+            await self._close(member)
 
-    async def _close(self, consumer: AIOKafkaConsumer) -> None:
+    async def _close(self, member: Member) -> None:
         """Leave the group, unless that takes longer than the group would wait for us."""
         try:
             async with asyncio.timeout(self._world.settings.session_timeout_ms / 1000):
-                await consumer.stop()
+                await member.stop()
         except (TimeoutError, KafkaError):
-            await abandon_consumer(consumer)
+            await member.abandon()
 
     def _check_counts(self) -> None:
         """Stop where an input has not the partitions that keys were placed by.
@@ -134,39 +128,32 @@ class Source(Service, ConsumerRebalanceListener):
         Raises:
             TopicMismatchError: with the topic and both counts.
         """
-        assert self._consumer is not None
+        assert self._member is not None
         for topic in self.stage.inputs:
-            known = self._consumer.partitions_for_topic(topic)
+            known = self._member.partition_count(topic)
             declared = self._world.partition_of[topic].partitions
-            if known and len(known) != declared:
+            if known is not None and known != declared:
                 raise TopicMismatchError(
-                    f"{topic} has {len(known)} partitions and had {declared} when this worker"
+                    f"{topic} has {known} partitions and had {declared} when this worker"
                     " started: keys would part from their state. Put the count right and start"
                     " again"
                 )
 
     def _hidden_topics(self) -> list[str]:
         """Return the inputs that the brokers do not show: deleted, or forbidden to us."""
-        assert self._consumer is not None
+        assert self._member is not None
         inputs = self.stage.inputs
-        return [topic for topic in inputs if not self._consumer.partitions_for_topic(topic)]
+        return [topic for topic in inputs if self._member.partition_count(topic) is None]
 
     # Rebalance
 
-    async def on_partitions_revoked(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, revoked: Iterable[TopicPartition]
-    ) -> None:
+    async def on_revoked(self) -> None:
         """End the ownership; wait for running commits alone."""
-        del revoked  # eager: all of them
         await self._suspend()
 
-    async def on_partitions_assigned(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, assigned: Iterable[TopicPartition]
-    ) -> None:
+    async def on_assigned(self, assigned: Sequence[TopicPartition]) -> None:
         """Start a task for each lane given; lanes that stay keep producer and state."""
-        assert self._consumer is not None
-        self._consumer.pause(*assigned)
-        hurry_consumer(self._consumer, as_record)
+        assert self._member is not None
         if self._ending:
             return
         self._world.telemetry.rebalanced()
@@ -174,7 +161,7 @@ class Source(Service, ConsumerRebalanceListener):
             self._check_counts()
         except TopicMismatchError:
             return  # no lane starts; `_consume_once` finds the same and says it
-        self._ownership = Ownership(self._consumer, self._world.settings.poll_timeout_ms)
+        self._ownership = Ownership(self._member, self._world.settings.poll_timeout_ms)
         if self._draining:
             self._ownership.drain()
         given = {tp.partition for tp in assigned}
@@ -221,24 +208,3 @@ class Source(Service, ConsumerRebalanceListener):
         task = asyncio.create_task(lane.close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
-
-
-def _consumer(settings: Settings, group: str, assignor: LaneAssignor) -> AIOKafkaConsumer:
-    return AIOKafkaConsumer(
-        **client_options(settings),
-        group_id=group,
-        enable_auto_commit=False,
-        # Lanes say where to begin; a reset behind their back would lose or double events.
-        auto_offset_reset="none",
-        isolation_level="read_committed",
-        fetch_max_bytes=settings.fetch_bytes_max,
-        max_partition_fetch_bytes=settings.fetch_partition_bytes_max,
-        fetch_max_wait_ms=settings.fetch_wait_ms_max,
-        metadata_max_age_ms=settings.metadata_age_ms_max,
-        session_timeout_ms=settings.session_timeout_ms,
-        heartbeat_interval_ms=settings.heartbeat_interval_ms,
-        rebalance_timeout_ms=settings.rebalance_timeout_ms,
-        max_poll_interval_ms=_POLL_INTERVAL_MS_MAX,
-        retry_backoff_ms=100,
-        partition_assignment_strategy=[assignor],
-    )

@@ -8,17 +8,20 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 
 from batuta.streams.cli import main
 from batuta.streams.deadletters import redrive
-from batuta.streams.lanes.producer import LaneProducer
+from batuta.streams.lanes.producer import Destination, LaneProducer
 
 
 class NeverCommitting(LaneProducer):
     """Stays inside its first transaction."""
 
-    async def _deliver(self, parcels: Iterable[tuple[str, int, BatchBuilder]]) -> None:
+    async def _deliver(
+        self, parcels: Iterable[tuple[str, int, BatchBuilder]]
+    ) -> dict[Destination, int]:
         await super()._deliver(parcels)
         sys.stderr.write("delivered\n")
         sys.stderr.flush()
         await asyncio.Event().wait()
+        raise AssertionError("for ever is over")
 
 
 names = redrive.__dict__

@@ -19,12 +19,12 @@ class InTwo(LaneProducer):
         rows: Mapping[Destination, Iterable[Row]],
         offsets: Mapping[TopicPartition, int],
         group: str,
-    ) -> None:
+    ) -> dict[Destination, int]:
         ledger = {place: part for place, part in rows.items() if place[0].endswith(".redriven")}
         records = {place: part for place, part in rows.items() if place not in ledger}
-        await super().transact(records, offsets, group)
+        ends = await super().transact(records, offsets, group)
         await asyncio.sleep(0.5)
-        await super().transact(ledger, offsets, group)
+        return ends | await super().transact(ledger, offsets, group)
 
 
 names = redrive.__dict__

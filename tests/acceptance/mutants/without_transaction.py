@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from aiokafka import AIOKafkaProducer, TopicPartition
 
 from batuta.streams.cli import main
-from batuta.streams.lanes import commits
+from batuta.streams.lanes import kafka_log
 from batuta.streams.lanes.producer import Destination, LaneProducer, Row
 from batuta.streams.settings import Settings, client_options
 
@@ -28,7 +28,7 @@ class WithoutTransaction(LaneProducer):
         rows: Mapping[Destination, Iterable[Row]],
         offsets: Mapping[TopicPartition, int],
         group: str,
-    ) -> None:
+    ) -> dict[Destination, int]:
         for (topic, partition), partition_rows in rows.items():
             for key, value, headers in partition_rows:
                 await self._plain.send(
@@ -36,13 +36,14 @@ class WithoutTransaction(LaneProducer):
                 )
         await self._plain.flush()
         await asyncio.sleep(0.5)
-        await super().transact({}, offsets, group)
+        return await super().transact({}, offsets, group)
 
     async def discard(self) -> None:
         await self._plain.stop()
         await super().discard()
 
 
-assert commits.__dict__["LaneProducer"] is LaneProducer, "nothing uses what this mutant replaces"
-commits.__dict__["LaneProducer"] = WithoutTransaction
+names = kafka_log.__dict__
+assert names["LaneProducer"] is LaneProducer, "nothing uses what this mutant replaces"
+names["LaneProducer"] = WithoutTransaction
 sys.exit(main())

@@ -8,19 +8,20 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from aiokafka import AIOKafkaConsumer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
 from batuta.schemas.errors import OwnershipLostError, TopicMismatchError
 from batuta.streams.lanes.assignor import LaneAssignor
-from batuta.streams.lanes.kafka_shim import heartbeat_error_code
+from batuta.streams.lanes.kafka_log import KafkaMember
+from batuta.streams.lanes.lane_testing import lane_settings
 from batuta.streams.lanes.ownership import Ownership
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from subprocess import Popen
 
+    from aiokafka import TopicPartition
     from conftest import Bench
 
     from batuta.streams.lanes.batch import Batch
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
 
 def _lanes(worker: CountingWorker) -> list[int]:
     """The lanes a worker has, each with all its inputs."""
-    consumer = worker.source._consumer  # pyright: ignore[reportPrivateUsage]
-    assert consumer is not None
-    given = sorted((tp.partition, tp.topic) for tp in consumer.assignment())
+    member = worker.source._member  # pyright: ignore[reportPrivateUsage]
+    assert member is not None
+    given = sorted((tp.partition, tp.topic) for tp in member.assignment())
     lanes = sorted({partition for partition, _ in given})
     assert given == [(n, topic) for n in lanes for topic in sorted(worker.layout.inputs)]
     return lanes
@@ -169,23 +170,24 @@ async def test_a_worker_that_slept_through_its_session_commits_nothing_more(
 
 
 async def test_who_the_group_has_moved_on_from_takes_no_producer_id(bench: Bench) -> None:
-    def consumer() -> AIOKafkaConsumer:
-        return AIOKafkaConsumer(
-            bench.layout.inputs[0],
-            bootstrap_servers=bench.bootstrap,
-            group_id=bench.layout.group,
-            session_timeout_ms=60_000,
-            # It will not notice by itself in time.
-            heartbeat_interval_ms=50_000,
-            rebalance_timeout_ms=3_000,
-            partition_assignment_strategy=[LaneAssignor()],
-        )
+    settings = lane_settings(
+        bench.bootstrap,
+        session_timeout_ms=60_000,
+        # It will not notice by itself in time.
+        heartbeat_interval_ms=19_000,
+        rebalance_timeout_ms=61_000,
+        request_timeout_ms=70_000,
+    )
 
-    first, second = consumer(), consumer()
-    await first.start()
+    def member() -> KafkaMember:
+        return KafkaMember(settings, bench.layout.group, LaneAssignor(), None)
+
+    first, second = member(), member()
+    await first.start(bench.layout.inputs, _Unconcerned())
+    await bench.eventually(first.assignment)
     ownership = Ownership(first, 50)
     await ownership.confirm()
-    joining = asyncio.create_task(second.start())
+    joining = asyncio.create_task(second.start(bench.layout.inputs, _Unconcerned()))
     try:
         await bench.eventually_async(lambda: _moved_on(first))
         with pytest.raises(OwnershipLostError):
@@ -228,13 +230,13 @@ async def test_a_consumer_whose_fetching_died_is_replaced(
     ids = await bench.publish(50)
     async with bench.worker().running() as worker:
         await bench.until_output(50)
-        consumer = worker.source._consumer  # pyright: ignore[reportPrivateUsage]
-        assert consumer is not None
-        fetcher = consumer._fetcher  # pyright: ignore[reportPrivateUsage]
+        member = worker.source._member  # pyright: ignore[reportPrivateUsage]
+        assert isinstance(member, KafkaMember)
+        fetcher = member._consumer._fetcher  # pyright: ignore[reportPrivateUsage]
         monkeypatch.setattr(fetcher, "_get_actions_per_node", None)
         ids += await bench.publish(50)
         seen = await bench.until_output(100)
-        assert worker.source._consumer is not consumer  # pyright: ignore[reportPrivateUsage]
+        assert worker.source._member is not member  # pyright: ignore[reportPrivateUsage]
         assert len(worker.states) == 2, "the lanes stay warm"
     bench.check_exactly_once(seen, ids)
 
@@ -252,8 +254,18 @@ async def _any_committed(bench: Bench) -> bool:
     return sum((await bench.committed()).values()) > 0
 
 
-async def _moved_on(consumer: AIOKafkaConsumer) -> bool:
-    return await heartbeat_error_code(consumer) != 0
+async def _moved_on(member: KafkaMember) -> bool:
+    return await member.heartbeat_error_code() != 0
+
+
+class _Unconcerned:
+    """Takes what the group gives and does nothing with it."""
+
+    async def on_revoked(self) -> None:
+        pass
+
+    async def on_assigned(self, assigned: Sequence[TopicPartition]) -> None:
+        pass
 
 
 def _grow(bench: Bench, topic: str) -> None:
