@@ -40,7 +40,7 @@ class Part:
 
     records: Sequence[Record]
     ends: Offsets
-    timers: bool = True
+    timers: bool = False
 
     @property
     def splits(self) -> bool:
@@ -50,11 +50,11 @@ class Part:
     def halves(self) -> "tuple[Part, Part]":
         """Return two parts of it: what is no record and the records, or two halves of those."""
         if self.timers:
-            return Part((), {}), Part(self.records, self.ends, timers=False)
+            return Part((), {}, timers=True), Part(self.records, self.ends)
         middle = len(self.records) // 2
         first, second = self.records[:middle], self.records[middle:]
         ends = {TopicPartition(r.topic, r.partition): r.offset + 1 for r in first}
-        return Part(first, ends, timers=False), Part(second, self.ends, timers=False)
+        return Part(first, ends), Part(second, self.ends)
 
 
 @dataclass(eq=False)

@@ -45,12 +45,12 @@ RECORD = Record("t", 0, 0, 0, b"k", b"v", ())
     ],
 )
 def test_next_step(error: LaterError, attempt: int, records: int, step: Step) -> None:
-    part = Part([RECORD] * records, {}, timers=False)
+    part = Part([RECORD] * records, {})
     assert next_step(error, attempt, part, SETTINGS) == step
 
 
 def test_what_is_no_record_is_tried_apart_from_the_records_and_never_given_up() -> None:
-    part = Part([RECORD], {})
+    part = Part([RECORD], {}, timers=True)
     assert next_step(LATER, 3, part, SETTINGS) == SplitIt()
     timers, records = part.halves()
     assert (timers.records, records.records) == ((), [RECORD])
