@@ -9,11 +9,16 @@ Several batches may be open, one on top of the other: a batch begins once the on
 told its changes. The oldest is committed first, the newest rolled back first.
 
 `changes` become records on the lane's changelog in the same transaction as outputs and offsets;
-`load` takes them back, in order, when a lane starts. A table's changelog keys begin with its own
-one-byte tag, so that several tables share one changelog partition.
+`load` takes them back, in order, when a lane starts, and before the first batch; `dump` gives all
+that is held in the same form, for a snapshot. A table's changelog keys begin with its own one-byte
+tag, so that several tables share one changelog partition.
+
+Every value begins with the version of its format. An older version that is known is upgraded as it
+is loaded; one that is not is refused with `StateCorruptError`, never guessed at.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Protocol
 
 from batuta.schemas.errors import StateCorruptError
@@ -52,6 +57,13 @@ class State(Protocol):
 
         Raises:
             StateCorruptError: the record is of a version or shape this code does not know.
+        """
+        ...
+
+    def dump(self) -> Iterable[Change]:
+        """Give everything held, as changelog records: loading them makes an equal state.
+
+        To be called, and read to its end, while no batch is open.
         """
         ...
 
@@ -104,6 +116,10 @@ class Tables:
         if table is None:
             raise StateCorruptError(f"changelog key {key[:32]!r} belongs to no known table")
         table.load(key, value)
+
+    def dump(self) -> Iterable[Change]:
+        """Give everything that all tables hold, table after table."""
+        return chain.from_iterable(table.dump() for table in self._tables)
 
     def entries(self) -> int:
         """Return how many entries all tables hold."""

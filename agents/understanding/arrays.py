@@ -1,6 +1,6 @@
 """The rings and their keys: names to slots, arrays that grow, records in and out."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from batuta.agents.understanding.chunks import (
     Chunks,
     Written,
     rebuild,
+    write,
 )
 from batuta.agents.understanding.rings import (
     CHUNK_BITS,
@@ -18,14 +19,23 @@ from batuta.agents.understanding.rings import (
     FIRST,
     FREE,
     HEAD_COLUMNS,
+    HIGH,
+    LOW,
     MARK,
     NEXT,
     NONE,
+    OPENED,
     SIZES,
     TOUCHED,
+    UNDO_COLUMNS,
+    UNDO_NEXT,
+    UNDO_SEEN,
+    UNDO_SLOT,
     Integers,
     Rings,
     drop_slot,
+    prune,
+    undo,
 )
 from batuta.schemas.errors import StateCorruptError
 
@@ -34,6 +44,7 @@ __all__ = ["RingStore"]
 _SLOTS_MIN = 1024
 _PLACES_MIN = 8192
 _WORD_BYTES = 8
+_DUMPED_AT_ONCE = 4_096
 
 
 class RingStore:
@@ -54,10 +65,6 @@ class RingStore:
             self._grow_slots()
         return slots
 
-    def touched(self) -> Integers:
-        """Return the slots that the open batch appended to."""
-        return self.rings.undo[: self.rings.counts[TOUCHED], 0].copy()
-
     def all_slots(self) -> Integers:
         """Return every slot in use."""
         return np.fromiter(self.slots.values(), np.int64, len(self.slots))
@@ -73,31 +80,100 @@ class RingStore:
             latest=_doubled(rings.latest),
         )
 
-    def drop(self, slots: Iterable[int]) -> None:
-        """Forget slots and their names."""
+    # Batches
+
+    def open_batch(self) -> int:
+        """Open a batch; return the number of its first touch."""
+        touch = self.rings.counts[OPENED] = self.rings.counts[TOUCHED]
+        self.new_slots = []
+        return int(touch)
+
+    def room_to_touch(self, oldest: int, count: int) -> None:
+        """Let the newest batch touch `count` slots more; from `oldest` on touches may be undone."""
+        touched = int(self.rings.counts[TOUCHED])
+        needed = touched - oldest + min(count, len(self._names))
+        rows = len(self.rings.undo)
+        if needed <= rows:
+            return
+        undo = _zeros(1 << (needed - 1).bit_length(), UNDO_COLUMNS)
+        touches = np.arange(oldest, touched)
+        undo[touches & (len(undo) - 1)] = self.rings.undo[touches & (rows - 1)]
+        self.rings = self.rings._replace(undo=undo)
+
+    def tell(self, now_ms: int) -> Integers:
+        """Note that the newest batch saw its keys now; return its slots as `write` wants them."""
+        rings = self.rings
+        rows = self._rows(int(rings.counts[OPENED]), int(rings.counts[TOUCHED]))
+        slots = rings.undo[rows, UNDO_SLOT]
+        rings.undo[rows, UNDO_SEEN] = self.seen_ms[slots]
+        self.seen_ms[slots] = now_ms
+        return np.column_stack((slots, rings.undo[rows, UNDO_NEXT], self.seen_ms[slots]))
+
+    def keep(self, begun: int, ended: int, retained_ms: int) -> None:
+        """Forget what no window reaches of the slots that no batch behind the oldest touched."""
+        slots = self.rings.undo[self._rows(begun, ended), UNDO_SLOT]
+        last = self.rings.heads[slots, MARK] <= ended
+        prune(self.rings, slots[last], retained_ms)
+
+    def undo(self, oldest: int, retained_ms: int, *, told: bool) -> None:
+        """Put back what the newest batch touched, names included, and prune what is settled."""
+        rings = self.rings
+        rows = self._rows(int(rings.counts[OPENED]), int(rings.counts[TOUCHED]))
+        slots = rings.undo[rows, UNDO_SLOT]
+        undo(rings)
+        if told:
+            self.seen_ms[slots] = rings.undo[rows, UNDO_SEEN]
+        prune(rings, slots[rings.heads[slots, MARK] <= oldest], retained_ms)
+
+    def _rows(self, begun: int, ended: int) -> Integers:
+        return np.arange(begun, ended) & (len(self.rings.undo) - 1)
+
+    # Names
+
+    def hide(self, slots: Iterable[int]) -> None:
+        """Let the names of slots be new names to the batches that follow."""
         for slot in slots:
             del self.slots[self._names[slot]]
+
+    def show(self, slots: Iterable[int]) -> None:
+        """Take hidden slots back."""
+        for slot in slots:
+            self.slots[self._names[slot]] = slot
+
+    def drop(self, slots: Iterable[int]) -> None:
+        """Forget hidden slots."""
+        for slot in slots:
             self._names[slot] = ""
             drop_slot(self.rings, slot)
             self._unused.append(slot)
 
-    def close_batch(self) -> None:
-        """Forget how the touched slots were before."""
-        self.rings.heads[self.touched(), MARK] = 0
-        self.rings.counts[TOUCHED] = 0
-        self.new_slots.clear()
-
     def idle_since(self, seen_ms: int) -> list[int]:
         """Return the slots last seen before `seen_ms`, by name."""
         slots = self.all_slots()
-        idle = slots[(self.seen_ms[slots] < seen_ms) & (self.rings.heads[slots, MARK] == 0)]
+        idle = slots[self.seen_ms[slots] < seen_ms]
         return sorted(idle.tolist(), key=self._names.__getitem__)
 
-    def room_to_write(self) -> Written:
-        """Return room for everything that writing the open batch can give."""
-        rings, slots = self.rings, self.touched()
-        saved = rings.undo[: len(slots), 1]
-        base = saved & -CHUNK_ENTRIES
+    # Records
+
+    def changes(self, tag: bytes, slots: Integers, retained_ms: int) -> list[Change]:
+        """Return what `slots`, rows as `write` wants them, hold."""
+        room = self._room_to_write(slots)
+        return self._records(tag, room, write(self.rings, retained_ms, slots, room))
+
+    def dump(self, tag: bytes, retained_ms: int) -> Iterator[Change]:
+        """Give everything held, some keys at a time."""
+        heads, slots = self.rings.heads, self.all_slots()
+        for begin in range(0, len(slots), _DUMPED_AT_ONCE):
+            part = slots[begin : begin + _DUMPED_AT_ONCE]
+            part = part[heads[part, HIGH] > heads[part, LOW]]
+            first = heads[part, FIRST] << CHUNK_BITS
+            rows = np.column_stack((part, first, self.seen_ms[part]))
+            yield from self.changes(tag, rows, retained_ms)
+
+    def _room_to_write(self, rows: Integers) -> Written:
+        """Return room for everything that writing `rows` can give."""
+        rings, slots = self.rings, rows[:, 0]
+        base = rows[:, 1] & -CHUNK_ENTRIES
         numbers = rings.heads[slots, NEXT] - base
         chunks = int(np.sum((numbers >> CHUNK_BITS) + 1))
         tombstones = int(np.sum((base >> CHUNK_BITS) + 1 - rings.heads[slots, FIRST]))
@@ -110,7 +186,7 @@ class RingStore:
             places=np.empty(int(np.max(numbers, initial=0)), np.int64),
         )
 
-    def records(self, tag: bytes, written: Written, count: int) -> list[Change]:
+    def _records(self, tag: bytes, written: Written, count: int) -> list[Change]:
         """Return the first `count` written records as changes."""
         if count == 0:
             return []
@@ -168,8 +244,7 @@ class RingStore:
 
     def _grow_slots(self) -> None:
         self.seen_ms = _doubled(self.seen_ms)
-        heads, undo = _doubled(self.rings.heads), _doubled(self.rings.undo)
-        self.rings = self.rings._replace(heads=heads, undo=undo)
+        self.rings = self.rings._replace(heads=_doubled(self.rings.heads))
 
 
 class _Slots(dict[str, int]):
@@ -191,7 +266,7 @@ def _empty_rings(*, with_mean: bool) -> Rings:
         numbers=_zeros(_PLACES_MIN),
         latest=_zeros(_PLACES_MIN // 8),
         heads=_zeros(_SLOTS_MIN, HEAD_COLUMNS),
-        undo=_zeros(_SLOTS_MIN, 3),
+        undo=_zeros(_SLOTS_MIN, UNDO_COLUMNS),
         counts=_zeros(FREE + SIZES),
     )
     rings.counts[FREE:] = NONE

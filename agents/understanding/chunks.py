@@ -1,4 +1,4 @@
-"""Chunks as they travel: what a batch changed of the rings, as records, and back.
+"""Chunks as they travel: what changed of the rings, or all of them, as records, and back.
 
 A record's key is tag (1 byte), chunk number (8, big endian), name (UTF-8). Its value is made of
 8-byte little endian words: version, kind (1 where amounts are kept), how many of the chunk's
@@ -18,7 +18,6 @@ from batuta.agents.understanding.rings import (
     HIGH,
     LOW,
     NEXT,
-    TOUCHED,
     Integers,
     Rings,
     chunk_place,
@@ -92,7 +91,7 @@ def _find(rings: Rings, slot: int, base: int, oldest: int, places: Integers) -> 
 
 
 @compiled
-def _write_chunk(rings: Rings, words: Integers, begin: int, places: Integers, now_ms: int) -> int:
+def _write_chunk(rings: Rings, words: Integers, begin: int, places: Integers, seen_ms: int) -> int:
     """Write the chunk whose entries stand at `places` (1 +, 0 for none); return its end."""
     summed = len(rings.totals) > 1
     end, count = begin + HEAD_WORDS, 0
@@ -106,7 +105,7 @@ def _write_chunk(rings: Rings, words: Integers, begin: int, places: Integers, no
             end += 1
         count += 1
     words[begin] = CHUNK_VERSION | (int(summed) << 8) | (len(places) << 16) | (count << 24)
-    words[begin + 1] = now_ms
+    words[begin + 1] = seen_ms
     return end
 
 
@@ -117,15 +116,22 @@ def _note(row: Integers, slot: int, chunk: int, begin: int) -> None:
 
 
 @compiled
-def write(rings: Rings, retained_ms: int, now_ms: int, written: Written) -> int:
-    """Write the chunks a batch appended to, and the tombstones of those it left out of reach.
+def write(rings: Rings, retained_ms: int, slots: Integers, written: Written) -> int:
+    """Write what slots hold from a number on, and the tombstones of chunks out of reach.
+
+    Args:
+        rings: the entries.
+        retained_ms: how far behind a key's newest entry others are in reach.
+        slots: one row per slot: the slot, the number from whose chunk on it is written, and when
+            its key was last seen.
+        written: takes the records.
 
     Returns:
         How many records were written.
     """
     records, end = 0, 0
-    for index in range(rings.counts[TOUCHED]):
-        slot, saved = int(rings.undo[index, 0]), int(rings.undo[index, 1])
+    for index in range(len(slots)):
+        slot, saved, seen_ms = int(slots[index, 0]), int(slots[index, 1]), int(slots[index, 2])
         next_number = int(rings.heads[slot, NEXT])
         if next_number == saved:
             continue
@@ -142,7 +148,7 @@ def write(rings: Rings, retained_ms: int, now_ms: int, written: Written) -> int:
             first = (changed << CHUNK_BITS) - base
             places = written.places[first : min(first + CHUNK_ENTRIES, next_number - base)]
             _note(written.rows[records], slot, changed, end)
-            end = _write_chunk(rings, written.words, end, places, now_ms)
+            end = _write_chunk(rings, written.words, end, places, seen_ms)
             written.rows[records, 3] = end
             records += 1
     return records

@@ -14,13 +14,14 @@ Changelog: key `tag` + number of the delta (8 bytes, big endian); value version 
     known = Deduplication(b"d", within_ms=60_000, entries_max=1_000)
     known.begin()
     known.classify(["a", "a"], [b"payload1", b"payload1"], now_ms=0)    # ["new", "duplicate"]
+    known.changes(now_ms=0)
     known.commit()
 """
 
 import struct
-from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import OrderedDict, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 import orjson
@@ -49,6 +50,16 @@ class _Delta:
     ids: list[str]
 
 
+@dataclass(slots=True)
+class _Layer:
+    """One open batch: the number of its first delta, what it added and what it dropped."""
+
+    first: int
+    added: list[str] = field(default_factory=list)
+    dropped: dict[int, tuple[_Delta, list[bytes]]] = field(default_factory=dict)
+    told: bool = False
+
+
 class Deduplication:
     """A StateTable of the ids of one lane."""
 
@@ -63,10 +74,7 @@ class Deduplication:
         self._deltas: OrderedDict[int, _Delta] = OrderedDict()
         self._next = 0
         self._loaded: dict[int, tuple[_Delta, list[bytes]]] = {}
-        self._open = False
-        self._now_ms = 0
-        self._added: list[str] = []
-        self._dropped: dict[int, tuple[_Delta, list[bytes]]] = {}
+        self._layers: deque[_Layer] = deque()
 
     def classify(self, ids: Sequence[str], digests: Sequence[bytes], now_ms: int) -> list[Verdict]:
         """Say of each id whether it is new; remember those that are.
@@ -79,9 +87,11 @@ class Deduplication:
         Returns:
             `duplicate` where the id is known with this digest, `conflict` where with another one.
         """
-        assert self._open, "classify belongs between begin and commit"
-        self._drop(now_ms)
-        known, added = self._known, self._added
+        assert self._layers, "classify belongs between begin and commit"
+        layer = self._layers[-1]
+        assert not layer.told, "the batch has told its changes"
+        self._drop(layer, now_ms)
+        known, added = self._known, layer.added
         verdicts: list[Verdict] = []
         for name, digest in zip(ids, digests, strict=True):
             before = known.get(name)
@@ -94,40 +104,48 @@ class Deduplication:
         return verdicts
 
     def begin(self) -> None:
-        """Open a batch."""
-        assert not self._open, "a batch is already open"
+        """Open a batch on top of those that are open."""
+        assert not self._layers or self._layers[-1].told, "the last batch told no changes"
         self._settle()
-        self._open = True
+        self._layers.append(_Layer(self._next))
 
     def changes(self, now_ms: int) -> list[Change]:
         """Return the deltas this batch added and the tombstones of those whose horizon ended."""
-        assert self._open, "no batch is open"
-        self._drop(now_ms)
-        ended: list[Change] = [(self._key(number), None) for number in sorted(self._dropped)]
-        added: list[Change] = [
-            (self._key(number), self._encode(delta)) for number, delta in self._new_deltas()
-        ]
+        layer = self._layers[-1]
+        assert not layer.told, "changes are told once"
+        layer.told = True
+        self._drop(layer, now_ms)
+        ended: list[Change] = [(self._key(number), None) for number in sorted(layer.dropped)]
+        added: list[Change] = []
+        for ids in _split(layer.added):
+            delta = self._deltas[self._next] = _Delta(now_ms, ids)
+            added.append((self._key(self._next), self._encode(delta)))
+            self._next += 1
         return ended + added
 
     def commit(self) -> None:
-        """Keep what the open batch changed."""
-        assert self._open, "no batch is open"
-        for number, delta in self._new_deltas():
-            self._deltas[number] = delta
-            self._next = number + 1
-        self._close()
+        """Keep what the oldest open batch changed."""
+        layer = self._layers.popleft()
+        assert layer.told, "a batch is kept once it has told its changes"
 
     def rollback(self) -> None:
-        """Forget what the open batch changed."""
-        assert self._open, "no batch is open"
-        for name in self._added:
+        """Forget what the newest open batch changed."""
+        layer = self._layers.pop()
+        while self._next > layer.first:
+            self._next -= 1
+            del self._deltas[self._next]
+        for name in layer.added:
             del self._known[name]
-        for delta, digests in self._dropped.values():
+        for number, (delta, digests) in reversed(layer.dropped.items()):
             self._known.update(zip(delta.ids, digests, strict=True))
-        for number in reversed(self._dropped):
-            self._deltas[number] = self._dropped[number][0]
+            self._deltas[number] = delta
             self._deltas.move_to_end(number, last=False)
-        self._close()
+
+    def dump(self) -> Iterator[Change]:
+        """Give every delta held, as changelog records."""
+        assert not self._layers, "a batch is open"
+        self._settle()
+        return ((self._key(number), self._encode(delta)) for number, delta in self._deltas.items())
 
     def load(self, key: bytes, value: bytes | None) -> None:
         """Take back one changelog record, in any order in which a compacted topic may give them.
@@ -135,20 +153,18 @@ class Deduplication:
         Raises:
             StateCorruptError: the record is of a version or shape this code does not know.
         """
-        assert not self._open, "load comes before the first batch"
+        assert not self._deltas, "load comes before the first batch"
         if len(key) != 1 + _NUMBER.size or key[:1] != self.tag:
             raise StateCorruptError(f"changelog key {key[:32]!r} names no deduplication delta")
         (number,) = _NUMBER.unpack(key[1:])
-        self._next = max(self._next, number + 1)
         if value is None:
             self._loaded.pop(number, None)
         else:
             self._loaded[number] = _decode(value)
 
     def entries(self) -> int:
-        """Return how many ids are remembered."""
-        self._settle()
-        return len(self._known)
+        """Return how many ids are remembered; while loading, how many were read."""
+        return len(self._known) + sum(len(delta.ids) for delta, _ in self._loaded.values())
 
     def _settle(self) -> None:
         """Build the table from what was loaded; of an id in two deltas the younger one holds."""
@@ -160,26 +176,17 @@ class Deduplication:
             self._known.update(fresh)
             self._deltas[number] = _Delta(delta.arrival_ms, [name for name, _ in fresh])
             self._deltas.move_to_end(number, last=False)
+        self._next = max(self._loaded, default=self._next - 1) + 1
         self._loaded.clear()
 
-    def _drop(self, now_ms: int) -> None:
-        self._now_ms = now_ms
+    def _drop(self, layer: _Layer, now_ms: int) -> None:
         while self._deltas:
             number = next(iter(self._deltas))
             ended = self._deltas[number].arrival_ms + self._within_ms <= now_ms
             if not ended and len(self._known) <= self._entries_max:
                 return
             delta = self._deltas.pop(number)
-            self._dropped[number] = (delta, [self._known.pop(name) for name in delta.ids])
-
-    def _new_deltas(self) -> list[tuple[int, _Delta]]:
-        parts = _split(self._added)
-        return [(self._next + i, _Delta(self._now_ms, ids)) for i, ids in enumerate(parts)]
-
-    def _close(self) -> None:
-        self._added = []
-        self._dropped = {}
-        self._open = False
+            layer.dropped[number] = (delta, [self._known.pop(name) for name in delta.ids])
 
     def _key(self, number: int) -> bytes:
         return self.tag + _NUMBER.pack(number)

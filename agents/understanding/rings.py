@@ -34,8 +34,13 @@ __all__ = [
     "MARK",
     "NEXT",
     "NONE",
+    "OPENED",
     "SIZES",
     "TOUCHED",
+    "UNDO_COLUMNS",
+    "UNDO_NEXT",
+    "UNDO_SEEN",
+    "UNDO_SLOT",
     "Events",
     "Integers",
     "Rings",
@@ -62,18 +67,20 @@ NONE: Final = -1
 
 
 class Rings(NamedTuple):
-    """All keys' entries, and what undoes an open batch.
+    """All keys' entries, and what undoes the open batches.
 
     Attributes:
         times, totals, numbers: one element per entry place; `totals` is one element long where
             no mean is asked for.
         latest: one element per eight entry places.
         heads: one row per slot, a cache line: `START` to `MARK`.
-        undo: one row per touched slot: the slot, its next number and its last chunk's latest time
-            as they were before the batch.
+        undo: one row per slot and open batch that touched it, `UNDO_SLOT` to `UNDO_SEEN`: what they
+            were before that batch. Touches are numbered for ever; a number's row is its remainder
+            by the length, a power of two.
         counts: how many entry places were ever given out (`USED`), entries are held (`ENTRIES`),
-            slots are touched (`TOUCHED`); from `FREE` on the first free segment per size or
-            `NONE`, whose first time names the next one.
+            slots were touched (`TOUCHED`) and had been when the newest open batch began
+            (`OPENED`); from `FREE` on the first free segment per size or `NONE`, whose first time
+            names the next one.
     """
 
     times: Integers
@@ -86,11 +93,15 @@ class Rings(NamedTuple):
 
 
 #: Columns of `heads`: where a segment starts, how long it is, where its entries begin and end, the
-#: next arrival's number, the first chunk kept, 1 + the row of `undo` (0: not touched by the batch).
+#: next arrival's number, the first chunk kept, 1 + the number of the latest touch (0: none).
 START, CAPACITY, LOW, HIGH, NEXT, FIRST, MARK = range(7)
 HEAD_COLUMNS: Final = 8
+#: Columns of `undo`: the slot; its next number, its last chunk's latest time, its mark, and when it
+#: was last seen, as they were.
+UNDO_SLOT, UNDO_NEXT, UNDO_LATEST, UNDO_MARK, UNDO_SEEN = range(5)
+UNDO_COLUMNS: Final = 5
 #: Elements of `counts`.
-USED, ENTRIES, TOUCHED, FREE = range(4)
+USED, ENTRIES, TOUCHED, OPENED, FREE = range(5)
 #: Segment sizes are powers of two below two to this.
 SIZES: Final = 48
 
@@ -238,15 +249,18 @@ def insert(rings: Rings, slot: int, time: int, amount: int) -> int:
 
 @compiled
 def _touch(rings: Rings, slot: int) -> None:
-    if rings.heads[slot, MARK] != 0:
+    """Note how a slot is before the newest open batch changes it; the caller made room."""
+    if rings.heads[slot, MARK] > rings.counts[OPENED]:
         return
-    index, number = rings.counts[TOUCHED], rings.heads[slot, NEXT]
-    rings.undo[index, 0] = slot
-    rings.undo[index, 1] = number
+    touch, number = rings.counts[TOUCHED], rings.heads[slot, NEXT]
+    row = touch & (len(rings.undo) - 1)
+    rings.undo[row, UNDO_SLOT] = slot
+    rings.undo[row, UNDO_NEXT] = number
+    rings.undo[row, UNDO_MARK] = rings.heads[slot, MARK]
     if number > 0:
         head = (number - 1) >> CHUNK_BITS
-        rings.undo[index, 2] = rings.latest[chunk_place(rings, slot, head)]
-    rings.counts[TOUCHED] = rings.heads[slot, MARK] = index + 1
+        rings.undo[row, UNDO_LATEST] = rings.latest[chunk_place(rings, slot, head)]
+    rings.counts[TOUCHED] = rings.heads[slot, MARK] = touch + 1
 
 
 @compiled
@@ -356,14 +370,17 @@ def _undo_slot(rings: Rings, slot: int, next_number: int) -> None:
 
 @compiled
 def undo(rings: Rings) -> None:
-    """Put every touched slot back as it was before the batch."""
-    for index in range(rings.counts[TOUCHED]):
-        slot, next_number = rings.undo[index, 0], rings.undo[index, 1]
+    """Put every slot that the newest open batch touched back as it was before."""
+    for touch in range(rings.counts[OPENED], rings.counts[TOUCHED]):
+        row = touch & (len(rings.undo) - 1)
+        slot, next_number = rings.undo[row, UNDO_SLOT], rings.undo[row, UNDO_NEXT]
         if rings.heads[slot, CAPACITY] > 0:
             _undo_slot(rings, slot, next_number)
         if next_number > 0:
             head = (next_number - 1) >> CHUNK_BITS
-            rings.latest[chunk_place(rings, slot, head)] = rings.undo[index, 2]
+            rings.latest[chunk_place(rings, slot, head)] = rings.undo[row, UNDO_LATEST]
+        rings.heads[slot, MARK] = rings.undo[row, UNDO_MARK]
+    rings.counts[TOUCHED] = rings.counts[OPENED]
 
 
 @compiled
@@ -373,4 +390,4 @@ def drop_slot(rings: Rings, slot: int) -> None:
         _release_segment(rings, rings.heads[slot, START], rings.heads[slot, CAPACITY])
     rings.counts[ENTRIES] -= rings.heads[slot, HIGH] - rings.heads[slot, LOW]
     rings.heads[slot, LOW] = rings.heads[slot, HIGH] = rings.heads[slot, CAPACITY] = 0
-    rings.heads[slot, NEXT] = rings.heads[slot, FIRST] = 0
+    rings.heads[slot, NEXT] = rings.heads[slot, FIRST] = rings.heads[slot, MARK] = 0

@@ -15,7 +15,9 @@ key that no event has named for that long by the arrival clock is forgotten whol
     windows.commit()
 """
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -27,12 +29,13 @@ from batuta.agents.understanding.arrays import RingStore
 from batuta.agents.understanding.rings import (
     AMOUNT_UNITS,
     ENTRIES,
+    OPENED,
+    TOUCHED,
     Events,
     Integers,
     Rule,
     observe,
     prune,
-    undo,
 )
 from batuta.schemas.errors import OursError, StateCorruptError
 
@@ -44,6 +47,17 @@ AMOUNT_MAX: Final = 9e8
 ENTRIES_MAX: Final = 50_000_000
 #: Idle keys are looked for this many times within the span for which they are kept.
 _SWEEPS: Final = 64
+
+
+@dataclass(slots=True)
+class _Layer:
+    """One open batch: its first touch, when idle keys had been looked for, new and idle keys."""
+
+    begun: int
+    swept: int
+    new_slots: list[int]
+    idle: list[int] = field(default_factory=list)
+    told: bool = False
 
 
 class TrailingWindows:
@@ -78,10 +92,8 @@ class TrailingWindows:
         self._store = RingStore(with_mean=with_mean)
         self._loaded: dict[bytes, bytes] = {}
         self._loaded_entries = 0
-        self._open = False
-        self._now_ms = 0
-        self._swept = self._sweeping = -(2**63)
-        self._idle: list[int] = []
+        self._layers: deque[_Layer] = deque()
+        self._swept = -(2**63)
 
     def observe(
         self,
@@ -102,12 +114,14 @@ class TrailingWindows:
         Raises:
             OursError: the table is full, or an amount is beyond `AMOUNT_MAX`.
         """
-        assert self._open, "observe belongs between begin and commit"
+        assert self._layers, "observe belongs between begin and commit"
+        assert not self._layers[-1].told, "the batch has told its changes"
         assert len(keys) == len(times_ms) == len(amounts), "one time and amount per key"
         columns = len(self._rule.windows_ms) * (2 if self._with_mean else 1)
         features = np.empty((len(keys), columns), np.float64)
         slots, units = self._store.slots_of(keys), self._units(amounts)
         times = np.ascontiguousarray(times_ms, np.int64)
+        self._store.room_to_touch(self._layers[0].begun, len(keys))
         done = 0
         while done < len(keys):
             rest = Events(slots[done:], times[done:], units[done:], features[done:])
@@ -117,33 +131,46 @@ class TrailingWindows:
         return features
 
     def begin(self) -> None:
-        """Open a batch."""
-        assert not self._open, "a batch is already open"
+        """Open a batch on top of those that are open."""
+        assert not self._layers or self._layers[-1].told, "the last batch told no changes"
         self._settle()
-        self._open = True
+        begun = self._store.open_batch()
+        self._layers.append(_Layer(begun, self._swept, self._store.new_slots))
 
     def changes(self, now_ms: int) -> list[Change]:
         """Return the chunks this batch appended to, and tombstones of those no window reaches."""
-        assert self._open, "no batch is open"
-        self._now_ms = now_ms
-        return self._chunks(now_ms) + self._sweep(now_ms)
+        layer = self._layers[-1]
+        assert not layer.told, "changes are told once"
+        layer.told = True
+        rows = self._store.tell(now_ms)
+        changed = self._store.changes(self.tag, rows, self._retained_ms)
+        return changed + self._sweep(layer, now_ms)
 
     def commit(self) -> None:
-        """Keep what the open batch changed, and forget what no window reaches."""
-        assert self._open, "no batch is open"
-        touched = self._store.touched()
-        prune(self._store.rings, touched, self._retained_ms)
-        self._store.seen_ms[touched] = self._now_ms
-        self._store.drop(self._idle)
-        self._swept = self._sweeping
-        self._close()
+        """Keep what the oldest open batch changed, and forget what no window reaches."""
+        layer = self._layers.popleft()
+        assert layer.told, "a batch is kept once it has told its changes"
+        touched = int(self._store.rings.counts[TOUCHED])
+        ended = self._layers[0].begun if self._layers else touched
+        self._store.keep(layer.begun, ended, self._retained_ms)
+        self._store.drop(layer.idle)
 
     def rollback(self) -> None:
-        """Forget what the open batch changed."""
-        assert self._open, "no batch is open"
-        undo(self._store.rings)
-        self._store.drop(self._store.new_slots)
-        self._close()
+        """Forget what the newest open batch changed."""
+        layer = self._layers.pop()
+        oldest = self._layers[0].begun if self._layers else layer.begun
+        self._store.undo(oldest, self._retained_ms, told=layer.told)
+        self._store.hide(layer.new_slots)
+        self._store.drop(layer.new_slots)
+        self._store.show(layer.idle)
+        self._swept = layer.swept
+        self._store.rings.counts[OPENED] = self._layers[-1].begun if self._layers else layer.begun
+
+    def dump(self) -> Iterator[Change]:
+        """Give every chunk held, as changelog records."""
+        assert not self._layers, "a batch is open"
+        self._settle()
+        return self._store.dump(self.tag, self._retained_ms)
 
     def load(self, key: bytes, value: bytes | None) -> None:
         """Take back one changelog record, in any order in which a compacted topic may give them.
@@ -151,7 +178,6 @@ class TrailingWindows:
         Raises:
             StateCorruptError: the record is of a version or shape this code does not know.
         """
-        assert not self._open, "a batch is open"
         assert not self._store.slots, "load comes before the first batch"
         if len(key) < 1 + chunks.CHUNK_KEY.size or key[:1] != self.tag:
             raise StateCorruptError(f"changelog key {key[:32]!r} names no window chunk")
@@ -182,20 +208,16 @@ class TrailingWindows:
             )
         self._store.grow()
 
-    def _chunks(self, now_ms: int) -> list[Change]:
-        store = self._store
-        room = store.room_to_write()
-        count = chunks.write(store.rings, self._retained_ms, now_ms, room)
-        return store.records(self.tag, room, count)
-
-    def _sweep(self, now_ms: int) -> list[Change]:
+    def _sweep(self, layer: _Layer, now_ms: int) -> list[Change]:
         """Find the keys that were idle for too long, once per period of the clock."""
         step_ms = max(self._retained_ms // _SWEEPS, 1)
-        self._sweeping = now_ms // step_ms
-        if self._sweeping == self._swept:
+        sweeping = now_ms // step_ms
+        if sweeping == self._swept:
             return []
-        self._idle = self._store.idle_since((self._sweeping - _SWEEPS) * step_ms)
-        return self._store.tombstones(self.tag, self._idle)
+        self._swept = sweeping
+        layer.idle = self._store.idle_since((sweeping - _SWEEPS) * step_ms)
+        self._store.hide(layer.idle)
+        return self._store.tombstones(self.tag, layer.idle)
 
     def _settle(self) -> None:
         if not self._loaded:
@@ -204,9 +226,3 @@ class TrailingWindows:
         prune(self._store.rings, self._store.all_slots(), self._retained_ms)
         self._loaded.clear()
         self._loaded_entries = 0
-
-    def _close(self) -> None:
-        self._store.close_batch()
-        self._idle = []
-        self._sweeping = self._swept
-        self._open = False

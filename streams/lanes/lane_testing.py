@@ -143,6 +143,10 @@ class Counts:
             raise StateCorruptError(f"count of {key!r} is {value!r}")
         self.kept[key] = int(value)
 
+    def dump(self) -> list[Change]:
+        """Return every count."""
+        return [(key, b"%d" % count) for key, count in self.kept.items()]
+
     def entries(self) -> int:
         """Return how many keys were counted."""
         return len(self.kept)

@@ -48,6 +48,10 @@ class NoState:
         """Refuse: there is no changelog to load from."""
         raise AssertionError((key, value))
 
+    def dump(self) -> list[tuple[bytes, bytes | None]]:
+        """Return nothing held."""
+        return []
+
     def entries(self) -> int:
         """Return 0."""
         return 0

@@ -73,10 +73,12 @@ def decided(model: Model, events: list[SampleEvent]) -> list[Decision]:
         cards.begin()
         ingested = ingestion.ingest(opened.events, Context(NOW_MS, 0, alone, cards))
         assert not ingested.refused
+        cards.changes(NOW_MS)
         cards.commit()
         terminals.begin()
         context = Context(NOW_MS, 0, alone, terminals)
         decisions += asyncio.run(conductor.decide(ingested.accepted, context))
+        terminals.changes(NOW_MS)
         terminals.commit()
     return decisions
 
