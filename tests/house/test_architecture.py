@@ -41,7 +41,7 @@ PURE = {
     ),
     *("json", "math", "operator", "re", "statistics", "string", "struct", "types", "typing"),
     *("unicodedata", "uuid", "zoneinfo", "numba", "numpy", "orjson", "pydantic", "pydantic_core"),
-    *("cel_expr_python", "jsonpatch", "jsonpointer"),
+    *("cel_expr_python", "jsonpatch", "jsonpointer", "ruamel"),
 }
 #: Imports that one file needs beside these, and why.
 ALSO_PURE = {

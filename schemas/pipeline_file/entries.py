@@ -1,0 +1,298 @@
+"""What stands in a pipeline file: one frozen model per kind of entry.
+
+Unknown keys are refused. Durations are kept in milliseconds, sizes in bytes, shares from 0 to 1.
+"""
+
+from typing import Annotated, ClassVar, Final, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
+
+from batuta.schemas.decision import Outcome
+from batuta.schemas.notification import Severity
+from batuta.schemas.pipeline_file.quantities import (
+    PROBLEM,
+    Bytes,
+    Duration,
+    Expression,
+    FieldName,
+    Moment,
+    MoneyText,
+    Name,
+    Reference,
+    Sha256,
+)
+from batuta.schemas.times import EARLIEST_MS
+
+__all__ = [
+    "ActionEntry",
+    "CheckEntry",
+    "DecideEntry",
+    "DuplicatesEntry",
+    "EscalateEntry",
+    "FeatureEntry",
+    "LabelsEntry",
+    "ModelEntry",
+    "NotifyEntry",
+    "Part",
+    "PartEntry",
+    "PlanEntry",
+    "ShareEntry",
+    "SourceEntry",
+    "UnderstandEntry",
+]
+
+_DAY_MS: Final = 86_400_000
+_MIB: Final = 1_048_576
+_WINDOWS_MAX: Final = 16
+
+Whole = Annotated[int, Field(strict=True)]
+Truth = Annotated[bool, Field(strict=True)]
+Widths = Annotated[tuple[Duration, ...], Field(min_length=1, max_length=_WINDOWS_MAX)]
+Options = dict[str, object]
+
+
+def refuse(said: str) -> PydanticCustomError:
+    """Return the error of a whole entry: what is wrong with it; what to do."""
+    return PydanticCustomError(PROBLEM, "{said}", {"said": said})
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class PartEntry(_Entry):
+    """A part of the user's own or of batuta's."""
+
+    use: Reference = Field(description="`package.module:Name`, or an entry point's name")
+    options: Options = Field(
+        default={}, alias="with", description="what the part is made with: keyword arguments"
+    )
+
+
+def _short(value: object) -> object:
+    """Take `schema: transaction` for `schema: {use: transaction}`."""
+    return {"use": value} if isinstance(value, str) else value
+
+
+#: A part, in short or with options.
+Part = Annotated[
+    PartEntry,
+    BeforeValidator(_short),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string"},
+                {
+                    "type": "object",
+                    "properties": {"use": {"type": "string"}, "with": {"type": "object"}},
+                    "required": ["use"],
+                    "additionalProperties": False,
+                },
+            ]
+        }
+    ),
+]
+
+
+class DuplicatesEntry(_Entry):
+    """How far back a redelivery is recognised; the smaller of the two bounds holds."""
+
+    within: Duration = Field(default=7 * _DAY_MS, description="from its first arrival on")
+    entries: Annotated[Whole, Field(ge=1, le=100_000_000)] = Field(
+        default=1_000_000, description="ids remembered per lane"
+    )
+
+
+class SourceEntry(_Entry):
+    """Where events come from, and which of their fields mean what."""
+
+    topic: str | None = Field(default=None, description="always `<pipeline>.events`")
+    data: Part = Field(alias="schema", description="the pydantic model of an event's payload")
+    id: FieldName | None = Field(
+        default=None, description="tells events apart; else `ce_source` and `ce_id` do"
+    )
+    key: FieldName = Field(description="the entity that an event is about: the topic's key")
+    time: FieldName = Field(description="when the event happened")
+    zone: str = Field(default="UTC", description="the time zone of `hour` and `weekday`")
+    strict: Truth = Field(default=False, description="refuse unknown fields, not ignore them")
+    size: Bytes = Field(default=_MIB, description="the largest value taken, at most 24MiB")
+    earliest: Moment = Field(default=0, description="an event before it is absurd")
+    ahead: Duration = Field(default=_DAY_MS, description="further ahead of the clock is absurd")
+    duplicates: DuplicatesEntry = Field(
+        default=DuplicatesEntry(), description="which redeliveries are recognised"
+    )
+
+    size_max: ClassVar[int] = 24 * _MIB
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if not 0 < self.size <= self.size_max:
+            raise refuse(f"size is {self.size} bytes; write more than 0B and at most 24MiB")
+        if self.earliest < EARLIEST_MS:
+            raise refuse("earliest is before the year 1; write a later moment")
+        return self
+
+
+class ShareEntry(_Entry):
+    """Of the events whose label is known, how many have it set."""
+
+    of: FieldName = Field(description="the label: a true or false field of the labels' schema")
+    over: Widths = Field(description="windows (t - delay - w, t - delay] of event time")
+    delay: Duration | None = Field(default=None, description="how long a label takes; else none")
+
+
+class FeatureEntry(_Entry):
+    """Trailing windows of one key: counts, means, shares of a label. Or a part of one's own."""
+
+    by: FieldName | None = Field(default=None, description="the field whose windows these are")
+    count: Widths | None = Field(default=None, description="events within each window")
+    mean: dict[FieldName, Widths] = Field(
+        default={}, description="a number field to the windows it is averaged over"
+    )
+    share: ShareEntry | None = Field(default=None, description="share of a label, delayed")
+    use: Reference | None = Field(default=None, description="a feature of one's own")
+    options: Options = Field(default={}, alias="with", description="what `use` is made with")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        windowed = self.count is not None or bool(self.mean) or self.share is not None
+        if self.use is not None:
+            if windowed or self.by is not None:
+                raise refuse('"use" stands beside windows; give each an entry of its own')
+        elif not windowed:
+            raise refuse("nothing is computed; add count, mean, share or use")
+        elif self.by is None:
+            raise refuse('"by" is missing; add the field whose windows these are')
+        for name, widths in self._widths():
+            if sorted(set(widths)) != list(widths):
+                raise refuse(f"the windows of {name} do not ascend; write the narrowest first")
+        return self
+
+    def _widths(self) -> list[tuple[str, tuple[int, ...]]]:
+        shares = [("share", self.share.over)] if self.share else []
+        return [("count", self.count or ()), *self.mean.items(), *shares]
+
+
+class UnderstandEntry(BaseModel):
+    """One step of understanding: `context`, or features under a name of their own."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    __pydantic_extra__: dict[str, FeatureEntry] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    context: dict[Name, Expression] | None = Field(
+        default=None, description="features that are expressions, by name"
+    )
+
+    @model_validator(mode="after")
+    def _one_name(self) -> Self:
+        names = [*self.__pydantic_extra__, *(["context"] if self.context is not None else [])]
+        if len(names) != 1:
+            found = ", ".join(names) or "none"
+            raise refuse(f"an entry has one name, but here: {found}; begin each with a dash")
+        return self
+
+    @property
+    def feature(self) -> tuple[str, FeatureEntry] | None:
+        """The name and the entry, unless this is a context."""
+        return next(iter(self.__pydantic_extra__.items()), None)
+
+
+class ModelEntry(_Entry):
+    """A model: what it sees, how it is reached, what it may cost."""
+
+    kind: Literal["predictive"] = Field(default="predictive", description="what it is for")
+    adapter: Literal["onnx", "python"] = Field(description="how it is reached")
+    use: Reference | None = Field(default=None, description="for `python`: the class")
+    options: Options = Field(default={}, alias="with", description="what `use` is made with")
+    file: str | None = Field(
+        default=None, description="for `onnx`: its file beside this one; else the trained one"
+    )
+    sha256: Sha256 | None = Field(default=None, description="of `file`, or of `use`'s module")
+    inputs: tuple[str, ...] = Field(
+        min_length=1, description="features, groups of them, and number fields, in order"
+    )
+    timeout: Duration = Field(default=1_000, description="a later answer counts as none")
+    cost: MoneyText | None = Field(default=None, description="of one answer")
+    purpose: str = Field(default="", description="one sentence for its card")
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Self:
+        if self.adapter == "python" and self.use is None:
+            raise refuse('a python model needs "use"; add use: "package.module:Name"')
+        if self.adapter == "onnx" and self.use is not None:
+            raise refuse('"use" belongs to adapter python; leave it out, or change the adapter')
+        if self.adapter == "python" and self.file is not None:
+            raise refuse('"file" belongs to adapter onnx; leave it out, or change the adapter')
+        if self.file is not None and self.sha256 is None:
+            raise refuse('a model file needs its "sha256"; add what sha256sum prints for it')
+        return self
+
+
+class PlanEntry(_Entry):
+    """Who is asked: one model."""
+
+    ask: Name = Field(description="a model")
+
+
+class CheckEntry(_Entry):
+    """A check of the user's own: which answers may be used."""
+
+    use: Reference = Field(description="`package.module:Name`, or an entry point's name")
+    options: Options = Field(default={}, alias="with", description="what the check is made with")
+    reason: Name = Field(default="check_failed", description="the reason of what does not pass")
+
+
+class DecideEntry(_Entry):
+    """One rule. The first whose `when` holds decides; the last is `otherwise`."""
+
+    when: Expression | None = Field(default=None, description="true or false")
+    otherwise: Outcome | None = Field(default=None, description="the outcome where no rule holds")
+    outcome: Outcome | None = Field(default=None, description="the outcome where `when` holds")
+    action: Name | None = Field(default=None, description="an action that follows")
+    reason: Name | None = Field(default=None, description="the reason's code; else `rule_<number>`")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.when is None) == (self.otherwise is None):
+            raise refuse('a rule has either "when" or "otherwise"; write one of them')
+        if self.when is not None and self.outcome is None:
+            raise refuse('"outcome" is missing beside "when"; add approve, review or block')
+        if self.otherwise is not None and self.outcome is not None:
+            raise refuse('"outcome" stands beside "otherwise"; "otherwise" names the outcome')
+        return self
+
+
+class EscalateEntry(_Entry):
+    """Who reviews, and within what time."""
+
+    queue: Name = Field(description="the reviewers")
+    due: Duration = Field(default=1_800_000, description="from the decision on")
+
+
+class ActionEntry(_Entry):
+    """Something done to the world because of a decision."""
+
+    version: Annotated[Whole, Field(ge=1)] = Field(
+        default=1, description="raise it when the action means something else"
+    )
+
+
+class NotifyEntry(_Entry):
+    """What people are told. The first rule whose `when` holds speaks."""
+
+    when: Expression = Field(description="true or false, also of the `outcome`")
+    severity: Severity = Field(default="warning", description="how loud")
+    title: Annotated[str, Field(min_length=1, max_length=80)] = Field(
+        description="what happened to the event, in a few words; unique"
+    )
+
+
+class LabelsEntry(_Entry):
+    """What becomes known of an event later: `<pipeline>.feedback`."""
+
+    data: Part = Field(alias="schema", description="the pydantic model of a label")
+    id: FieldName = Field(description="the field that names the event")
+    time: FieldName = Field(description="when it became known")
+    of: FieldName = Field(description="the label itself: a true or false field")
+    expire: Duration = Field(default=90 * _DAY_MS, description="a label without event is kept for")

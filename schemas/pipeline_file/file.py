@@ -1,0 +1,72 @@
+"""The pipeline file, whole."""
+
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from batuta.schemas.pipeline_file.entries import (
+    ActionEntry,
+    CheckEntry,
+    DecideEntry,
+    EscalateEntry,
+    LabelsEntry,
+    ModelEntry,
+    NotifyEntry,
+    Part,
+    PlanEntry,
+    SourceEntry,
+    UnderstandEntry,
+    refuse,
+)
+from batuta.schemas.pipeline_file.quantities import Name
+
+__all__ = ["PipelineFile"]
+
+
+class PipelineFile(BaseModel):
+    """One pipeline as its users write it; `batuta plan` shows what becomes of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", title="batuta pipeline")
+
+    pipeline: Name = Field(description="its name: topics and groups begin with it")
+    version: Annotated[int, Field(ge=1, strict=True)] = Field(
+        description="raise it with every change; stands in each decision"
+    )
+    source: SourceEntry = Field(description="where events come from")
+    understand: tuple[UnderstandEntry, ...] = Field(
+        default=(), max_length=64, description="features, in the order they are computed"
+    )
+    models: dict[Name, ModelEntry] = Field(min_length=1, description="models by name")
+    plans: dict[Name, PlanEntry] = Field(
+        default={}, description="who is asked; may be left out where there is one model"
+    )
+    verify: tuple[CheckEntry, ...] = Field(
+        default=(), max_length=16, description="checks of answers beyond: a number from 0 to 1"
+    )
+    decide: tuple[DecideEntry, ...] = Field(
+        min_length=1, max_length=64, description="rules, the first that holds decides"
+    )
+    actions: dict[Name, ActionEntry] = Field(default={}, description="actions by name")
+    escalate: EscalateEntry = Field(description="who reviews")
+    notify: tuple[NotifyEntry, ...] = Field(
+        default=(), max_length=64, description="what people are told"
+    )
+    sinks: dict[Name, Part] = Field(
+        default={}, description="where notifications go beside the log and the webhook"
+    )
+    labels: LabelsEntry | None = Field(default=None, description="what becomes known later")
+    reasons: Part | None = Field(default=None, description="what features say, as reason codes")
+    samples: Part | None = Field(default=None, description="makes sample events")
+    train: Part | None = Field(default=None, description="makes a sample model")
+
+    @model_validator(mode="after")
+    def _decides(self) -> Self:
+        if self.decide[-1].otherwise is None:
+            raise refuse('decide does not end with "otherwise"; add - {otherwise: review}')
+        if any(rule.otherwise is not None for rule in self.decide[:-1]):
+            raise refuse('decide goes on after "otherwise"; move it to the end')
+        titles = [rule.title for rule in self.notify]
+        for number, title in enumerate(titles):
+            if title in titles[:number]:
+                raise refuse(f'two notify rules have the title "{title}"; word them differently')
+        return self

@@ -1,0 +1,211 @@
+"""Values with units as a pipeline file writes them: durations, shares, money, texts that name.
+
+Each is a text in the file and a typed value in the model, so that no number stands without its
+unit.
+"""
+
+import re
+from decimal import Decimal
+from typing import Annotated, Any, Final, NamedTuple
+
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from batuta.schemas.pipeline_file.problems import value_text
+from batuta.schemas.times import parse_rfc3339
+
+__all__ = [
+    "DURATION_MS_MAX",
+    "EXPRESSION_CHARACTERS_MAX",
+    "PROBLEM",
+    "Bytes",
+    "Duration",
+    "Expression",
+    "FieldName",
+    "Moment",
+    "Money",
+    "MoneyText",
+    "Name",
+    "Percentage",
+    "Reference",
+    "Sha256",
+    "duration_text",
+]
+
+#: The pydantic error type whose message is already value, problem and remedy.
+PROBLEM: Final = "pipeline_file"
+_UNITS_MS: Final = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
+DURATION_MS_MAX: Final = 366 * _UNITS_MS["d"]
+_DURATION: Final = r"^[0-9]{1,12}(ms|s|m|h|d)$"
+_PERCENTAGE: Final = r"^[0-9]{1,3}(\.[0-9]{1,6})?%$"
+_MONEY: Final = r"^[0-9]{1,12}(\.[0-9]{1,12})? [A-Z]{3}$"
+_BYTES: Final = r"^[0-9]{1,9}(B|KiB|MiB)$"
+_NAME: Final = r"^[a-z][a-z0-9_]{0,63}$"
+_FIELD: Final = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
+_IMPORTED: Final = r"^[A-Za-z_][A-Za-z0-9_.]{0,200}:[A-Za-z_][A-Za-z0-9_]{0,100}$"
+_ENTRY_POINT: Final = r"^[a-z][a-z0-9_.-]{0,63}$"
+)
+_SHA256: Final = r"^[0-9a-f]{64}$"
+_BYTES_UNITS: Final = {"B": 1, "KiB": 1024, "MiB": 1_048_576}
+#: An expression is one thought: a longer one belongs into features with names.
+EXPRESSION_CHARACTERS_MAX: Final = 1_000
+
+
+class Money(NamedTuple):
+    """An amount of a currency (ISO 4217)."""
+
+    amount: Decimal
+    currency: str
+
+
+def _problem(value: object, what: str, remedy: str) -> PydanticCustomError:
+    return PydanticCustomError(PROBLEM, "{said}", {"said": f"{value_text(value)} {what}; {remedy}"})
+
+
+class _Text:
+    """A text of one shape, read into a value."""
+
+    shape: str
+    what: str
+    remedy: str
+
+    def read(self, text: str) -> Any:
+        return text
+
+    def __get_pydantic_core_schema__(
+        self, source: type[Any], handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self._validate)
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"type": "string", "pattern": self.shape}
+
+    def _validate(self, value: object) -> Any:
+        if not isinstance(value, str) or not re.fullmatch(self.shape, value):
+            raise _problem(value, self.what, self.remedy)
+        return self.read(value)
+
+
+class _Duration(_Text):
+    shape = _DURATION
+    what = "is no duration"
+    remedy = "write a number and ms, s, m, h or d, for example 7d"
+
+    def read(self, text: str) -> int:
+        count, unit = re.fullmatch(r"([0-9]+)([a-z]+)", text).groups()  # type: ignore[union-attr]  # pyright: ignore[reportOptionalMemberAccess]
+        span_ms = int(count) * _UNITS_MS[unit]
+        if not 0 < span_ms <= DURATION_MS_MAX:
+            raise _problem(text, "is out of range", "write more than 0 and at most 366d")
+        return span_ms
+
+
+class _Percentage(_Text):
+    shape = _PERCENTAGE
+    what = "is no percentage"
+    remedy = "write a number and %, for example 20%"
+
+    def read(self, text: str) -> float:
+        share = float(text[:-1]) / 100.0
+        if share > 1.0:
+            raise _problem(text, "is more than a whole", "write at most 100%")
+        return share
+
+
+class _Money(_Text):
+    shape = _MONEY
+    what = "is no amount of money"
+    remedy = "write a number, a space and a currency, for example 0.0008 EUR"
+
+    def read(self, text: str) -> Money:
+        amount, currency = text.split(" ")
+        return Money(Decimal(amount), currency)
+
+
+class _Bytes(_Text):
+    shape = _BYTES
+    what = "is no size"
+    remedy = "write a number and B, KiB or MiB, for example 1MiB"
+
+    def read(self, text: str) -> int:
+        digits = text.rstrip("BKMi")
+        return int(digits) * _BYTES_UNITS[text[len(digits) :]]
+
+
+class _Moment(_Text):
+    shape = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{5,15}(Z|[+-][0-9]{2}:[0-9]{2})$"
+    what = "is no moment"
+    remedy = "write date, time and zone in quotes, for example '2018-04-01T00:00:00Z'"
+
+    def read(self, text: str) -> int:
+        try:
+            return parse_rfc3339(text)
+        except ValueError:
+            raise _problem(text, self.what, self.remedy) from None
+
+
+class _Name(_Text):
+    shape = _NAME
+    what = "is no name"
+    remedy = "write lower case letters, digits and _, beginning with a letter"
+
+
+class _FieldName(_Text):
+    shape = _FIELD
+    what = "is no field name"
+    remedy = "write a field of the schema: letters, digits and _"
+
+
+class _Reference(_Text):
+    shape = f"{_IMPORTED}|{_ENTRY_POINT}"
+    what = "names no part"
+    remedy = 'write "package.module:Name", or the name of an entry point'
+
+
+class _Sha256(_Text):
+    shape = _SHA256
+    what = "is no sha256"
+    remedy = "write 64 hex digits, as sha256sum prints them"
+
+
+class _Expression(_Text):
+    shape = rf"^[\s\S]{{1,{EXPRESSION_CHARACTERS_MAX}}}$"
+    what = "is no expression"
+    remedy = 'write it in quotes, for example "score > 0.6"'
+
+    def _validate(self, value: object) -> str:
+        if not isinstance(value, str) or not value.strip():
+            raise _problem(value, self.what, self.remedy)
+        if len(value) > EXPRESSION_CHARACTERS_MAX:
+            what = f"has {len(value)} characters"
+            remedy = f"keep it within {EXPRESSION_CHARACTERS_MAX} by naming parts in context"
+            raise _problem(value, what, remedy)
+        return value
+
+
+#: Milliseconds, written as `20ms`, `30s`, `5m`, `1h`, `7d`.
+Duration = Annotated[int, _Duration(), Field(description="a duration")]
+#: 0 to 1, written as `20%`.
+Percentage = Annotated[float, _Percentage(), Field(description="a percentage")]
+#: Written as `0.0008 EUR`.
+MoneyText = Annotated[Money, _Money(), Field(description="money")]
+#: Bytes, written as `1MiB`.
+Bytes = Annotated[int, _Bytes(), Field(description="a size")]
+#: Milliseconds since 1970 UTC, written as RFC 3339.
+Moment = Annotated[int, _Moment(), Field(description="a moment")]
+Name = Annotated[str, _Name(), Field(description="a name")]
+FieldName = Annotated[str, _FieldName(), Field(description="a field of the schema")]
+Reference = Annotated[str, _Reference(), Field(description="an import path")]
+Sha256 = Annotated[str, _Sha256(), Field(description="a sha256")]
+Expression = Annotated[str, _Expression(), Field(description="an expression")]
+
+
+def duration_text(span_ms: int) -> str:
+    """Return a duration as the file writes it, in the largest unit that divides it.
+
+    >>> duration_text(7 * 86_400_000), duration_text(90_000)
+    ('7d', '90s')
+    """
+    unit, unit_ms = next((unit, ms) for unit, ms in _UNITS_MS.items() if span_ms % ms == 0)
+    return f"{span_ms // unit_ms}{unit}"

@@ -1,0 +1,164 @@
+"""From the text of a pipeline file to its typed form, or to every problem it has."""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from batuta.schemas.pipeline_file.file import PipelineFile
+from batuta.schemas.pipeline_file.problems import (
+    Path,
+    PipelineFileError,
+    Problem,
+    did_you_mean,
+    value_text,
+)
+from batuta.schemas.pipeline_file.quantities import PROBLEM
+from batuta.schemas.pipeline_file.shape import fields_of, model_at
+from batuta.schemas.pipeline_file.yaml_tree import Tree, read_tree
+
+__all__ = ["Document", "read_document"]
+
+_EXPECTED: Final = {
+    "string_type": ("is no text", "write it in quotes"),
+    "int_type": ("is no whole number", "write digits without quotes and without unit"),
+    "int_from_float": ("is no whole number", "write digits without quotes and without unit"),
+    "bool_type": ("is no truth value", "YAML 1.2 writes true or false, without quotes"),
+    "tuple_type": ("is no list", "write [a, b], or a line with a dash per item"),
+    "dict_type": ("is no mapping", "write name: value lines, or {name: value}"),
+    "model_type": ("is no mapping", "write name: value lines, or {name: value}"),
+    "model_attributes_type": ("is no mapping", "write name: value lines, or {name: value}"),
+}
+_BOUNDS: Final = {
+    "too_short": ("holds too little", "at least", "min_length"),
+    "string_too_short": ("holds too little", "at least", "min_length"),
+    "too_long": ("is too long", "at most", "max_length"),
+    "string_too_long": ("is too long", "at most", "max_length"),
+    "greater_than": ("is out of range", "more than", "gt"),
+    "greater_than_equal": ("is out of range", "at least", "ge"),
+    "less_than": ("is out of range", "less than", "lt"),
+    "less_than_equal": ("is out of range", "at most", "le"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A pipeline file that was read: what it says, and where it says it."""
+
+    tree: Tree
+    file: PipelineFile
+
+    def problem(self, path: Path, what: str, *, key: bool = False) -> Problem:
+        """Return a problem at a path of this file."""
+        return self.tree.problem(path, what, key=key)
+
+
+def read_document(text: str, name: str) -> Document:
+    """Read a pipeline file.
+
+    Args:
+        text: its text.
+        name: what messages call it.
+
+    Raises:
+        PipelineFileError: every problem found, one line each.
+    """
+    tree = read_tree(text, name)
+    if not isinstance(tree.value, dict):
+        remedy = "write name: value lines, beginning with pipeline: NAME"
+        what = f"{value_text(tree.value)} is no mapping; {remedy}"
+        raise PipelineFileError([tree.problem((), what)])
+    try:
+        file = PipelineFile.model_validate(tree.value)
+    except ValidationError as error:
+        found = [_problem(tree, one) for one in error.errors(include_url=False)]
+    else:
+        found = _unquoted(tree, file)
+        if not found:
+            return Document(tree, file)
+    raise PipelineFileError(found)
+
+
+def _problem(tree: Tree, error: ErrorDetails) -> Problem:
+    kind, path = error["type"], _path_in(tree.value, error["loc"])
+    if kind == "missing":
+        return tree.problem(path, _missing(path), key=True)
+    if kind == "extra_forbidden":
+        model = model_at(path[:-1])
+        known = list(fields_of(model)) if model else []
+        remedy = did_you_mean(str(path[-1]), known, what="known here")
+        return tree.problem(path, f"{value_text(path[-1])} is no key here; {remedy}", key=True)
+    named = error["loc"][-1:] == ("[key]",)
+    value = path[len(path) - 1] if named else error["input"]
+    return tree.problem(path, _sentence(error, value), key=named)
+
+
+def _missing(path: Path) -> str:
+    model = model_at(path[:-1])
+    declared = fields_of(model).get(str(path[-1])) if model else None
+    means = f" ({declared.description})" if declared and declared.description else ""
+    where = f" under {path[-2]}" if len(path) > 1 else ""
+    return f'nothing is given, but it is needed; add "{path[-1]}: ..."{where}{means}'
+
+
+def _sentence(error: ErrorDetails, value: object) -> str:
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == PROBLEM:
+        return error["msg"]
+    shown = value_text(value)
+    if kind == "literal_error":
+        known = re.findall(r"'([^']*)'", str(context["expected"]))
+        remedy = did_you_mean(value, known) if isinstance(value, str) else f"known: {known}"
+        return f"{shown} is not known here; {remedy}"
+    if kind in _EXPECTED:
+        what, remedy = _EXPECTED[kind]
+        return f"{shown} {what}; {remedy}"
+    if kind in _BOUNDS:
+        what, relation, bound = _BOUNDS[kind]
+        return f"{shown} {what}; write {relation} {context[bound]}"
+    return f"{shown} is refused: {error['msg']}; see docs/pipeline-file.md"
+
+
+def _path_in(value: object, location: tuple[str | int, ...]) -> Path:
+    """Return pydantic's location as a path of the file: without the steps only pydantic sees."""
+    path: list[str | int] = []
+    for number, part in enumerate(location):
+        last = number == len(location) - 1
+        if isinstance(value, dict):
+            if part in value:
+                value = value[part]
+                path.append(part)
+            elif last and part != "[key]":
+                path.append(part)
+        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+            value = value[part]
+            path.append(part)
+    return tuple(path)
+
+
+def _unquoted(tree: Tree, file: PipelineFile) -> list[Problem]:
+    """Return the expressions without quotes: YAML would read `#`, `: ` and `{` its own way."""
+    contexts = [
+        ("understand", number, "context", name)
+        for number, entry in enumerate(file.understand)
+        for name in entry.context or {}
+    ]
+    rules = [
+        (section, number, "when")
+        for section, entries in (("decide", file.decide), ("notify", file.notify))
+        for number in range(len(entries))
+    ]
+    paths: list[Path] = [*contexts, *rules]
+    return [
+        tree.problem(path, f"{value_text(_at(tree.value, path))} has no quotes; put it in quotes")
+        for path in paths
+        if path in tree.plain
+    ]
+
+
+def _at(value: object, path: Path) -> object:
+    for part in path:
+        value = value[part]  # type: ignore[index]  # pyright: ignore[reportIndexIssue]
+    return value
