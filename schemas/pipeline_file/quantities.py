@@ -44,7 +44,6 @@ _NAME: Final = r"^[a-z][a-z0-9_]{0,63}$"
 _FIELD: Final = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
 _IMPORTED: Final = r"^[A-Za-z_][A-Za-z0-9_.]{0,200}:[A-Za-z_][A-Za-z0-9_]{0,100}$"
 _ENTRY_POINT: Final = r"^[a-z][a-z0-9_.-]{0,63}$"
-)
 _SHA256: Final = r"^[0-9a-f]{64}$"
 _BYTES_UNITS: Final = {"B": 1, "KiB": 1024, "MiB": 1_048_576}
 #: An expression is one thought: a longer one belongs into features with names.

@@ -96,11 +96,12 @@ def _problem(tree: Tree, error: ErrorDetails) -> Problem:
 
 
 def _missing(path: Path) -> str:
-    model = model_at(path[:-1])
-    declared = fields_of(model).get(str(path[-1])) if model else None
+    *above, name = path
+    model = model_at(tuple(above))
+    declared = fields_of(model).get(str(name)) if model else None
     means = f" ({declared.description})" if declared and declared.description else ""
-    where = f" under {path[-2]}" if len(path) > 1 else ""
-    return f'nothing is given, but it is needed; add "{path[-1]}: ..."{where}{means}'
+    where = f" under {above[-1]}" if above else ""
+    return f'nothing is given, but it is needed; add "{name}: ..."{where}{means}'
 
 
 def _sentence(error: ErrorDetails, value: object) -> str:
