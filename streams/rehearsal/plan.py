@@ -1,0 +1,165 @@
+"""The plan of one seed: how large the world is, what happens to it, and when.
+
+Everything that chance decides is drawn here or from the streams of chance named here, so that a
+change in one of them leaves the others as they were.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Final, Literal
+
+__all__ = ["FAULT_KINDS", "FaultKind", "Incident", "IncidentKind", "Plan", "Weather", "plan_of"]
+
+IncidentKind = Literal["crash", "freeze", "leave", "torn_write", "refused_output", "clock_jump"]
+_NetworkFault = Literal[
+    "delay", "duplicate", "late_request", "lost_reply", "lost_request", "reorder"
+]
+_OutsideFault = Literal["model_failure", "rebalance", "sink_failure"]
+FaultKind = IncidentKind | _NetworkFault | _OutsideFault
+#: Every kind of fault, as the report counts them.
+FAULT_KINDS: Final[tuple[FaultKind, ...]] = (
+    "clock_jump",
+    "crash",
+    "delay",
+    "duplicate",
+    "freeze",
+    "late_request",
+    "leave",
+    "lost_reply",
+    "lost_request",
+    "model_failure",
+    "rebalance",
+    "refused_output",
+    "reorder",
+    "sink_failure",
+    "torn_write",
+)
+
+_INCIDENT_KINDS: Final[tuple[IncidentKind, ...]] = (
+    "crash",
+    "crash",
+    "freeze",
+    "leave",
+    "torn_write",
+    "refused_output",
+    "clock_jump",
+)
+_INCIDENTS_MIN: Final = 5
+_INCIDENTS_MAX: Final = 8
+_EVENTS_MIN: Final = 500
+_EVENTS_MAX: Final = 560
+#: Of these seconds the first and the last few are without incidents.
+_TROUBLE_S: Final = 30.0
+_CALM_S: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """One thing that happens to a worker or the broker.
+
+    Attributes:
+        at_s: when, in virtual seconds.
+        worker: which of the workers there are then, counted modulo their number.
+        calls: how many more calls of the victim are made first: it may be hit at any await.
+        lasts_s: for how long.
+        size: how much of it, 0 to 1; each kind reads it in its own way.
+    """
+
+    kind: IncidentKind
+    at_s: float
+    worker: int
+    calls: int
+    lasts_s: float
+    size: float
+
+
+@dataclass(frozen=True, slots=True)
+class Weather:
+    """How likely a single request, model call or delivery is hit, 0 to 1."""
+
+    delay: float = 0.0
+    duplicate: float = 0.0
+    late_request: float = 0.0
+    lost_reply: float = 0.0
+    lost_request: float = 0.0
+    reorder: float = 0.0
+    model_failure: float = 0.0
+    sink_failure: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The world of one seed.
+
+    Attributes:
+        partitions: of every topic.
+        workers: how many there are at first, and again after each crash.
+        events: source records, at least 500.
+        trouble_s: for how long events come and faults happen; then everything heals.
+        settings: what the workers are given beside the rehearsal's own settings.
+    """
+
+    seed: int
+    partitions: int
+    workers: int
+    events: int
+    trouble_s: float
+    settings: Mapping[str, object]
+    weather: Weather
+    incidents: tuple[Incident, ...]
+
+    def chance(self, stream: str) -> Random:
+        """Return a stream of chance of its own, the same at each call."""
+        return Random(f"{self.seed}/{stream}")  # noqa: S311  to be repeated, not to be secret
+
+
+def plan_of(seed: int) -> Plan:
+    """Draw the plan of a seed."""
+    random = Random(f"{seed}/plan")  # noqa: S311  to be repeated, not to be secret
+    return Plan(
+        seed=seed,
+        partitions=random.choice((1, 2, 2, 3)),
+        workers=random.choice((2, 2, 3)),
+        events=random.randint(_EVENTS_MIN, _EVENTS_MAX),
+        trouble_s=_TROUBLE_S,
+        settings={
+            "batch_records_max": random.choice((7, 30, 100, 500)),
+            "batches_in_flight_max": random.choice((1, 2, 3)),
+        },
+        weather=_weather(random),
+        incidents=_incidents(random),
+    )
+
+
+def _weather(random: Random) -> Weather:
+    """Draw a mood for each kind: mostly none, sometimes a lot."""
+
+    def mood(most: float) -> float:
+        return random.choice((0.0, 0.0, 0.1, 0.3, 1.0)) * most
+
+    return Weather(
+        delay=mood(0.05),
+        duplicate=mood(0.03),
+        late_request=mood(0.01),
+        lost_reply=mood(0.01),
+        lost_request=mood(0.01),
+        reorder=mood(0.1),
+        model_failure=mood(0.05),
+        sink_failure=mood(0.05),
+    )
+
+
+def _incidents(random: Random) -> tuple[Incident, ...]:
+    drawn = [
+        Incident(
+            kind=random.choice(_INCIDENT_KINDS),
+            at_s=random.uniform(_CALM_S, _TROUBLE_S - _CALM_S),
+            worker=random.randrange(6),
+            calls=random.randrange(1, 300),
+            lasts_s=random.choice((0.3, 2.0, 5.0)) * random.uniform(0.5, 1.5),
+            size=random.random(),
+        )
+        for _ in range(random.randint(_INCIDENTS_MIN, _INCIDENTS_MAX))
+    ]
+    return tuple(sorted(drawn, key=lambda incident: incident.at_s))
