@@ -130,7 +130,9 @@ class Settings(BaseSettings):
 
     # What a lane takes at once.
     batch_records_max: Annotated[int, Field(ge=1, le=100_000)] = 2_000
-    batches_in_flight_max: Annotated[int, Field(ge=1, le=16)] = 1
+    batches_in_flight_max: Annotated[int, Field(ge=1, le=16)] = 2
+    # How long a batch waits for a model; then its events are parked and the batch goes on.
+    soft_deadline_ms: Milliseconds = 20
     fetch_bytes_max: Bytes = 50 * _MIB
     fetch_partition_bytes_max: Bytes = 4 * _MIB
     # A long poll that waits for idle partitions holds back the next fetch of busy ones.

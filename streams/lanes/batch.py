@@ -9,21 +9,23 @@ Leaving the block cleanly commits outputs, state and offsets together, or nothin
 the block never acknowledges anything: it is handed to the lane, which decides what becomes of the
 events; the agent goes on with the next batch. An agent that asks models does so through the batch,
 
-        seen = conductor.understand(batch.items, batch.context)
-        answers = await batch.ask(conductor.ask(seen))
+        question = conductor.understand(batch.items, batch.context)
+        answer = await batch.ask(question, conductor.ask(question))
 
 so that the lane's next batch is understood meanwhile; from there on it writes no state of its
-stage. An agent that dies outside the block, or never opens
+stage. An answer that takes longer than the soft deadline comes as one of a later batch's
+`arrivals`. An agent that dies outside the block, or never opens
 it, is trouble of our own as well: `Handover` tells the lane.
 """
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
+from batuta.agents.asking import Arrival, Outstanding
 from batuta.agents.context import Context
 from batuta.schemas.codec import Refused
 from batuta.schemas.errors import OursError
@@ -55,8 +57,10 @@ class Turns(Protocol):
         """Let the next batch have the state."""
         ...
 
-    async def answering(self) -> None:
-        """Wait until the batches before have answered."""
+    async def ask(
+        self, question: object, asking: Coroutine[Any, Any, AnswerT]
+    ) -> AnswerT | Outstanding:
+        """Wait for an answer, but not for long, and for the batches before to have theirs."""
         ...
 
     async def commit(self) -> None:
@@ -76,6 +80,7 @@ class Batch(Generic[ItemT_co, StateT_co]):
         items: what of it decoded.
         refused: what did not; the lane writes the dead letters.
         context: clock, partition and state.
+        arrivals: answers that came too late for the batch that asked.
         outputs: what the block wrote.
     """
 
@@ -91,6 +96,7 @@ class Batch(Generic[ItemT_co, StateT_co]):
         self.items = items
         self.refused = list(refused)
         self.context = context
+        self.arrivals: Sequence[Arrival[Any, Any]] = ()
         self.outputs: list[Output] = []
         self.error: BaseException | None = None
         self._ended = asyncio.Event()
@@ -109,17 +115,24 @@ class Batch(Generic[ItemT_co, StateT_co]):
         """Send records of this batch to the dead letters when it commits."""
         self.refused.extend(refused)
 
-    async def ask(self, asking: Awaitable[AnswerT]) -> AnswerT:
+    async def ask(
+        self, question: object, asking: Coroutine[Any, Any, AnswerT]
+    ) -> AnswerT | Outstanding:
         """Wait for an answer while the lane's next batch is understood, then go on in turn.
+
+        Args:
+            question: what is asked; comes back with an answer that takes too long.
+            asking: the asking itself; it goes on where it outlives its batch.
+
+        Returns:
+            The answer, or `OUTSTANDING`: what it was asked for is to be parked.
 
         Raises:
             BatchAbandonedError: a batch before this one failed meanwhile.
             Exception: what `asking` raised.
         """
         self._turns.understood()
-        answer = await asking
-        await self._turns.answering()
-        return answer
+        return await self._turns.ask(question, asking)
 
     def after_commit(self, fact: Callable[[], None]) -> None:
         """Count something once it is true."""

@@ -12,18 +12,23 @@ they were understood on top of what it had understood.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from aiokafka import TopicPartition
 
+from batuta.agents.asking import Arrival, Outstanding
 from batuta.agents.state.port import Change, State
 from batuta.schemas.errors import BatchAbandonedError
 from batuta.schemas.record import Record
 from batuta.streams.lanes.batch import Batch
+from batuta.streams.lanes.calls import Calls
 from batuta.streams.lanes.ownership import Offsets
 
 __all__ = ["AnyBatch", "Flight", "Flights", "Part"]
+
+AnswerT = TypeVar("AnswerT")
 
 AnyBatch = Batch[object, State]
 
@@ -36,21 +41,27 @@ class Part:
         records: in the order they were read.
         ends: the offsets to commit.
         timers: whether timers that are due fire in it.
+        arrivals: answers to what batches before have asked.
     """
 
     records: Sequence[Record]
     ends: Offsets
     timers: bool = False
+    arrivals: tuple[Arrival[object, object], ...] = ()
 
     @property
     def splits(self) -> bool:
         """Whether it can be seen through in smaller parts."""
-        return len(self.records) > (0 if self.timers else 1)
+        return len(self.records) > (0 if self._mixed else 1)
+
+    @property
+    def _mixed(self) -> bool:
+        return self.timers or bool(self.arrivals)
 
     def halves(self) -> "tuple[Part, Part]":
         """Return two parts of it: what is no record and the records, or two halves of those."""
-        if self.timers:
-            return Part((), {}, timers=True), Part(self.records, self.ends)
+        if self._mixed:
+            return replace(self, records=(), ends={}), Part(self.records, self.ends)
         middle = len(self.records) // 2
         first, second = self.records[:middle], self.records[middle:]
         ends = {TopicPartition(r.topic, r.partition): r.offset + 1 for r in first}
@@ -69,6 +80,7 @@ class Flight:
 
     part: Part
     before: "Flight | None"
+    calls: Calls
     tell_changes: "Callable[[], list[Change]]"
     commit_it: "Callable[[Flight], Awaitable[None]]"
     started_s: float
@@ -107,12 +119,20 @@ class Flight:
             self.changes = self.tell_changes()
             self._understood.set()
 
-    async def answering(self) -> None:
-        """Wait until every batch before has answered.
+    async def ask(
+        self, question: object, asking: Coroutine[Any, Any, AnswerT]
+    ) -> AnswerT | Outstanding:
+        """Wait for an answer up to the soft deadline, and for the answers of those before.
 
         Raises:
-            BatchAbandonedError: one of them failed.
+            BatchAbandonedError: a batch before failed.
+            Exception: what `asking` raised.
         """
+        answer = await self.calls.ask(question, asking)
+        await self._answering()
+        return answer
+
+    async def _answering(self) -> None:
         if (before := self.before) is not None:
             await before._answered.wait()  # noqa: SLF001  its own kind
             self._check(before)
@@ -125,7 +145,7 @@ class Flight:
             Exception: what the commit raised.
         """
         self.understood()
-        await self.answering()
+        await self._answering()
         self._answered.set()
         if (before := self.before) is not None:
             await before.batch.wait_ended()
@@ -164,8 +184,12 @@ class Flights:
 
     @property
     def oldest(self) -> Flight | None:
-        """The one that commits next."""
+        """The one that was begun first."""
         return self._flights[0] if self._flights else None
+
+    def may_commit(self, flight: Flight) -> bool:
+        """Whether `flight` is under way still, and the next in turn."""
+        return flight is next((one for one in self._flights if not one.batch.ended), None)
 
     def add(self, flight: Flight) -> None:
         """Take one up."""

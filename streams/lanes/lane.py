@@ -23,17 +23,16 @@ from faust.types import ChannelT
 
 from batuta.agents.context import Context
 from batuta.agents.state.port import State
-from batuta.schemas.codec import Refused, encode_dead_letter
-from batuta.schemas.dead_letter import DeadLetter
 from batuta.schemas.errors import LaterError, OursError, OwnershipLostError, RefusedEventError
 from batuta.schemas.partition import PartitionOf
-from batuta.schemas.record import Output, Record
 from batuta.streams.lanes.batch import Batch
+from batuta.streams.lanes.calls import Calls
 from batuta.streams.lanes.commits import Commits
 from batuta.streams.lanes.flights import AnyBatch, Flight, Flights, Part
 from batuta.streams.lanes.lane_facts import RecordsDeletedUnread
 from batuta.streams.lanes.layers import Layers
 from batuta.streams.lanes.log import Log, Offsets, TransactionFailedError
+from batuta.streams.lanes.outbox import Outbox
 from batuta.streams.lanes.ownership import Fetched, Ownership
 from batuta.streams.lanes.restore import restore
 from batuta.streams.lanes.retries import (
@@ -85,9 +84,11 @@ class Lane:
         self._commits = Commits(
             world.log, stage.group, partition, world.partition_of, world.telemetry
         )
+        self._outbox = Outbox(stage, partition, world.clock)
         self._committing = asyncio.Lock()
         self._layers: Layers | None = None
         self._flights = Flights()
+        self._calls = Calls(world.settings.soft_deadline_ms)
         self._received: Offsets = {}
         self.ready = False
 
@@ -120,6 +121,7 @@ class Lane:
         """Let go of producer and state."""
         self._show(status)
         self._layers = None
+        self._calls.forget()
         await self._commits.discard()
 
     def _show(self, status: LaneStatus) -> None:
@@ -192,9 +194,11 @@ class Lane:
         while ownership.working:
             await self._make_room(ownership, settings.batches_in_flight_max - 1)
             fetched = await ownership.fetch(self.tps, settings.batch_records_max)
-            if fetched.by_input:
+            arrivals = self._calls.take()
+            if fetched.by_input or arrivals:
                 self._count_received(fetched)
-                await self._begin(Part(fetched.records, fetched.positions), ownership)
+                part = Part(fetched.records, fetched.positions, arrivals=arrivals)
+                await self._begin(part, ownership)
             else:
                 await self._rest(fetched.positions, ownership)
             self._world.telemetry.lag(self.partition, ownership.lag(self._commits.position))
@@ -331,12 +335,14 @@ class Lane:
         flight = Flight(
             part=part,
             before=self._flights.newest,
+            calls=self._calls,
             tell_changes=lambda: layers.changes(flight.batch, self._world.clock()),
             commit_it=commit,
             started_s=asyncio.get_running_loop().time(),
         )
-        flight.batch = Batch(part.records, intake.items, intake.refused, context, flight)
-        layers.begin(flight.batch)
+        batch = flight.batch = Batch(part.records, intake.items, intake.refused, context, flight)
+        batch.arrivals = part.arrivals
+        layers.begin(batch)
         return flight
 
     # Commits
@@ -345,9 +351,10 @@ class Lane:
         """Commit one batch; called by the agent as it leaves the batch."""
         batch, layers = flight.batch, self._layers
         async with self._committing:
-            if not ownership.held or flight is not self._flights.oldest or layers is None:
+            if not (ownership.held and self._flights.may_commit(flight) and layers is not None):
                 raise OwnershipLostError("the lane was revoked before its commit began")
-            outputs = [*batch.outputs, *self._dead_letters(batch), *self._changes(flight)]
+            letters = self._outbox.dead_letters(batch.records, batch.refused)
+            outputs = [*batch.outputs, *letters, *self._outbox.changelog(flight.changes)]
             await self._commits.transact(outputs, flight.part.ends, batch)
             layers.commit(batch)
         self._tell(batch)
@@ -372,7 +379,7 @@ class Lane:
                 raise OwnershipLostError("the lane was revoked before its commit began")
             try:
                 await self._commits.transact(
-                    [self._letter(record, error, attempts)], part.ends, None
+                    [self._outbox.dead_letter(record, error, attempts)], part.ends, None
                 )
             except TransactionFailedError:
                 raise
@@ -390,32 +397,6 @@ class Lane:
             self._world.telemetry.dead_lettered(refused.error.reason, 1)
         batch.tell()
 
-    # Parts of a transaction
-
-    def _dead_letters(self, batch: AnyBatch) -> list[Output]:
-        return [
-            self._letter(batch.records[refused.position], refused.error, 1)
-            for refused in sorted(batch.refused, key=_position)
-        ]
-
-    def _letter(self, record: Record, error: RefusedEventError, attempts: int) -> Output:
-        letter = DeadLetter(
-            record=record,
-            stage=self._stage.name,
-            reason=error.reason,
-            detail=error.detail,
-            path=error.path,
-            refused_at_ms=self._world.clock(),
-            attempts=attempts,
-        )
-        return encode_dead_letter(letter, self._stage.deadletters)
-
-    def _changes(self, flight: Flight) -> list[Output]:
-        topic = self._stage.changelog
-        if topic is None:
-            return []
-        return [Output(topic, key, value, (), self.partition) for key, value in flight.changes]
-
     # Trouble
 
     async def _restart_after(self, error: Exception, restarts: int) -> None:
@@ -423,7 +404,3 @@ class Lane:
         self._world.telemetry.lane_restarted(self.partition, error)
         await self._commits.discard()
         await asyncio.sleep(restart_backoff_ms(restarts, self._world.settings) / 1000)
-
-
-def _position(refused: Refused) -> int:
-    return refused.position

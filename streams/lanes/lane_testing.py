@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 from prometheus_client import CollectorRegistry
@@ -24,7 +24,7 @@ from batuta.streams.lanes.stage import Stage
 from batuta.streams.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 
     from faust.types import StreamT
 
@@ -159,6 +159,7 @@ class CountingWorker:
         settings: of the worker.
         layout: what it reads and writes.
         think: called with each batch before it is counted; raises or waits where a test wants it.
+        ask: called with each batch after it is counted, as a model would be asked.
 
     Attributes:
         states: the state of each start of a lane, in order: more than one for a lane is a restore.
@@ -171,6 +172,7 @@ class CountingWorker:
         settings: Settings,
         layout: Layout,
         think: Callable[[Batch[Item, Counts]], Awaitable[None]] | None = None,
+        ask: Callable[[Batch[Item, Counts]], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         self.layout = layout
         self.states: list[Counts] = []
@@ -179,6 +181,7 @@ class CountingWorker:
         self.app = LaneApp(settings, layout.topics, self.registry)
         self.load_s = 0.0
         self._think = think
+        self._ask = ask
         stage = Stage(
             pipeline="lanes",
             name="counting",
@@ -257,6 +260,8 @@ class CountingWorker:
             key = item.record.key or b""
             counted = {"id": item.event_id, "count": state.add(key)}
             batch.forward(Output(self.layout.outputs, key, orjson.dumps(counted)))
+        if self._ask is not None:
+            await batch.ask(batch.items, self._ask(batch))
         batch.after_commit(lambda: self._note(len(batch.items)))
 
     def _note(self, count: int) -> None:

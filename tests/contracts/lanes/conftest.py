@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         AsyncIterator,
         Awaitable,
         Callable,
+        Coroutine,
         Iterable,
         Iterator,
         Mapping,
@@ -69,10 +70,11 @@ class Bench:
         self,
         think: Callable[[Batch[Item, Counts]], Awaitable[None]] | None = None,
         bootstrap: str | None = None,
+        ask: Callable[[Batch[Item, Counts]], Coroutine[Any, Any, None]] | None = None,
         **overrides: object,
     ) -> CountingWorker:
         settings = lane_settings(bootstrap or self.bootstrap, **overrides)
-        worker = CountingWorker(settings, self.layout, think)
+        worker = CountingWorker(settings, self.layout, think, ask)
         self.workers.append(worker)
         return worker
 

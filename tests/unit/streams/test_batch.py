@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -11,7 +12,13 @@ from batuta.schemas.errors import OursError, OwnershipLostError
 from batuta.schemas.record import Output
 from batuta.streams.lanes.batch import Batch, Handover, group_rows
 
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from batuta.agents.asking import Outstanding
+
 Work = Batch[int, None]
+AnswerT = TypeVar("AnswerT")
 
 
 class _Lane:
@@ -26,8 +33,11 @@ class _Lane:
     def understood(self) -> None:
         pass
 
-    async def answering(self) -> None:
-        pass
+    async def ask(
+        self, question: object, asking: Coroutine[Any, Any, AnswerT]
+    ) -> AnswerT | Outstanding:
+        del question
+        return await asking
 
     async def commit(self) -> None:
         self.commits.append(self.batch)
