@@ -81,7 +81,7 @@ class KafkaMember:
         await self._consumer.start()
 
     async def stop(self) -> None:
-        """Revoke, and leave the group; of a static member aiokafka tells the group nothing."""
+        """Leave the group; of a static member aiokafka tells the group nothing."""
         await self._consumer.stop()
 
     async def abandon(self) -> None:
@@ -123,19 +123,23 @@ class KafkaMember:
 
     async def position(self, tp: TopicPartition) -> int:
         """Return the next offset to read."""
-        return await self._consumer.position(tp)
+        position: int = await self._consumer.position(tp)
+        return position
 
     def highwater(self, tp: TopicPartition) -> int | None:
         """Return the end of the log as the last fetch saw it."""
-        return self._consumer.highwater(tp)
+        end: int | None = self._consumer.highwater(tp)
+        return end
 
     async def committed(self, tp: TopicPartition) -> int | None:
         """Return the group's committed offset."""
-        return await self._consumer.committed(tp)
+        offset: int | None = await self._consumer.committed(tp)
+        return offset
 
     async def beginning_offsets(self, tps: Sequence[TopicPartition]) -> Offsets:
         """Return the first offset that each partition still has."""
-        return await self._consumer.beginning_offsets(list(tps))
+        offsets: Offsets = await self._consumer.beginning_offsets(list(tps))
+        return offsets
 
     async def heartbeat_error_code(self) -> int:
         """Send a heartbeat of its own; "rebalance in progress" is no success here."""

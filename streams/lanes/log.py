@@ -86,7 +86,7 @@ class Member(Protocol):
         ...
 
     async def stop(self) -> None:
-        """Revoke, and leave the group; a static member stays in it until its session ends."""
+        """Leave the group; a static member stays in it until its session ends."""
         ...
 
     async def abandon(self) -> None:
