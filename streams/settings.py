@@ -142,6 +142,9 @@ class Settings(BaseSettings):
     metadata_age_ms_max: Milliseconds = 30_000
 
     # Who owns a lane, and for how long nothing is heard of a dead owner.
+    instance_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,200}$")] | None = Field(
+        default=None, description="makes a static member: one of its own for each worker"
+    )
     session_timeout_ms: Milliseconds = 6_000
     heartbeat_interval_ms: Milliseconds = 1_500
     rebalance_timeout_ms: Milliseconds = 30_000

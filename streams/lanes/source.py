@@ -103,7 +103,9 @@ class Source(Service):
 
     async def _consume_once(self) -> None:
         """Join the group, then watch over the member until something is wrong."""
-        self._member = member = self._world.log.member(self.stage.group, self._assignor)
+        self._member = member = self._world.log.member(
+            self.stage.group, self._assignor, self._world.settings.instance_id
+        )
         try:
             await member.start(self.stage.inputs, self)
             while True:
