@@ -5,13 +5,13 @@ Frozen pydantic models that refuse unknown keys. Shipped pipelines declare one i
 """
 
 from itertools import pairwise
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from batuta.schemas.times import EARLIEST_MS, LATEST_MS
 
-__all__ = ["Duplicates", "Escalation", "Pipeline", "Source", "Thresholds", "WindowFeature"]
+__all__ = ["Duplicates", "Escalation", "Lateness", "Pipeline", "Source", "Thresholds", "WindowFeature"]
 
 _DAY_MS: Final = 86_400_000
 _YEAR_MS: Final = 366 * _DAY_MS
@@ -38,6 +38,22 @@ class Duplicates(_Part):
     )
 
 
+class Lateness(_Part):
+    """How far out of order events may come, and what becomes of one that comes later still.
+
+    A lane's watermark is the latest event time it has seen less `allowed_ms`; an event from before
+    it is late.
+    """
+
+    allowed_ms: int = Field(default=3_600_000, ge=0, le=_YEAR_MS)
+    idle_ms: int = Field(
+        default=10_000, gt=0, le=_YEAR_MS, description="a lane silent for longer holds nobody back"
+    )
+    rule: Literal["accept", "aside", "drop"] = Field(
+        default="accept", description="aside: to the topic of late events; drop: counted only"
+    )
+
+
 class Source(_Part):
     """Where events come from and which of their fields mean what.
 
@@ -57,6 +73,7 @@ class Source(_Part):
         default=_DAY_MS, gt=0, le=_YEAR_MS, description="further ahead of now is absurd"
     )
     duplicates: Duplicates = Duplicates()
+    lateness: Lateness = Lateness()
 
 
 class WindowFeature(_Part):

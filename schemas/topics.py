@@ -44,6 +44,11 @@ class Topics:
         return f"{self.pipeline}.rekeyed"
 
     @property
+    def late(self) -> str:
+        """Events older than their lane's watermark, where the pipeline puts them aside."""
+        return f"{self.pipeline}.late"
+
+    @property
     def ingested(self) -> str:
         """Validated, deduplicated events with the features of the source's key."""
         return f"{self.pipeline}.ingested"
@@ -98,6 +103,7 @@ class Topics:
         return (
             TopicSpec(self.events, partitions, plain),
             TopicSpec(self.rekeyed, partitions, letters),
+            TopicSpec(self.late, partitions, letters),
             TopicSpec(self.ingested, partitions, large),
             TopicSpec(self.decisions, partitions, large),
             TopicSpec(self.escalations, partitions, large),
