@@ -79,7 +79,7 @@ def compare(table: Table, naive: Naive) -> None:
     assert table.entries() == len(table) == len(expected)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(deadline=None)
 @given(STEPS)
 def test_a_table_answers_as_a_dict_through_every_life_of_its_batches(
     steps: list[Step[Write]],
@@ -87,7 +87,7 @@ def test_a_table_answers_as_a_dict_through_every_life_of_its_batches(
     Battery(lasting, lambda: Naive(None), write, settle, compare).run(steps)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(STEPS)
 def test_entries_end_when_their_time_to_live_has(steps: list[Step[Write]]) -> None:
     Battery(ending, lambda: Naive(TTL_MS), write, settle, compare).run(steps)
@@ -178,6 +178,7 @@ def test_the_newest_record_of_a_key_says_when_it_ends() -> None:
         ([ends_at(7), ends_at(70)], False),
         ([ends_at(70), ends_at(7)], True),
         ([ends_at(7), None, ends_at(70)], False),
+        ([plain, None], False),
     ):
         one_by_one = load_all(ending(), [(b"ka", value) for value in values])
         at_once = ending()
@@ -185,6 +186,8 @@ def test_the_newest_record_of_a_key_says_when_it_ends() -> None:
         for table in (one_by_one, at_once):
             table.begin()
             assert table.changes(8) == ([(b"ka", None)] if ended else [])
+            table.begin()
+            assert len(table.changes(1_000)) == (values[-1] is not None and not ended)
 
 
 def test_a_table_whose_time_to_live_was_taken_away_keeps_its_entries() -> None:
