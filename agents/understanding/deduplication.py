@@ -52,10 +52,10 @@ class _Delta:
 
 @dataclass(slots=True)
 class _Layer:
-    """One open batch: the number of its first delta, what it added and what it dropped."""
+    """One open batch: the ids it added, the deltas it made of them, and those it dropped."""
 
-    first: int
     added: list[str] = field(default_factory=list)
+    deltas: list[int] = field(default_factory=list)
     dropped: dict[int, tuple[_Delta, list[bytes]]] = field(default_factory=dict)
     told: bool = False
 
@@ -72,7 +72,6 @@ class Deduplication:
         self._entries_max = entries_max
         self._known: dict[str, bytes] = {}
         self._deltas: OrderedDict[int, _Delta] = OrderedDict()
-        self._next = 0
         self._loaded: dict[int, tuple[_Delta, list[bytes]]] = {}
         self._layers: deque[_Layer] = deque()
 
@@ -107,7 +106,7 @@ class Deduplication:
         """Open a batch on top of those that are open."""
         assert not self._layers or self._layers[-1].told, "the last batch told no changes"
         self._settle()
-        self._layers.append(_Layer(self._next))
+        self._layers.append(_Layer())
 
     def changes(self, now_ms: int) -> list[Change]:
         """Return the deltas this batch added and the tombstones of those whose horizon ended."""
@@ -117,10 +116,12 @@ class Deduplication:
         self._drop(layer, now_ms)
         ended: list[Change] = [(self._key(number), None) for number in sorted(layer.dropped)]
         added: list[Change] = []
-        for ids in _split(layer.added):
-            delta = self._deltas[self._next] = _Delta(now_ms, ids)
-            added.append((self._key(self._next), self._encode(delta)))
-            self._next += 1
+        # By what is held alone, so that a lane that restarted numbers as one that did not.
+        first = 1 + max(next(reversed(self._deltas), -1), max(layer.dropped, default=-1))
+        for number, ids in enumerate(_split(layer.added), first):
+            delta = self._deltas[number] = _Delta(now_ms, ids)
+            layer.deltas.append(number)
+            added.append((self._key(number), self._encode(delta)))
         return ended + added
 
     def commit(self) -> None:
@@ -131,9 +132,8 @@ class Deduplication:
     def rollback(self) -> None:
         """Forget what the newest open batch changed."""
         layer = self._layers.pop()
-        while self._next > layer.first:
-            self._next -= 1
-            del self._deltas[self._next]
+        for number in layer.deltas:
+            del self._deltas[number]
         for name in layer.added:
             del self._known[name]
         for number, (delta, digests) in reversed(layer.dropped.items()):
@@ -176,7 +176,6 @@ class Deduplication:
             self._known.update(fresh)
             self._deltas[number] = _Delta(delta.arrival_ms, [name for name, _ in fresh])
             self._deltas.move_to_end(number, last=False)
-        self._next = max(self._loaded, default=self._next - 1) + 1
         self._loaded.clear()
 
     def _drop(self, layer: _Layer, now_ms: int) -> None:
