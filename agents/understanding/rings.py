@@ -47,10 +47,12 @@ __all__ = [
     "Rule",
     "chunk_place",
     "drop_slot",
+    "first_after",
     "insert",
     "make_room",
     "observe",
     "prune",
+    "touch",
     "undo",
 ]
 
@@ -248,7 +250,7 @@ def insert(rings: Rings, slot: int, time: int, amount: int) -> int:
 
 
 @compiled
-def _touch(rings: Rings, slot: int) -> None:
+def touch(rings: Rings, slot: int) -> None:
     """Note how a slot is before the newest open batch changes it; the caller made room."""
     if rings.heads[slot, MARK] > rings.counts[OPENED]:
         return
@@ -264,7 +266,7 @@ def _touch(rings: Rings, slot: int) -> None:
 
 
 @compiled
-def _first_after(rings: Rings, low: int, high: int, time: int) -> int:
+def first_after(rings: Rings, low: int, high: int, time: int) -> int:
     """Return the first place of `low` to `high` whose entry is later than `time`."""
     while low < high:
         middle = (low + high) >> 1
@@ -280,7 +282,7 @@ def _measure(rings: Rings, place: int, low: int, rule: Rule, row: npt.NDArray[np
     """Fill `row` with what lies in each window that ends with the entry at `place`."""
     time, column = rings.times[place], 0
     for window_ms in rule.windows_ms:
-        first = _first_after(rings, low, place, time - window_ms)
+        first = first_after(rings, low, place, time - window_ms)
         count = place + 1 - first
         row[column] = count
         column += 1
@@ -316,11 +318,11 @@ def observe(rings: Rings, events: Events, rule: Rule) -> int:
                 continue
         if rings.counts[ENTRIES] >= rule.entries_max:
             return i
-        _touch(rings, slot)
+        touch(rings, slot)
         place = insert(rings, slot, time, events.amounts[i])
         if place == NONE:
             return i
-        low = _first_after(rings, int(rings.heads[slot, LOW]), place, oldest)
+        low = first_after(rings, int(rings.heads[slot, LOW]), place, oldest)
         _measure(rings, place, low, rule, row)
     return len(events.slots)
 
