@@ -12,7 +12,6 @@ from typing import Final, Literal
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import (
-    InvalidTimestampError,
     KafkaError,
     MessageSizeTooLargeError,
     RecordListTooLargeError,
@@ -30,9 +29,9 @@ __all__ = ["Destination", "LaneProducer", "Row", "TransactionFailedError"]
 
 _Parcel = tuple[str, int, BatchBuilder]
 
-#: What is wrong with the record itself; aiokafka does not know INVALID_RECORD by name.
+#: What is wrong with the record itself; aiokafka does not know INVALID_RECORD by name. A refused
+#: timestamp is none of it: records carry this machine's time, and it is the clock that is wrong.
 _REFUSALS: Final = (
-    InvalidTimestampError,
     MessageSizeTooLargeError,
     RecordListTooLargeError,
     UnknownError,

@@ -16,7 +16,6 @@ from aiokafka.errors import (
     CoordinatorNotAvailableError,
     DuplicateSequenceNumber,
     InvalidProducerEpoch,
-    InvalidTimestampError,
     KafkaError,
     MessageSizeTooLargeError,
     NoError,
@@ -74,7 +73,6 @@ _ACKS_ALL: Final = -1
 _SEQUENCES: Final = 1 << 31
 #: What is wrong with the record itself, in aiokafka's words; see `LaneProducer`.
 _REFUSALS: Final = (
-    InvalidTimestampError,
     MessageSizeTooLargeError,
     RecordListTooLargeError,
     UnknownError,
