@@ -5,20 +5,24 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
+from typing import cast
 
 from batuta.schemas.errors import BatutaError
-from batuta.streams.broker.broker import Answer, Broker, Caller, Dropped, KeptOn
+from batuta.streams.broker.broker import Broker, KeptOn
 from batuta.streams.broker.clock import Alarm
 from batuta.streams.broker.pending import Pending
 from batuta.streams.broker.settings import BrokerSettings
 from batuta.streams.rehearsal.happenings import Happenings
 from batuta.streams.rehearsal.torn_disk import BrokerKilledError, TornDisk
 from batuta.streams.rehearsal.virtual_loop import VirtualLoop
+from batuta.streams.rehearsal.wire import deliver
 
-__all__ = ["START_MS", "BrokerHouse", "CommittedStep"]
+__all__ = ["START_MS", "Answered", "BrokerHouse", "CommittedStep"]
 
 #: When every rehearsal begins.
 START_MS = 1_790_000_000_000
+#: Told the response, or None where there will be none.
+Answered = Callable[[object | None], None]
 _SETTINGS = BrokerSettings(housekeeping_interval_ms=4_000)
 
 
@@ -34,6 +38,13 @@ class CommittedStep:
     offset: int
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class _Reply:
+    """Who waits for an answer."""
+
+    answered: Answered
+
+
 class BrokerHouse:
     """One broker, whichever process of it is running now.
 
@@ -47,7 +58,7 @@ class BrokerHouse:
         self._happenings = happenings
         self._disk = TornDisk()
         self._context = contextvars.copy_context()
-        self._unanswered: dict[Pending[Answer], None] = {}
+        self._unanswered: dict[_Reply, None] = {}
         self._committed: dict[tuple[str, str, int], int] = {}
         self.steps: list[CommittedStep] = []
         self.broker: Broker | None = None
@@ -73,6 +84,8 @@ class BrokerHouse:
 
     def start(self) -> None:
         """Start on what is on the disk."""
+        if self.broker is not None:
+            return
         self._disk = self._disk.found()
         kept = KeptOn(self._disk)
         try:
@@ -87,32 +100,63 @@ class BrokerHouse:
         """Kill it inside the `writes`-th write from now, with `share` of that write done."""
         self._disk.arm(writes, share)
 
+    def disarm(self) -> None:
+        """Kill it inside no write."""
+        self._disk.disarm()
+
     def kill(self) -> None:
         """Kill it now: every connection closes without an answer."""
+        if self.broker is None:
+            return
+        self._happenings.fault("torn_write", "broker")
         self._disk.end()
         self.broker = None
         unanswered, self._unanswered = list(self._unanswered), {}
-        for pending in unanswered:
-            pending.resolve(Dropped("the broker was killed"))
+        for reply in unanswered:
+            reply.answered(None)
 
-    def handle(self, frame: bytes, caller: Caller) -> Pending[Answer]:
-        """Handle one request, as `Broker.handle` does; a dead broker drops the connection."""
-        outer: Pending[Answer] = Pending()
+    def deliver(self, client: str, request: object, answered: Answered) -> None:
+        """Let the broker handle one request, now; its answer comes now, later or never.
+
+        Args:
+            client: who asks.
+            request: a request message.
+            answered: called once with the response, or with None where the connection closed.
+        """
         if self.broker is None:
-            outer.resolve(Dropped("no broker is running"))
-            return outer
-        self._unanswered[outer] = None
+            answered(None)
+            return
+        reply = _Reply(answered)
+        self._unanswered[reply] = None
+
+        def finish(response: object) -> None:
+            if self._unanswered.pop(reply, reply) is None:
+                reply.answered(response)
+
         broker = self.broker
 
         def ask() -> None:
-            broker.handle(frame, caller).then(lambda answer: self._answer(outer, answer))
+            response = deliver(broker, client, request)
+            if isinstance(response, Pending):
+                cast("Pending[object]", response).then(finish)
+            else:
+                finish(response)
 
         self._inside(ask)
-        return outer
 
-    def _answer(self, outer: Pending[Answer], answer: Answer) -> None:
-        self._unanswered.pop(outer, None)
-        outer.resolve(answer)
+    # What can be seen from outside
+
+    def behind(self, group_id: str, topic_name: str) -> int:
+        """Return how many offsets of a topic a group has not committed."""
+        assert self.broker is not None
+        topic = self.broker.state.topics.get(topic_name)
+        group = self.broker.state.groups.get(group_id)
+        assert topic is not None, topic_name
+        behind = 0
+        for partition, log in enumerate(topic.partitions):
+            found = group.offsets.get((topic_name, partition)) if group is not None else None
+            behind += log.end_offset - (found.offset if found is not None else log.start_offset)
+        return behind
 
     def _inside(self, call: Callable[[], None]) -> None:
         """Run a part of the broker; it may be killed in the middle."""

@@ -27,6 +27,10 @@ class TornDisk(MemoryDisk):
         """Let the process end inside the `writes`-th write from now, `share` of it done."""
         self._writes_left, self._share = writes, share
 
+    def disarm(self) -> None:
+        """Let no write be torn."""
+        self._writes_left = None
+
     def end(self) -> None:
         """Let the process end now: nothing is written any more."""
         self._is_dead = True

@@ -78,8 +78,11 @@ class Process:
         """End it without a word: not one more call of it is made."""
         self.alive = False
 
-    def after_calls(self, calls: int, act: Callable[[], None]) -> None:
-        """Call `act` before the `calls`-th call that this process makes from now on."""
+    def after_calls(self, calls: int, act: Callable[[], None] | None) -> None:
+        """Call `act` before the `calls`-th call that this process makes from now on.
+
+        Of several such wishes the last one counts; None is none.
+        """
         self._fuse_calls, self._on_fuse = calls, act
 
     def adopt(self, task: "asyncio.Task[T]") -> None:

@@ -1,0 +1,207 @@
+"""The world of one seed: broker, network, workers, users, and what befalls them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from batuta.agents.pipelines import Shipped
+from batuta.schemas.topics import Topics
+from batuta.streams.app import LaneApp
+from batuta.streams.broker.messages_cluster import CreateTopicsRequest, NewTopic, NewTopicConfig
+from batuta.streams.lanes.log import Log
+from batuta.streams.rehearsal.broker_house import BrokerHouse
+from batuta.streams.rehearsal.happenings import Happenings
+from batuta.streams.rehearsal.in_process_log import InProcessLog
+from batuta.streams.rehearsal.network import Network
+from batuta.streams.rehearsal.outside_world import RehearsedModel, RememberingSink, Unreliable
+from batuta.streams.rehearsal.plan import Plan
+from batuta.streams.rehearsal.recording import Recording
+from batuta.streams.rehearsal.stand_in_app import StandInApp, Surroundings
+from batuta.streams.rehearsal.trace import Trace
+from batuta.streams.rehearsal.virtual_loop import Process, VirtualLoop
+from batuta.streams.rehearsal.wire import Wire
+from batuta.streams.settings import Settings
+from batuta.streams.stages import ROUTE, House
+
+__all__ = ["Cast", "StageSet", "Worker", "World", "rehearsed_settings"]
+
+#: The stages of a pipeline, as `ROUTE` has them.
+StageSet = tuple[Callable[[LaneApp, House], None], ...]
+LogFactory = Callable[[Wire, Settings, str, Callable[[], int]], Log]
+HouseFactory = Callable[[VirtualLoop, Plan, Happenings], BrokerHouse]
+
+#: Shorter than the defaults, in the same proportions, so that a dead worker's lanes move on soon;
+#: long polls instead of many, for nothing is gained from idle ones.
+_SETTINGS: Final[dict[str, Any]] = {
+    "bootstrap": "rehearsal:9092",
+    "session_timeout_ms": 3_000,
+    "heartbeat_interval_ms": 900,
+    "rebalance_timeout_ms": 6_000,
+    "request_timeout_ms": 8_000,
+    "transaction_timeout_ms": 5_000,
+    "poll_timeout_ms": 1_000,
+    "fetch_wait_ms_max": 1_000,
+    "retry_backoff_ms_max": 1_000,
+    "drain_timeout_ms": 5_000,
+}
+
+
+def _house(loop: VirtualLoop, plan: Plan, happenings: Happenings) -> BrokerHouse:
+    return BrokerHouse(loop, plan.chance("names"), happenings)
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Who plays: the real parts, or ones with a fault in them that the rehearsal should find."""
+
+    shipped: Shipped
+    stages: StageSet = ROUTE
+    make_log: LogFactory = InProcessLog
+    make_house: HouseFactory = _house
+
+
+def rehearsed_settings(plan: Plan) -> Settings:
+    """Return the settings of a plan's workers, whatever the environment says."""
+    return Settings.model_construct(**{**_SETTINGS, **plan.settings})
+
+
+@dataclass
+class Worker:
+    """One worker, from its start to its end.
+
+    Attributes:
+        skew_ms: how far its wall clock is off.
+    """
+
+    process: Process
+    app: StandInApp
+    skew_ms: int = 0
+
+    @property
+    def name(self) -> str:
+        """Its process's name."""
+        return self.process.name
+
+
+class World:
+    """Everything there is while one seed runs.
+
+    Attributes:
+        workers: those that live, oldest first.
+        former: those that were killed, and those that left.
+    """
+
+    def __init__(self, loop: VirtualLoop, plan: Plan, cast: Cast, *, keep_trace: bool) -> None:
+        self.loop = loop
+        self.plan = plan
+        self.cast = cast
+        self.happenings = Happenings(Trace(loop.time, keep=keep_trace))
+        self.house = cast.make_house(loop, plan, self.happenings)
+        self.network = Network(self.house, plan.chance("network"), self.happenings)
+        self.topics = {
+            spec.name: spec for spec in Topics(cast.shipped.pipeline.name).declared(plan.partitions)
+        }
+        self.settings = rehearsed_settings(plan)
+        self.recording = Recording(loop.time)
+        unreliable = Unreliable(self.network, plan.chance("outside"), self.happenings)
+        self.model = RehearsedModel(cast.shipped, unreliable)
+        self.sink = RememberingSink(unreliable)
+        self.workers: list[Worker] = []
+        self.former: list[Worker] = []
+        self._started = 0
+
+    def declare_topics(self) -> None:
+        """Create the pipeline's topics."""
+        topics = tuple(
+            NewTopic(
+                spec.name,
+                spec.partitions,
+                1,
+                (),
+                tuple(NewTopicConfig(name, value) for name, value in spec.configs.items()),
+            )
+            for spec in self.topics.values()
+        )
+        self.house.deliver("admin", CreateTopicsRequest(topics, 5_000, False), lambda _: None)
+
+    # Workers
+
+    def start_worker(self) -> Worker:
+        """Start one more worker, in a process of its own."""
+        process = Process(f"worker-{self._started}", self.loop)
+        self._started += 1
+        made: list[Worker] = []
+
+        def clock() -> int:
+            return self.house.wall_ms() + made[0].skew_ms
+
+        async def main() -> None:
+            await made[0].app.start()
+
+        surroundings = Surroundings(
+            settings=self.settings,
+            topics={name: spec.partitions for name, spec in self.topics.items()},
+            log=self.cast.make_log(self.network, self.settings, process.name, clock),
+            clock=clock,
+            saw=lambda stage, batch: self.recording.saw(process.name, stage, batch),
+            died=self._agent_died,
+        )
+        app = StandInApp(surroundings)
+        worker = Worker(process, app)
+        made.append(worker)
+        house = House(self.cast.shipped, self.model, (self.sink,))
+        for stage in self.cast.stages:
+            stage(app.as_lane_app, house)
+        self.workers.append(worker)
+        self.happenings.trace.note(process.name, "starts")
+        process.spawn(main())
+        return worker
+
+    def kill_worker(self, worker: Worker) -> None:
+        """End a worker as kill -9 does."""
+        worker.process.kill()
+        self._part_from(worker)
+
+    def stop_worker(self, worker: Worker) -> None:
+        """Let a worker drain and leave, as on SIGTERM."""
+        self._part_from(worker)
+
+        async def leave() -> None:
+            await worker.app.stop()
+
+        worker.process.spawn(leave())
+
+    def everybody(self) -> list[Worker]:
+        """Return every worker there ever was."""
+        return [*self.former, *self.workers]
+
+    # Looking on
+
+    def unread(self) -> dict[str, int]:
+        """Return how many offsets of each input a group has not committed yet, where there are."""
+        if self.house.broker is None:
+            return {"broker": 1}
+        left: dict[str, int] = {}
+        for source in self.workers[0].app.sources:
+            stage = source.stage
+            for topic in stage.inputs:
+                behind = self.house.behind(stage.group, topic)
+                if behind:
+                    left[f"{stage.group} of {topic}"] = behind
+        return left
+
+    def troubles(self) -> str:
+        """Say what holds the workers up."""
+        return "; ".join(
+            f"{worker.name} {source.stage.group}: {source.failure or source.ready}"
+            for worker in self.workers
+            for source in worker.app.sources
+            if not source.ready
+        )
+
+    def _part_from(self, worker: Worker) -> None:
+        self.workers.remove(worker)
+        self.former.append(worker)
+
+    def _agent_died(self, name: str, error: BaseException) -> None:
+        self.happenings.violated("agents live", f"the agent of {name} died of {error!r}")
