@@ -26,6 +26,7 @@ class LossyProxy:
         self._host, self._port = host, int(port)
         self._server: asyncio.Server | None = None
         self._links: set[asyncio.StreamWriter] = set()
+        self._carrying: set[asyncio.Task[None]] = set()
         self._away = False
         self.bootstrap = ""
         self.losing: int | None = None
@@ -43,6 +44,7 @@ class LossyProxy:
         self.cut()
         self._server.close()
         await self._server.wait_closed()
+        await asyncio.gather(*self._carrying, return_exceptions=True)
 
     def cut(self) -> None:
         """Be away: drop every connection and take no other."""
@@ -55,6 +57,9 @@ class LossyProxy:
         self._away, self.losing, self.withholding = False, None, None
 
     async def _link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if (task := asyncio.current_task()) is not None:
+            self._carrying.add(task)
+            task.add_done_callback(self._carrying.discard)
         if self._away:
             writer.close()
             return
