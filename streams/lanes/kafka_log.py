@@ -82,7 +82,7 @@ class KafkaMember:
 
     async def stop(self) -> None:
         """Leave the group; of a static member aiokafka tells the group nothing."""
-        await self._consumer.stop()
+        await _stop(self._consumer)
 
     async def abandon(self) -> None:
         """Let go of connections and tasks; the group notices by the silence."""
@@ -235,7 +235,25 @@ class KafkaReader:
 
     async def stop(self) -> None:
         """Close the connections."""
-        await self._consumer.stop()
+        await _stop(self._consumer)
+
+
+async def _stop(consumer: AIOKafkaConsumer) -> None:
+    """Stop a consumer, though its `stop()` be cancelled by itself.
+
+    It awaits the fetches that it cancels; of one that was waiting to be tried again it takes the
+    cancellation for its own, and whoever called it would take it for theirs.
+    """
+    stopping = asyncio.create_task(consumer.stop())
+    try:
+        await asyncio.wait({stopping})
+    except asyncio.CancelledError:
+        stopping.cancel()
+        raise
+    if stopping.cancelled():
+        await abandon_consumer(consumer)
+    else:
+        stopping.result()
 
 
 def _as_record(tp: TopicPartition, raw: RawRecord) -> Record:

@@ -108,8 +108,11 @@ async def abandon_producer(producer: AIOKafkaProducer) -> None:
 
 async def abandon_consumer(consumer: AIOKafkaConsumer) -> None:
     """Close a consumer whose own `stop()` did not come back; the group notices by its silence."""
-    for part in (_coordinator(consumer), _fetcher(consumer)):
-        await _cancel_tasks_of(part)
+    coordinator = consumer._coordinator  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    fetcher = consumer._fetcher  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    for part in (coordinator, fetcher):
+        if part is not None:  # it was started
+            await _cancel_tasks_of(part)
     await consumer._client.close()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
