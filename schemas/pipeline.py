@@ -9,9 +9,18 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from batuta.schemas.pipeline_rules import ContextFeature, LabelRule, ShareFeature
 from batuta.schemas.times import EARLIEST_MS, LATEST_MS
 
-__all__ = ["Duplicates", "Escalation", "Lateness", "Pipeline", "Source", "Thresholds", "WindowFeature"]
+__all__ = [
+    "Duplicates",
+    "Escalation",
+    "Lateness",
+    "Pipeline",
+    "Source",
+    "Thresholds",
+    "WindowFeature",
+]
 
 _DAY_MS: Final = 86_400_000
 _YEAR_MS: Final = 366 * _DAY_MS
@@ -89,6 +98,12 @@ class WindowFeature(_Part):
         default=(_DAY_MS, 7 * _DAY_MS, 30 * _DAY_MS), min_length=1, max_length=16
     )
     mean_of: FieldName | None = None
+    counts_ms: tuple[int, ...] | None = Field(
+        default=None, description="of which windows the count is a feature; else of all"
+    )
+    means_ms: tuple[int, ...] | None = Field(
+        default=None, description="of which windows the mean is a feature; else of all"
+    )
 
     @model_validator(mode="after")
     def _ascending(self) -> "WindowFeature":
@@ -147,3 +162,6 @@ class Pipeline(_Part):
     scoring_windows: WindowFeature
     thresholds: Thresholds = Thresholds()
     escalation: Escalation
+    context: tuple[ContextFeature, ...] = ()
+    shares: tuple[ShareFeature, ...] = ()
+    labels: LabelRule | None = None

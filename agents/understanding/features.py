@@ -45,7 +45,7 @@ class NoContext:
 
 
 def window_names(windows: WindowFeature) -> tuple[str, ...]:
-    """Return the names of a window feature's columns, in the order `TrailingWindows` gives them.
+    """Return the names of a window feature's columns, in the order `WindowSet` gives them.
 
     >>> from batuta.schemas.pipeline import WindowFeature
     >>> window_names(WindowFeature(name="card", by="card_id", windows_ms=(86_400_000,)))
@@ -54,8 +54,10 @@ def window_names(windows: WindowFeature) -> tuple[str, ...]:
     names: list[str] = []
     for width_ms in windows.windows_ms:
         width = _width(width_ms)
-        names.append(f"{windows.name}_count_{width}")
-        if windows.mean_of is not None:
+        if windows.counts_ms is None or width_ms in windows.counts_ms:
+            names.append(f"{windows.name}_count_{width}")
+        mean = windows.means_ms is None or width_ms in windows.means_ms
+        if windows.mean_of is not None and mean:
             names.append(f"{windows.name}_mean_{windows.mean_of}_{width}")
     return tuple(names)
 

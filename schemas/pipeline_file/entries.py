@@ -32,6 +32,7 @@ __all__ = [
     "EscalateEntry",
     "FeatureEntry",
     "LabelsEntry",
+    "LatenessEntry",
     "ModelEntry",
     "NotifyEntry",
     "Part",
@@ -104,6 +105,18 @@ class DuplicatesEntry(_Entry):
     )
 
 
+class LatenessEntry(_Entry):
+    """How far out of order events may come, and what becomes of one that comes later still."""
+
+    allowed: Duration = Field(
+        default=3_600_000, description="the watermark stays this far behind the latest event"
+    )
+    idle: Duration = Field(default=10_000, description="a lane silent for longer holds nobody back")
+    rule: Literal["accept", "aside", "drop"] = Field(
+        default="accept", description="aside: to `<pipeline>.late`; drop: counted only"
+    )
+
+
 class SourceEntry(_Entry):
     """Where events come from, and which of their fields mean what."""
 
@@ -121,6 +134,9 @@ class SourceEntry(_Entry):
     ahead: Duration = Field(default=_DAY_MS, description="further ahead of the clock is absurd")
     duplicates: DuplicatesEntry = Field(
         default=DuplicatesEntry(), description="which redeliveries are recognised"
+    )
+    lateness: LatenessEntry = Field(
+        default=LatenessEntry(), description="what becomes of late events"
     )
 
     size_max: ClassVar[int] = 24 * _MIB

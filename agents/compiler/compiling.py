@@ -1,0 +1,158 @@
+"""From a pipeline file to its plan: what every stage runs by, checked as a whole."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pydantic import BaseModel
+
+from batuta.agents.compiler.deciding import (
+    asked_model,
+    inputs_of,
+    notify_names,
+    notify_rules,
+    rules_of,
+)
+from batuta.agents.compiler.faults import Faults
+from batuta.agents.compiler.payload import PayloadField, fields_of
+from batuta.agents.compiler.placement import Placed, place, scoring_key_of
+from batuta.agents.compiler.sources import labels_of, source_of, zone_of
+from batuta.agents.compiler.understood import Feature, Understand, understood
+from batuta.agents.policy.names import Names
+from batuta.agents.understanding.features import ContextFeatures
+from batuta.agents.understanding.steps import Understanding
+from batuta.schemas.pipeline import Escalation, Pipeline, Source
+from batuta.schemas.pipeline_file.reading import Document
+from batuta.schemas.pipeline_rules import ContextFeature, LabelRule
+
+__all__ = ["Parts", "Plan", "compile_pipeline"]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a file's references led to.
+
+    Attributes:
+        data: the model of the payload.
+        label: the model of a label, where there are labels.
+        features: the user's own, by the name of their entry.
+    """
+
+    data: type[BaseModel]
+    label: type[BaseModel] | None = None
+    features: Mapping[str, ContextFeatures] = field(default_factory=dict[str, ContextFeatures])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A compiled pipeline.
+
+    Attributes:
+        pipeline: what the stages run by.
+        understanding: computes the features beyond windows.
+        names: what decide rules see.
+        told: what notify rules see.
+        features: all of them, placed, in order.
+        model: which model is asked.
+        inputs: the features each model sees, by model.
+    """
+
+    pipeline: Pipeline
+    understanding: Understanding
+    names: Names
+    told: Names
+    features: tuple[Feature, ...]
+    model: str
+    inputs: Mapping[str, tuple[str, ...]]
+
+
+def compile_pipeline(document: Document, parts: Parts) -> Plan:
+    """Compile a pipeline file.
+
+    Args:
+        document: as read.
+        parts: what its references led to.
+
+    Raises:
+        PipelineFileError: everything that is wrong with it.
+    """
+    file, faults = document.file, Faults(document)
+    fields = fields_of(parts.data)
+    source, zone = source_of(file, fields, faults), zone_of(file.source, faults)
+    labels = _labels(document, parts, faults)
+    # Without keys and zone nothing further can be judged.
+    faults.settle()
+    assert source is not None
+    assert zone is not None
+    scoring_key = scoring_key_of(file, fields, faults)
+    placed = place(file, fields, faults, scoring_key)
+    faults.settle()
+    so_far = Understand(fields, zone)
+    understood(file, so_far, placed, parts.features, faults)
+    faults.settle()
+    inputs = {name: inputs_of(name, one, so_far, faults) for name, one in file.models.items()}
+    model = asked_model(file, faults)
+    faults.settle()
+    rules = rules_of(file, so_far, faults)
+    told = notify_names(so_far, inputs[model])
+    notices = notify_rules(file, told, faults)
+    faults.settle()
+    compiled = _Compiled(source, labels, scoring_key, tuple(placed))
+    pipeline = compiled.pipeline(document).model_copy(update={"decide": rules, "notify": notices})
+    return Plan(
+        pipeline=pipeline,
+        understanding=_understanding(so_far, source, inputs),
+        names=so_far.names({"score": "double"}),
+        told=told,
+        features=tuple(so_far.features.values()),
+        model=model,
+        inputs=inputs,
+    )
+
+
+def _labels(document: Document, parts: Parts, faults: Faults) -> LabelRule | None:
+    entry = document.file.labels
+    if entry is None:
+        return None
+    assert parts.label is not None, "labels without their schema"
+    return labels_of(entry, fields_of(parts.label), faults)
+
+
+@dataclass(frozen=True)
+class _Compiled:
+    source: Source
+    labels: LabelRule | None
+    scoring_key: str
+    placed: tuple[Placed, ...]
+
+    def pipeline(self, document: Document) -> Pipeline:
+        file = document.file
+        context = [pair for step in file.understand for pair in (step.context or {}).items()]
+        windows = {
+            stage: tuple(w for one in self.placed if one.stage == stage for w in one.windows)
+            for stage in ("ingestion", "scoring")
+        }
+        return Pipeline.model_construct(
+            name=file.pipeline,
+            version=file.version,
+            source=self.source,
+            scoring_key_field=self.scoring_key,
+            ingestion_windows=windows["ingestion"],
+            scoring_windows=windows["scoring"],
+            escalation=Escalation(queue=file.escalate.queue, due_ms=file.escalate.due),
+            context=tuple(ContextFeature(name=n, expression=text) for n, text in context),
+            shares=tuple(one.share for one in self.placed if one.share is not None),
+            labels=self.labels,
+        )
+
+
+def _understanding(
+    so_far: Understand, source: Source, inputs: Mapping[str, tuple[str, ...]]
+) -> Understanding:
+    plain: dict[str, PayloadField] = {n: f for n, f in so_far.fields.items() if f.kind is not None}
+    seen = dict.fromkeys(name for names in inputs.values() for name in names if name in plain)
+    return Understanding(
+        fields={name: declared.kind for name, declared in plain.items() if declared.kind},
+        time_field=source.time_field,
+        steps=tuple(so_far.steps),
+        inputs=tuple(seen),
+    )

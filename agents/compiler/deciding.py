@@ -1,0 +1,118 @@
+"""Compiles models, plans, decide and notify: who is asked, what follows, who is told."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from batuta.agents.compiler.faults import Faults
+from batuta.agents.compiler.understood import Understand
+from batuta.agents.policy.expressions import Expression, ExpressionError
+from batuta.agents.policy.names import Kind, Names
+from batuta.schemas.pipeline_file.entries import DecideEntry, ModelEntry
+from batuta.schemas.pipeline_file.file import PipelineFile
+from batuta.schemas.pipeline_file.problems import Path, did_you_mean
+from batuta.schemas.pipeline_rules import NotifyRule, Rule
+
+__all__ = ["asked_model", "inputs_of", "notify_names", "notify_rules", "rules_of"]
+
+_NUMERIC: Final = frozenset({"double", "int", "bool"})
+_SCORE: Final[Mapping[str, Kind]] = {"score": "double"}
+_TOLD: Final[Mapping[str, Kind]] = {"score": "double", "outcome": "string"}
+
+
+def asked_model(file: PipelineFile, faults: Faults) -> str:
+    """Return the name of the model that the one plan asks."""
+    models = list(file.models)
+    for name, plan in file.plans.items():
+        if plan.ask not in file.models:
+            remedy = did_you_mean(plan.ask, models, what="models")
+            faults.add(("plans", name, "ask"), plan.ask, f"is no model; {remedy}")
+    if len(file.plans) > 1:
+        what = "are more plans than one; keep the one that is to run"
+        faults.add(("plans",), list(file.plans), what, key=True)
+    if not file.plans and len(models) > 1:
+        what = f"are several models and no plan; add plans: {{only: {{ask: {models[0]}}}}}"
+        faults.add(("models",), models, what, key=True)
+    return next(iter(file.plans.values())).ask if file.plans else models[0]
+
+
+def inputs_of(name: str, entry: ModelEntry, so_far: Understand, faults: Faults) -> tuple[str, ...]:
+    """Return the features a model sees, groups taken apart, in order."""
+    columns: list[str] = []
+    fields, features, groups = so_far.fields, so_far.features, so_far.groups
+    numbers = [n for n, one in fields.items() if one.kind in _NUMERIC]
+    for number, given in enumerate(entry.inputs):
+        path: Path = ("models", name, "inputs", number)
+        if given in groups:
+            columns += groups[given]
+        elif given in features or given in numbers:
+            columns.append(given)
+        elif given in fields:
+            remedy = f"make a number of it in context, or take one of: {', '.join(numbers)}"
+            faults.add(path, given, f"is a field that is no number; {remedy}")
+        else:
+            remedy = did_you_mean(given, [*features, *groups, *numbers])
+            faults.add(path, given, f"is neither feature, group nor number field; {remedy}")
+    for number, column in enumerate(columns):
+        if column in columns[:number]:
+            path = ("models", name, "inputs")
+            faults.add(path, column, "is seen twice by this model; name it once")
+    return tuple(columns)
+
+
+def rules_of(file: PipelineFile, so_far: Understand, faults: Faults) -> tuple[Rule, ...]:
+    """Return the decide rules, type-checked."""
+    names = so_far.names(_SCORE)
+    rules: list[Rule] = []
+    for number, entry in enumerate(file.decide):
+        path: Path = ("decide", number)
+        if entry.when is not None:
+            _check((*path, "when"), entry.when, names, faults)
+        rules.append(_rule(number, entry, file, faults))
+    return tuple(rules)
+
+
+def _rule(number: int, entry: DecideEntry, file: PipelineFile, faults: Faults) -> Rule:
+    outcome = entry.outcome or entry.otherwise
+    assert outcome is not None, "refused by the entry itself"
+    version = 1
+    if entry.action is not None:
+        declared = file.actions.get(entry.action)
+        if declared is None:
+            remedy = did_you_mean(entry.action, list(file.actions), what="actions")
+            hint = remedy if file.actions else f"add actions: {{{entry.action}: {{version: 1}}}}"
+            faults.add(("decide", number, "action"), entry.action, f"is no action; {hint}")
+        else:
+            version = declared.version
+    return Rule(
+        when=entry.when,
+        outcome=outcome,
+        reason=entry.reason or f"rule_{number + 1}",
+        action=entry.action,
+        action_version=version,
+    )
+
+
+def notify_names(so_far: Understand, inputs: Sequence[str]) -> Names:
+    """Return what a notify rule may name: what stands in a decision's record."""
+    kinds: dict[str, Kind] = {}
+    for name in inputs:
+        feature = so_far.features.get(name)
+        kinds[name] = feature.kind if feature else so_far.fields[name].kind or "double"
+    return Names({**kinds, **_TOLD}, frozenset(), so_far.zone)
+
+
+def notify_rules(file: PipelineFile, names: Names, faults: Faults) -> tuple[NotifyRule, ...]:
+    """Return who is told what, type-checked."""
+    for number, entry in enumerate(file.notify):
+        _check(("notify", number, "when"), entry.when, names, faults)
+    return tuple(
+        NotifyRule(when=entry.when, severity=entry.severity, title=entry.title)
+        for entry in file.notify
+    )
+
+
+def _check(path: Path, text: str, names: Names, faults: Faults) -> None:
+    try:
+        Expression(text, names, ("bool",))
+    except ExpressionError as error:
+        faults.add(path, text, f"cannot be used: {error}")
