@@ -23,13 +23,36 @@ from typing import Protocol
 
 from batuta.schemas.errors import StateCorruptError
 
-__all__ = ["Change", "State", "StateTable", "Tables"]
+__all__ = ["Change", "Restorable", "State", "StateTable", "Tables"]
 
 #: A changelog record: its key, and its value or None where the entry ended (a tombstone).
 Change = tuple[bytes, bytes | None]
 
 
-class State(Protocol):
+class Restorable(Protocol):
+    """What can be restored from a changelog or a snapshot."""
+
+    def load(self, key: bytes, value: bytes | None) -> None:
+        """Take back one changelog record.
+
+        Raises:
+            StateCorruptError: the record is of a version or shape this code does not know.
+        """
+        ...
+
+    def dump(self) -> Iterable[Change]:
+        """Give everything held, as changelog records: loading them makes an equal state.
+
+        To be called, and read to its end, while no batch is open.
+        """
+        ...
+
+    def entries(self) -> int:
+        """Return how many entries are held."""
+        ...
+
+
+class State(Restorable, Protocol):
     """State of one lane; batches are open in layers, and written to one at a time."""
 
     def begin(self) -> None:
@@ -50,25 +73,6 @@ class State(Protocol):
 
     def rollback(self) -> None:
         """Forget what the newest open batch changed: every read answers as before its `begin`."""
-        ...
-
-    def load(self, key: bytes, value: bytes | None) -> None:
-        """Take back one changelog record.
-
-        Raises:
-            StateCorruptError: the record is of a version or shape this code does not know.
-        """
-        ...
-
-    def dump(self) -> Iterable[Change]:
-        """Give everything held, as changelog records: loading them makes an equal state.
-
-        To be called, and read to its end, while no batch is open.
-        """
-        ...
-
-    def entries(self) -> int:
-        """Return how many entries are held."""
         ...
 
 

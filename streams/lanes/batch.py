@@ -23,7 +23,7 @@ from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from batuta.agents.asking import Arrival, Outstanding
 from batuta.agents.context import Context
@@ -31,6 +31,9 @@ from batuta.schemas.codec import Refused
 from batuta.schemas.errors import OursError
 from batuta.schemas.record import Output, Record
 from batuta.streams.lanes.producer import Destination, Row
+
+if TYPE_CHECKING:
+    from batuta.agents.state.timers import Firing
 
 __all__ = ["Batch", "Handover", "Outlet", "Rows", "Turns", "group_rows"]
 
@@ -80,6 +83,7 @@ class Batch(Generic[ItemT_co, StateT_co]):
         items: what of it decoded.
         refused: what did not; the lane writes the dead letters.
         context: clock, partition and state.
+        firings: timers whose time has come.
         arrivals: answers that came too late for the batch that asked.
         outputs: what the block wrote.
     """
@@ -96,6 +100,7 @@ class Batch(Generic[ItemT_co, StateT_co]):
         self.items = items
         self.refused = list(refused)
         self.context = context
+        self.firings: Sequence[Firing] = ()
         self.arrivals: Sequence[Arrival[Any, Any]] = ()
         self.outputs: list[Output] = []
         self.error: BaseException | None = None

@@ -50,6 +50,11 @@ class Part:
     arrivals: tuple[Arrival[object, object], ...] = ()
 
     @property
+    def empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self.records or self._mixed)
+
+    @property
     def splits(self) -> bool:
         """Whether it can be seen through in smaller parts."""
         return len(self.records) > (0 if self._mixed else 1)

@@ -12,29 +12,24 @@ An eager rebalance ends the ownership but not the lane: a lane that stays keeps 
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
 from typing import Final, Literal
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
-from faust.types import ChannelT
 
 from batuta.agents.context import Context
-from batuta.agents.state.port import State
 from batuta.schemas.errors import LaterError, OursError, OwnershipLostError, RefusedEventError
-from batuta.schemas.partition import PartitionOf
 from batuta.streams.lanes.batch import Batch
 from batuta.streams.lanes.calls import Calls
 from batuta.streams.lanes.commits import Commits
 from batuta.streams.lanes.flights import AnyBatch, Flight, Flights, Part
 from batuta.streams.lanes.lane_facts import RecordsDeletedUnread
-from batuta.streams.lanes.layers import Layers
-from batuta.streams.lanes.log import Log, Offsets, TransactionFailedError
+from batuta.streams.lanes.log import Offsets, TransactionFailedError
+from batuta.streams.lanes.memory import LaneMemory
 from batuta.streams.lanes.outbox import Outbox
 from batuta.streams.lanes.ownership import Fetched, Ownership
-from batuta.streams.lanes.restore import restore
+from batuta.streams.lanes.received import Received
+from batuta.streams.lanes.recovery import Recovery
 from batuta.streams.lanes.retries import (
     DeadLetterIt,
     RetryIt,
@@ -43,34 +38,12 @@ from batuta.streams.lanes.retries import (
     restart_backoff_ms,
 )
 from batuta.streams.lanes.stage import AnyStage
-from batuta.streams.settings import Settings
-from batuta.streams.telemetry.stage_telemetry import StageTelemetry
+from batuta.streams.lanes.world import LaneWorld
 
-__all__ = ["Lane", "LaneWorld"]
+__all__ = ["Lane"]
 
 LaneStatus = Literal["starting", "restoring", "ready", "retrying", "failed", "closed"]
-#: How long a new ownership waits for the agent to let go of a batch of the last one, before the
-#: state that it may still write to is given up and restored.
-_RECLAIM_S: Final = 0.5
-
-
-@dataclass(frozen=True)
-class LaneWorld:
-    """What all lanes of a stage share.
-
-    Attributes:
-        channel: the Faust channel the agent iterates.
-        partition_of: topic name to the partition a key belongs to.
-        log: the Kafka cluster.
-        clock: milliseconds since 1970 UTC.
-    """
-
-    settings: Settings
-    log: Log
-    channel: ChannelT[object]
-    telemetry: StageTelemetry
-    partition_of: Mapping[str, PartitionOf]
-    clock: Callable[[], int]
+_CALL_WAIT_MS: Final = 5
 
 
 class Lane:
@@ -86,11 +59,16 @@ class Lane:
         )
         self._outbox = Outbox(stage, partition, world.clock)
         self._committing = asyncio.Lock()
-        self._layers: Layers | None = None
         self._flights = Flights()
+        self._recovery = Recovery(stage, partition, world, self._commits, self._flights)
         self._calls = Calls(world.settings.soft_deadline_ms)
-        self._received: Offsets = {}
+        self._received = Received()
         self.ready = False
+
+    @property
+    def _memory(self) -> LaneMemory:
+        assert self._recovery.memory is not None, "the lane was not taken over"
+        return self._recovery.memory
 
     # Ownership
 
@@ -120,7 +98,7 @@ class Lane:
     async def close(self, status: Literal["closed", "failed"] = "closed") -> None:
         """Let go of producer and state."""
         self._show(status)
-        self._layers = None
+        self._recovery.memory = None
         self._calls.forget()
         await self._commits.discard()
 
@@ -130,62 +108,17 @@ class Lane:
 
     async def _take_over(self, ownership: Ownership) -> None:
         self._show("starting")
-        await self._reclaim_state()
+        await self._recovery.reclaim()
         committed = await self._commits.take_over(ownership, self.tps)
-        await self._recover(committed)
+        if (happened := self._recovery.end_unsettled(committed)) is not None:
+            self._tell(happened)
+        if self._recovery.restores(committed):
+            if self._stage.changelog is not None:
+                self._show("restoring")
+            await self._recovery.restore(committed)
         for tp, records in (await ownership.begin_at(committed)).items():
             self._world.telemetry.tell(RecordsDeletedUnread(tp.topic, tp.partition, records))
         self._show("ready")
-
-    async def _reclaim_state(self) -> None:
-        """Take the state back from batches that were abandoned, or give it up with them."""
-        try:
-            async with asyncio.timeout(_RECLAIM_S):
-                await self._flights.wait_ended()
-        except TimeoutError:
-            self._layers = None
-        self._flights.take()
-        if self._layers is not None:
-            unsettled = self._commits.unsettled
-            self._layers.rollback(keep=unsettled.batch if unsettled is not None else None)
-
-    async def _recover(self, committed: Offsets) -> None:
-        """Make the state exactly as old as the committed offsets."""
-        self._end_unsettled(committed)
-        if self._layers is None or self._commits.position != committed:
-            self._layers = Layers(await self._restored())
-            self._commits.position = dict(committed)
-
-    def _end_unsettled(self, committed: Offsets) -> None:
-        """End the transaction whose end nobody saw, as the offsets say that it ended."""
-        if (unsettled := self._commits.unsettled) is None:
-            return
-        self._commits.unsettled = None
-        batch, happened = unsettled.batch, committed == unsettled.offsets
-        if happened:
-            self._commits.position = unsettled.offsets
-        if batch is None:
-            return
-        if happened:
-            self._tell(batch)
-        if self._layers is not None and happened:
-            self._layers.commit(batch)
-        elif self._layers is not None:
-            self._layers.rollback()
-
-    async def _restored(self) -> State:
-        state = self._stage.open_state()
-        if self._stage.changelog is not None:
-            telemetry = self._world.telemetry
-            self._show("restoring")
-            changelog = TopicPartition(self._stage.changelog, self.partition)
-            await restore(
-                self._world.log,
-                changelog,
-                state,
-                partial(telemetry.restore_remaining, self.partition),
-            )
-        return state
 
     # Work
 
@@ -193,16 +126,34 @@ class Lane:
         settings = self._world.settings
         while ownership.working:
             await self._make_room(ownership, settings.batches_in_flight_max - 1)
-            fetched = await ownership.fetch(self.tps, settings.batch_records_max)
-            arrivals = self._calls.take()
-            if fetched.by_input or arrivals:
-                self._count_received(fetched)
-                part = Part(fetched.records, fetched.positions, arrivals=arrivals)
-                await self._begin(part, ownership)
-            else:
+            fetched = await ownership.fetch(self.tps, settings.batch_records_max, self._wait_ms())
+            self._world.telemetry.received(self._received.count(fetched))
+            part = self._part(fetched)
+            if part.empty:
                 await self._rest(fetched.positions, ownership)
+            else:
+                await self._begin(part, ownership)
             self._world.telemetry.lag(self.partition, ownership.lag(self._commits.position))
         await self._make_room(ownership, 0)
+
+    def _part(self, fetched: Fetched) -> Part:
+        """Return what there is to do: records, answers, timers."""
+        return Part(
+            records=fetched.records,
+            ends=fetched.positions,
+            timers=self._memory.is_due(self._world.clock()),
+            arrivals=self._calls.take(),
+        )
+
+    def _wait_ms(self) -> int:
+        """Return how long to wait for records: not beyond what else there is to do."""
+        patience_ms = self._world.settings.poll_timeout_ms
+        if self._calls.outstanding or self._calls.arrived:
+            patience_ms = min(patience_ms, _CALL_WAIT_MS)
+        due_ms = self._memory.next_due_ms()
+        if due_ms is not None:
+            patience_ms = min(patience_ms, max(due_ms - self._world.clock(), 0))
+        return patience_ms
 
     async def _make_room(self, ownership: Ownership, flights_max: int) -> None:
         """Wait until at most so many batches are under way; see trouble through."""
@@ -222,23 +173,12 @@ class Lane:
         if positions != self._commits.position:
             await self._advance(positions, ownership)
 
-    def _count_received(self, fetched: Fetched) -> None:
-        """Count records read for the first time; after trouble they are read again."""
-        count = 0
-        for tp, records in fetched.by_input.items():
-            known = self._received.get(tp, 0)
-            fresh = records[0].offset >= known
-            count += len(records) if fresh else sum(r.offset >= known for r in records)
-            self._received[tp] = max(known, fetched.positions[tp])
-        self._world.telemetry.received(count)
-
     async def _see_through(self, error: BaseException, ownership: Ownership) -> None:
         """See every batch under way through, one after the other, after the oldest failed."""
-        assert self._layers is not None
         await self._flights.wait_ended()
         flights = self._flights.take()
         if self._commits.unsettled is None:
-            self._layers.rollback()
+            self._memory.rollback()
         parts = [flight.part for flight in reversed(flights)]
         attempt = await self._after_trouble(self._known(error, ownership), 1, parts, ownership)
         while parts:
@@ -285,8 +225,8 @@ class Lane:
             self._flights.drop(flight)
             return
         self._flights.take()
-        if self._commits.unsettled is None and self._layers is not None:
-            self._layers.rollback()
+        if self._commits.unsettled is None:
+            self._memory.rollback()
         raise self._known(flight.batch.error, ownership)
 
     def _known(self, error: BaseException, ownership: Ownership) -> LaterError:
@@ -323,11 +263,10 @@ class Lane:
 
     def _flight(self, part: Part, ownership: Ownership) -> Flight:
         """Open a batch on the state."""
-        layers, now_ms = self._layers, self._world.clock()
-        assert layers is not None
+        memory, now_ms = self._memory, self._world.clock()
         intake = self._stage.decode(part.records, now_ms)
         partition_of = self._world.partition_of[self._stage.inputs[0]]
-        context = Context(now_ms, self.partition, partition_of, layers.state)
+        context = Context(now_ms, self.partition, partition_of, memory.state, memory.timers)
 
         async def commit(flight: Flight) -> None:
             await self._commit(flight, ownership)
@@ -336,27 +275,29 @@ class Lane:
             part=part,
             before=self._flights.newest,
             calls=self._calls,
-            tell_changes=lambda: layers.changes(flight.batch, self._world.clock()),
+            tell_changes=lambda: memory.changes(flight.batch, self._world.clock()),
             commit_it=commit,
             started_s=asyncio.get_running_loop().time(),
         )
         batch = flight.batch = Batch(part.records, intake.items, intake.refused, context, flight)
         batch.arrivals = part.arrivals
-        layers.begin(batch)
+        memory.begin(batch)
+        if part.timers:
+            batch.firings = memory.fire(now_ms)
         return flight
 
     # Commits
 
     async def _commit(self, flight: Flight, ownership: Ownership) -> None:
         """Commit one batch; called by the agent as it leaves the batch."""
-        batch, layers = flight.batch, self._layers
+        batch = flight.batch
         async with self._committing:
-            if not (ownership.held and self._flights.may_commit(flight) and layers is not None):
+            if not (ownership.held and self._flights.may_commit(flight)):
                 raise OwnershipLostError("the lane was revoked before its commit began")
             letters = self._outbox.dead_letters(batch.records, batch.refused)
             outputs = [*batch.outputs, *letters, *self._outbox.changelog(flight.changes)]
             await self._commits.transact(outputs, flight.part.ends, batch)
-            layers.commit(batch)
+            self._memory.commit(batch)
         self._tell(batch)
         duration_s = asyncio.get_running_loop().time() - flight.started_s
         self._world.telemetry.batch(len(batch.records), duration_s)

@@ -180,7 +180,7 @@ class CountingWorker:
         self.registry = CollectorRegistry()
         self.app = LaneApp(settings, layout.topics, self.registry)
         self.load_s = 0.0
-        self._think = think
+        self.think = think
         self._ask = ask
         stage = Stage(
             pipeline="lanes",
@@ -253,8 +253,8 @@ class CountingWorker:
         return self.states[-1]
 
     async def _count(self, batch: Batch[Item, Counts]) -> None:
-        if self._think is not None:
-            await self._think(batch)
+        if self.think is not None:
+            await self.think(batch)
         state = batch.context.state
         for item in batch.items:
             key = item.record.key or b""
@@ -262,7 +262,8 @@ class CountingWorker:
             batch.forward(Output(self.layout.outputs, key, orjson.dumps(counted)))
         if self._ask is not None:
             await batch.ask(batch.items, self._ask(batch))
-        batch.after_commit(lambda: self._note(len(batch.items)))
+        batch.after_commit(lambda: self.note(len(batch.items)))
 
-    def _note(self, count: int) -> None:
+    def note(self, count: int) -> None:
+        """Count events that were committed."""
         self.committed += count

@@ -43,9 +43,8 @@ class Fetched:
 class Ownership:
     """One assignment of one member."""
 
-    def __init__(self, member: Member, poll_timeout_ms: int) -> None:
+    def __init__(self, member: Member) -> None:
         self._member = member
-        self._poll_timeout_ms = poll_timeout_ms
         self._revoked = False
         self._draining = False
 
@@ -117,7 +116,7 @@ class Ownership:
         self._member.resume(*offsets)
         return deleted
 
-    async def fetch(self, tps: Sequence[TopicPartition], records_max: int) -> Fetched:
+    async def fetch(self, tps: Sequence[TopicPartition], records_max: int, wait_ms: int) -> Fetched:
         """Return what there is of `tps`, at most `records_max`; wait a moment where nothing is.
 
         Raises:
@@ -127,7 +126,7 @@ class Ownership:
             aiokafka.errors.KafkaError: the broker failed.
         """
         try:
-            by_input = await self._member.fetch(tps, records_max, self._poll_timeout_ms)
+            by_input = await self._member.fetch(tps, records_max, wait_ms)
         except OffsetOutOfRangeError as error:
             raise await self._out_of_range(tps) from error
         self._check()

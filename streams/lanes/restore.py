@@ -6,7 +6,7 @@ from typing import Final
 
 from aiokafka import TopicPartition
 
-from batuta.agents.state.port import State
+from batuta.agents.state.port import Restorable
 from batuta.schemas.record import Record
 from batuta.streams.lanes.log import Log
 
@@ -20,7 +20,7 @@ _SLICE_S: Final = 0.01
 async def restore(
     log: Log,
     changelog: TopicPartition,
-    state: State,
+    state: Restorable,
     remaining: Callable[[int], None],
 ) -> int:
     """Apply every committed record of `changelog` to `state`, in order.
@@ -57,7 +57,7 @@ async def restore(
         remaining(0)
 
 
-async def _apply(records: Sequence[Record], state: State) -> None:
+async def _apply(records: Sequence[Record], state: Restorable) -> None:
     loop = asyncio.get_running_loop()
     pause_at = loop.time() + _SLICE_S
     for record in records:

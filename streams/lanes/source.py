@@ -16,12 +16,13 @@ from mode import Service
 
 from batuta.schemas.errors import LaterError, TopicMismatchError
 from batuta.streams.lanes.assignor import LaneAssignor
-from batuta.streams.lanes.lane import Lane, LaneWorld
+from batuta.streams.lanes.lane import Lane
 from batuta.streams.lanes.lane_facts import ConsumerReplaced
 from batuta.streams.lanes.log import Member
 from batuta.streams.lanes.ownership import Ownership
 from batuta.streams.lanes.retries import restart_backoff_ms
 from batuta.streams.lanes.stage import AnyStage
+from batuta.streams.lanes.world import LaneWorld
 
 __all__ = ["Source"]
 
@@ -163,7 +164,7 @@ class Source(Service):
             self._check_counts()
         except TopicMismatchError:
             return  # no lane starts; `_consume_once` finds the same and says it
-        self._ownership = Ownership(self._member, self._world.settings.poll_timeout_ms)
+        self._ownership = Ownership(self._member)
         if self._draining:
             self._ownership.drain()
         given = {tp.partition for tp in assigned}

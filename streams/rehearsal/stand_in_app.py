@@ -15,10 +15,10 @@ from batuta.agents.state.port import State
 from batuta.schemas.partition import PartitionOf
 from batuta.streams.app import LaneApp
 from batuta.streams.lanes.batch import Batch, Handover
-from batuta.streams.lanes.lane import LaneWorld
 from batuta.streams.lanes.log import Log
 from batuta.streams.lanes.source import Source
 from batuta.streams.lanes.stage import AnyStage, Stage
+from batuta.streams.lanes.world import LaneWorld
 from batuta.streams.settings import Settings
 from batuta.streams.telemetry.stage_telemetry import StageTelemetry
 

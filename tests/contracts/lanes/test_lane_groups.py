@@ -185,7 +185,7 @@ async def test_who_the_group_has_moved_on_from_takes_no_producer_id(bench: Bench
     first, second = member(), member()
     await first.start(bench.layout.inputs, _Unconcerned())
     await bench.eventually(first.assignment)
-    ownership = Ownership(first, 50)
+    ownership = Ownership(first)
     await ownership.confirm()
     joining = asyncio.create_task(second.start(bench.layout.inputs, _Unconcerned()))
     try:
