@@ -148,7 +148,11 @@ class Member(Protocol):
         ...
 
     async def committed(self, tp: TopicPartition) -> int | None:
-        """Return the group's committed offset, asked afresh."""
+        """Return the group's committed offset, asked afresh.
+
+        One of a transaction whose markers are still being written may not be told yet: only who
+        has just taken the transactional id that commits here knows that there is none.
+        """
         ...
 
     async def beginning_offsets(self, tps: Sequence[TopicPartition]) -> Offsets:

@@ -14,11 +14,11 @@ from batuta.streams.lanes.log import TransactionFailedError
 from batuta.streams.lanes.log_testing import eventually, read_all, write
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from conftest import Cluster
 
-    from batuta.streams.lanes.log import Row
+    from batuta.streams.lanes.log import Destination, Log, Row
     from batuta.streams.lanes.log_testing import Seat
 
     Sit = Callable[..., Awaitable[Seat]]
@@ -28,6 +28,24 @@ PRODUCE, INIT_PRODUCER_ID, ADD_PARTITIONS, END_TXN = 0, 22, 24, 26
 
 def row(value: bytes | None, key: bytes | None = None) -> Row:
     return (key, value, ())
+
+
+async def _write_as(
+    log: Log,
+    name: str,
+    rows: Mapping[Destination, Sequence[Row]],
+    offsets: Mapping[TopicPartition, int],
+    group: str,
+) -> None:
+    """Write as `name`, and return when a successor has taken the name: nothing is under way."""
+    producer, successor = log.producer(name), log.producer(name)
+    await producer.start()
+    try:
+        await producer.transact(rows, offsets, group)
+    finally:
+        await producer.discard()
+        await successor.start()
+        await successor.discard()
 
 
 async def test_what_is_committed_is_read_as_it_was_written(cluster: Cluster) -> None:
@@ -68,9 +86,10 @@ async def test_offsets_travel_with_the_transaction(cluster: Cluster, sit: Sit) -
     tps = [TopicPartition(source, n) for n in range(2)]
     seat = await sit(group, source)
     assert [await seat.member.committed(tp) for tp in tps] == [None, None]
-    await write(log, {(topic, 0): [row(b"1")]}, {tps[0]: 5, tps[1]: 7}, group)
+    name = TopicFactory.unique("id")
+    await _write_as(log, name, {(topic, 0): [row(b"1")]}, {tps[0]: 5, tps[1]: 7}, group)
     assert [await seat.member.committed(tp) for tp in tps] == [5, 7]
-    await write(log, {}, {tps[1]: 9}, group)
+    await _write_as(log, name, {}, {tps[1]: 9}, group)
     assert [await seat.member.committed(tp) for tp in tps] == [5, 9]
 
 
@@ -79,18 +98,15 @@ async def test_a_refused_record_aborts_everything(cluster: Cluster, sit: Sit) ->
     narrow = await cluster.create("narrow", 1, {"max.message.bytes": "500"})
     group, log, tp = TopicFactory.unique("group"), cluster.log(), TopicPartition(source, 0)
     seat = await sit(group, source)
-    await write(log, {(topic, 0): [row(b"before")]}, {tp: 1}, group)
+    name = TopicFactory.unique("id")
+    await _write_as(log, name, {(topic, 0): [row(b"before")]}, {tp: 1}, group)
+    rows = {(topic, 0): [row(b"aborted")], (narrow, 0): [row(b"x" * 1_000)]}
     with pytest.raises(OutputRefusedError) as refused:
-        await write(
-            log,
-            {(topic, 0): [row(b"aborted")], (narrow, 0): [row(b"x" * 1_000)]},
-            {tp: 2},
-            group,
-        )
+        await _write_as(log, name, rows, {tp: 2}, group)
     assert not refused.value.retriable
     assert narrow in str(refused.value)
     assert await seat.member.committed(tp) == 1
-    await write(log, {(topic, 0): [row(b"after")]}, {tp: 3}, group)
+    await _write_as(log, name, {(topic, 0): [row(b"after")]}, {tp: 3}, group)
     values = [r.value for r in await read_all(log, TopicPartition(topic, 0))]
     assert values == [b"before", b"after"]
     assert await read_all(log, TopicPartition(narrow, 0)) == []
