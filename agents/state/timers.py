@@ -179,8 +179,8 @@ class Timers:
 
     def _earliest(self, reached: dict[Domain, int]) -> tuple[bytes, Domain] | None:
         """Take the earliest timer that is due from its agenda."""
-        firsts = [
-            (*first, domain)
+        firsts: list[tuple[int, bytes, Domain]] = [
+            (first[0], first[1], domain)
             for domain, agenda in self._agendas.items()
             if (first := agenda.first()) is not None and first[0] <= reached[domain]
         ]
