@@ -1,0 +1,205 @@
+"""Loads a pipeline: its file read, its parts imported, the whole compiled."""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from pydantic import BaseModel
+
+from batuta.agents.compiler.compiling import Parts, compile_pipeline
+from batuta.agents.compiler.faults import Faults
+from batuta.agents.pipelines import LoadedPipeline, Trainer
+from batuta.agents.policy.checks import BoundCheck, Check
+from batuta.agents.reasons import NoReasons, Reasons
+from batuta.agents.understanding.features import ContextFeatures
+from batuta.schemas.errors import UsageError
+from batuta.schemas.pipeline_file.entries import ModelEntry, PartEntry
+from batuta.schemas.pipeline_file.problems import Path as FieldPath
+from batuta.schemas.pipeline_file.reading import Document, read_document
+from batuta.streams.pipelines.imports import Import, Importer
+from batuta.streams.sinks.port import Sink
+
+if TYPE_CHECKING:
+    from batuta.agents.samples import Samples
+
+__all__ = ["PipelineOnDisk", "load_file"]
+
+
+@dataclass(frozen=True)
+class PipelineOnDisk:
+    """A pipeline and where it came from.
+
+    Attributes:
+        loaded: what the stages run by.
+        document: the file as read.
+        folder: the file's.
+        imports: every part, with version and hash.
+        sinks: the file's own, made, by name.
+        model: the asked model's part, for adapter python.
+    """
+
+    loaded: LoadedPipeline
+    document: Document
+    folder: Path
+    imports: tuple[Import, ...]
+    sinks: Mapping[str, Sink]
+    model: object | None
+
+    @property
+    def entry(self) -> ModelEntry:
+        """The asked model's entry."""
+        return self.document.file.models[self.loaded.plan.model]
+
+
+def load_file(path: Path) -> PipelineOnDisk:
+    """Load a pipeline file.
+
+    Raises:
+        UsageError: it cannot be read, or something in it is wrong: every problem, one per line.
+    """
+    try:
+        text = path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        what = f"byte {error.start} is no UTF-8; save the file as UTF-8"
+        raise UsageError(f"{path}: {what}") from error
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}; name a pipeline file") from error
+    document = read_document(text, path.name)
+    return _Loading(document, path.parent).load()
+
+
+class _Loading:
+    def __init__(self, document: Document, folder: Path) -> None:
+        self._document = document
+        self._folder = folder
+        self._faults = Faults(document)
+        self._importer = Importer(folder, self._faults)
+
+    def load(self) -> PipelineOnDisk:
+        file = self._document.file
+        data = self._schema(("source", "schema"), file.source.data)
+        label = self._schema(("labels", "schema"), file.labels.data) if file.labels else None
+        parts = self._features()
+        models = self._models()
+        checks = self._checks()
+        sinks = self._sinks()
+        reasons = self._optional("reasons", file.reasons, ("codes_of", "text_of"))
+        samples = self._optional("samples", file.samples, ("__call__",))
+        trainer = self._optional("train", file.train, ("recipe", "train"))
+        self._faults.settle()
+        assert data is not None
+        plan = compile_pipeline(self._document, Parts(data, label, parts))
+        loaded = LoadedPipeline(
+            pipeline=plan.pipeline,
+            plan=plan,
+            data=data,
+            label=label,
+            reasons=cast("Reasons", reasons or NoReasons()),
+            checks=tuple(checks),
+            samples=cast("Samples | None", samples),
+            trainer=cast("Trainer | None", trainer),
+        )
+        return PipelineOnDisk(
+            loaded,
+            self._document,
+            self._folder,
+            tuple(self._importer.found),
+            sinks,
+            models.get(plan.model),
+        )
+
+    def _schema(self, path: FieldPath, entry: PartEntry) -> type[BaseModel] | None:
+        part = self._importer.named("schema", path, entry.use)
+        if part is None:
+            return None
+        if inspect.isclass(part) and issubclass(part, BaseModel):
+            return part
+        what = "is no schema; name a class that derives from pydantic.BaseModel"
+        self._faults.add(path, entry.use, what)
+        return None
+
+    def _features(self) -> dict[str, ContextFeatures]:
+        found: dict[str, ContextFeatures] = {}
+        for number, step in enumerate(self._document.file.understand):
+            if step.feature is None or step.feature[1].use is None:
+                continue
+            name, entry = step.feature
+            path: FieldPath = ("understand", number, name, "use")
+            given = _part(entry.use or "", entry.options)
+            part = self._fitting("feature", path, given, ("names", "compute"))
+            if part is not None:
+                found[name] = cast("ContextFeatures", part)
+        return found
+
+    def _models(self) -> dict[str, object]:
+        found: dict[str, object] = {}
+        for name, entry in self._document.file.models.items():
+            if entry.use is not None:
+                path: FieldPath = ("models", name, "use")
+                given = _part(entry.use, entry.options)
+                part = self._fitting("model", path, given, ("answer",))
+                if part is not None:
+                    found[name] = part
+                    self._check_hash(name, entry, self._importer.found[-1].sha256)
+            elif entry.file is not None:
+                self._check_file(name, entry, entry.file)
+        return found
+
+    def _check_file(self, name: str, entry: ModelEntry, file: str) -> None:
+        path = self._folder / file
+        try:
+            digest = sha256(path.read_bytes()).hexdigest()
+        except OSError as error:
+            what = f"cannot be read: {error.strerror}; put it beside the pipeline file"
+            self._faults.add(("models", name, "file"), file, what)
+            return
+        self._check_hash(name, entry, digest)
+
+    def _check_hash(self, name: str, entry: ModelEntry, found: str) -> None:
+        if entry.sha256 is not None and entry.sha256 != found:
+            what = f"is not its sha256, which is {found}; if the change is meant, write that"
+            self._faults.add(("models", name, "sha256"), entry.sha256, what)
+
+    def _checks(self) -> list[BoundCheck]:
+        found: list[BoundCheck] = []
+        for number, entry in enumerate(self._document.file.verify):
+            given = _part(entry.use, entry.options)
+            part = self._fitting("check", ("verify", number, "use"), given, ("passes",))
+            if part is not None:
+                found.append(BoundCheck(cast("Check", part), entry.reason))
+        return found
+
+    def _sinks(self) -> dict[str, Sink]:
+        found: dict[str, Sink] = {}
+        for name, entry in self._document.file.sinks.items():
+            wanted = ("channel", "deliver", "close")
+            part = self._fitting("sink", ("sinks", name), entry, wanted)
+            if part is not None:
+                found[name] = cast("Sink", part)
+        return found
+
+    def _optional(self, kind: str, entry: PartEntry | None, wanted: tuple[str, ...]) -> object:
+        return None if entry is None else self._fitting(kind, (kind,), entry, wanted)
+
+    def _fitting(
+        self, kind: str, path: FieldPath, entry: PartEntry, wanted: tuple[str, ...]
+    ) -> object | None:
+        """Return a part that has what its port asks for."""
+        part = self._importer.made(kind, path, entry)
+        if part is None:
+            return None
+        missing = [name for name in wanted if not hasattr(part, name)]
+        if missing:
+            what = (
+                f"is no {kind}: it has no {', '.join(missing)}; docs/pipeline-file.md has the port"
+            )
+            self._faults.add(path, entry.use, what)
+            return None
+        return part
+
+
+def _part(use: str, options: Mapping[str, object]) -> PartEntry:
+    return PartEntry.model_validate({"use": use, "with": options})
