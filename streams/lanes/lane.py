@@ -18,12 +18,16 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from batuta.agents.context import Context
+from batuta.agents.state.event_time import BEFORE_ALL_MS
+from batuta.agents.state.port import State
 from batuta.schemas.errors import LaterError, OursError, OwnershipLostError, RefusedEventError
+from batuta.streams.lanes.announcer import Announcement
 from batuta.streams.lanes.batch import Batch
 from batuta.streams.lanes.calls import Calls
 from batuta.streams.lanes.commits import Commits
 from batuta.streams.lanes.flights import AnyBatch, Flight, Flights, Part
 from batuta.streams.lanes.lane_facts import RecordsDeletedUnread
+from batuta.streams.lanes.lane_time import LaneTime
 from batuta.streams.lanes.log import Offsets, TransactionFailedError
 from batuta.streams.lanes.memory import LaneMemory
 from batuta.streams.lanes.outbox import Outbox
@@ -63,6 +67,7 @@ class Lane:
         self._recovery = Recovery(stage, partition, world, self._commits, self._flights)
         self._calls = Calls(world.settings.soft_deadline_ms)
         self._received = Received()
+        self._time = LaneTime(stage, partition, world)
         self.ready = False
 
     @property
@@ -127,7 +132,6 @@ class Lane:
         while ownership.working:
             await self._make_room(ownership, settings.batches_in_flight_max - 1)
             fetched = await ownership.fetch(self.tps, settings.batch_records_max, self._wait_ms())
-            self._world.telemetry.received(self._received.count(fetched))
             part = self._part(fetched)
             if part.empty:
                 await self._rest(fetched.positions, ownership)
@@ -137,12 +141,16 @@ class Lane:
         await self._make_room(ownership, 0)
 
     def _part(self, fetched: Fetched) -> Part:
-        """Return what there is to do: records, answers, timers."""
+        """Return what there is to do: records, answers, timers, watermarks."""
+        now_ms = self._world.clock()
+        fetched, watermarks = self._time.strip(fetched, now_ms)
+        self._world.telemetry.received(self._received.count(fetched))
         return Part(
             records=fetched.records,
             ends=fetched.positions,
-            timers=self._memory.is_due(self._world.clock()),
+            timers=self._memory.is_due(now_ms),
             arrivals=self._calls.take(),
+            watermarks=watermarks,
         )
 
     def _wait_ms(self) -> int:
@@ -170,8 +178,9 @@ class Lane:
     async def _rest(self, positions: Offsets, ownership: Ownership) -> None:
         """Where no records are, commit past what is none."""
         await self._make_room(ownership, 0)
-        if positions != self._commits.position:
-            await self._advance(positions, ownership)
+        told = self._time.rest(self._memory.watermark_ms, self._world.clock())
+        if told is not None or positions != self._commits.position:
+            await self._advance(positions, told, ownership)
 
     async def _see_through(self, error: BaseException, ownership: Ownership) -> None:
         """See every batch under way through, one after the other, after the oldest failed."""
@@ -265,8 +274,6 @@ class Lane:
         """Open a batch on the state."""
         memory, now_ms = self._memory, self._world.clock()
         intake = self._stage.decode(part.records, now_ms)
-        partition_of = self._world.partition_of[self._stage.inputs[0]]
-        context = Context(now_ms, self.partition, partition_of, memory.state, memory.timers)
 
         async def commit(flight: Flight) -> None:
             await self._commit(flight, ownership)
@@ -275,16 +282,30 @@ class Lane:
             part=part,
             before=self._flights.newest,
             calls=self._calls,
-            tell_changes=lambda: memory.changes(flight.batch, self._world.clock()),
+            tell_changes=lambda: memory.changes(flight.batch, now_ms),
             commit_it=commit,
             started_s=asyncio.get_running_loop().time(),
         )
-        batch = flight.batch = Batch(part.records, intake.items, intake.refused, context, flight)
-        batch.arrivals = part.arrivals
+        batch = flight.batch = Batch(part.records, intake.items, intake.refused, flight)
         memory.begin(batch)
-        if part.timers:
+        if part.watermarks:
+            memory.hear(part.watermarks, now_ms)
+        if part.timers or part.watermarks:
             batch.firings = memory.fire(now_ms)
+        batch.arrivals = part.arrivals
+        batch.context = self._context(memory, now_ms)
         return flight
+
+    def _context(self, memory: LaneMemory, now_ms: int) -> Context[State]:
+        watermark_ms = memory.watermark_ms
+        return Context(
+            now_ms=now_ms,
+            partition=self.partition,
+            partition_of=self._world.partition_of[self._stage.inputs[0]],
+            state=memory.state,
+            timers=memory.timers,
+            watermark_ms=watermark_ms if watermark_ms != BEFORE_ALL_MS else None,
+        )
 
     # Commits
 
@@ -295,20 +316,26 @@ class Lane:
             if not (ownership.held and self._flights.may_commit(flight)):
                 raise OwnershipLostError("the lane was revoked before its commit began")
             letters = self._outbox.dead_letters(batch.records, batch.refused)
-            outputs = [*batch.outputs, *letters, *self._outbox.changelog(flight.changes)]
+            changes = self._outbox.changelog(flight.changes)
+            told = self._time.announce(flight.watermark_ms, self._world.clock())
+            outputs = [*batch.outputs, *letters, *changes, *(told.outputs if told else ())]
             await self._commits.transact(outputs, flight.part.ends, batch)
             self._memory.commit(batch)
+            self._time.told(told)
         self._tell(batch)
         duration_s = asyncio.get_running_loop().time() - flight.started_s
         self._world.telemetry.batch(len(batch.records), duration_s)
 
-    async def _advance(self, positions: Offsets, ownership: Ownership) -> None:
-        """Commit past what is no record: transaction markers, and what was aborted."""
+    async def _advance(
+        self, positions: Offsets, told: Announcement | None, ownership: Ownership
+    ) -> None:
+        """Commit past what is no record, and tell those downstream that there is none."""
         await self._commits.ensure(ownership)
         async with self._committing:
             if not ownership.held:
                 raise OwnershipLostError("the lane was revoked before its commit began")
-            await self._commits.transact([], positions, None)
+            await self._commits.transact(told.outputs if told else [], positions, None)
+            self._time.told(told)
 
     async def _bury(
         self, part: Part, error: RefusedEventError, attempts: int, ownership: Ownership
