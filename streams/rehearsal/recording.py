@@ -32,7 +32,7 @@ class Attempt:
     context: Context[State]
 
     @property
-    def spans(self) -> frozenset[tuple[str, int]]:
+    def spots(self) -> frozenset[tuple[str, int]]:
         """Topic and offset of each record."""
         return frozenset((record.topic, record.offset) for record in self.records)
 

@@ -70,7 +70,7 @@ async def _run(loop: VirtualLoop, plan: Plan, cast: Cast, *, keep_trace: bool) -
     is_quiet = await _quiet(world)
     world.happenings.trace.note("world", "quiet" if is_quiet else "not quiet")
     if world.house.broker is not None:
-        check_all(world, users)
+        await check_all(world, users)
     simulated_s = loop.time()
     await _bury(world)
     return SeedReport(

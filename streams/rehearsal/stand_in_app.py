@@ -25,7 +25,7 @@ from batuta.streams.telemetry.stage_telemetry import StageTelemetry
 if TYPE_CHECKING:
     from faust.types import ChannelT
 
-__all__ = ["AnyBatch", "Channel", "StandInApp", "Surroundings"]
+__all__ = ["AgentFunction", "AnyBatch", "Channel", "StandInApp", "Surroundings"]
 
 ItemT = TypeVar("ItemT")
 StateT = TypeVar("StateT", bound=State)
@@ -140,6 +140,13 @@ class StandInApp:
     def lane_count(self, stage: AnyStage) -> int:
         """Return how many lanes a stage has in the whole group."""
         return self._world.topics[stage.inputs[0]]
+
+    @property
+    def agents(self) -> dict[str, tuple[AnyStage, AgentFunction]]:
+        """Each stage with its agent, by group."""
+        functions = {name: function for name, _, _, function in self._agents}
+        stages = [source.stage for source in self.sources]
+        return {stage.group: (stage, functions[stage.group]) for stage in stages}
 
     async def start(self) -> None:
         """Start agents and sources."""

@@ -138,24 +138,28 @@ class World:
         async def main() -> None:
             await made[0].app.start()
 
-        surroundings = Surroundings(
-            settings=self.settings,
-            topics={name: spec.partitions for name, spec in self.topics.items()},
-            log=self.cast.make_log(self.network, self.settings, process.name, clock),
-            clock=clock,
-            saw=lambda stage, batch: self.recording.saw(process.name, stage, batch),
-            died=self._agent_died,
-        )
-        app = StandInApp(surroundings)
-        worker = Worker(process, app)
+        worker = Worker(process, self.app(process.name, clock))
         made.append(worker)
-        house = House(self.cast.shipped, self.model, (self.sink,))
-        for stage in self.cast.stages:
-            stage(app.as_lane_app, house)
         self.workers.append(worker)
         self.happenings.trace.note(process.name, "starts")
         process.spawn(main())
         return worker
+
+    def app(self, name: str, clock: Callable[[], int]) -> StandInApp:
+        """Return an app with every stage, not yet started."""
+        surroundings = Surroundings(
+            settings=self.settings,
+            topics={name: spec.partitions for name, spec in self.topics.items()},
+            log=self.cast.make_log(self.network, self.settings, name, clock),
+            clock=clock,
+            saw=lambda stage, batch: self.recording.saw(name, stage, batch),
+            died=self._agent_died,
+        )
+        app = StandInApp(surroundings)
+        house = House(self.cast.shipped, self.model, (self.sink,))
+        for stage in self.cast.stages:
+            stage(app.as_lane_app, house)
+        return app
 
     def kill_worker(self, worker: Worker) -> None:
         """End a worker as kill -9 does."""

@@ -1,0 +1,220 @@
+"""The recomputation: committed input once more, batch by batch, through fresh agents.
+
+What the broker's committed offsets went over is given to the stage's own agent again, cut into
+batches as it was when it was committed, on a state that begins empty. What the agent writes then
+must be what stands on the topics, and what its state says must be what stands in the changelog.
+Left out are times of the clock, and dead letters, which `ends` accounts for.
+"""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import Any, Final, TypeVar, cast
+
+import orjson
+
+from batuta.agents.asking import Outstanding
+from batuta.agents.state.port import State
+from batuta.agents.state.timers import Timers
+from batuta.schemas import codec
+from batuta.schemas.record import Output, Record
+from batuta.streams.lanes.batch import Batch
+from batuta.streams.lanes.stage import AnyStage
+from batuta.streams.rehearsal.broker_house import CommittedStep
+from batuta.streams.rehearsal.recording import Attempt, Lane
+from batuta.streams.rehearsal.stand_in_app import AgentFunction, AnyBatch
+
+__all__ = ["LaneHistory", "Recomputed", "Step", "committed_batches", "normalized", "recompute"]
+
+AnswerT = TypeVar("AnswerT")
+#: A topic and an offset, within one partition number.
+Spot = tuple[str, int]
+#: Reasons of dead letters that the runtime wrote, past the agent and its state.
+_BURIED: Final = frozenset({"gave_up", "output_refused", "sink_unavailable"})
+_TIMERS_MAX: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One commit of a lane: from where to where it took each input topic."""
+
+    at_s: float
+    moves: Mapping[str, tuple[int, int]]
+
+
+@dataclass
+class LaneHistory:
+    """What is known of one lane.
+
+    Attributes:
+        steps: its commits, in order.
+        attempts: its batches, committed or not, in order.
+        records: every record of its inputs, by topic and offset.
+        buried: what the runtime dead-lettered by itself.
+    """
+
+    lane: Lane
+    steps: Sequence[Step]
+    attempts: Sequence[Attempt]
+    records: Mapping[Spot, Record]
+    buried: frozenset[Spot]
+
+
+@dataclass
+class Recomputed:
+    """What a lane should have come to.
+
+    Attributes:
+        outputs: in the order they were written; dead letters left out.
+        changelog: the last value of each key of the stage's tables.
+        faults: what could not be recomputed, and why.
+    """
+
+    outputs: list[Output] = field(default_factory=list[Output])
+    changelog: dict[bytes, bytes] = field(default_factory=dict[bytes, bytes])
+    faults: list[str] = field(default_factory=list[str])
+
+
+def steps_of(steps: Iterable[CommittedStep]) -> dict[Lane, list[Step]]:
+    """Return each lane's commits; offsets that moved together are one."""
+    by_lane: defaultdict[Lane, list[Step]] = defaultdict(list)
+    for (at_s, group, partition), moves in groupby(
+        steps, key=lambda step: (step.at_s, step.group, step.partition)
+    ):
+        found = {move.topic: (move.before, move.offset) for move in moves}
+        by_lane[group, partition].append(Step(at_s, found))
+    return by_lane
+
+
+def committed_batches(history: LaneHistory) -> Iterator[Attempt | str]:
+    """Yield the attempt behind each commit, or what is wrong where there is none."""
+    for step in history.steps:
+        spots = {
+            (topic, offset)
+            for topic, (before, end) in step.moves.items()
+            for offset in range(before, end)
+            if (topic, offset) in history.records
+        }
+        if not spots or spots <= history.buried:
+            continue
+        attempt = _attempt_behind(history, step, spots - history.buried)
+        yield attempt or f"{history.lane} committed {sorted(spots)} and no agent had them"
+
+
+def _attempt_behind(history: LaneHistory, step: Step, spots: set[Spot]) -> Attempt | None:
+    for attempt in reversed(history.attempts):
+        if attempt.at_s <= step.at_s and attempt.spots == spots:
+            return attempt
+    return None
+
+
+def buried_spots(lane: Lane, stage: AnyStage, letters: Iterable[Record]) -> frozenset[Spot]:
+    """Return what of a lane's input the runtime gave up, past the agent."""
+    found: set[Spot] = set()
+    for record in letters:
+        letter = codec.decode_dead_letter(record)
+        where = letter.record
+        if (
+            letter.stage == stage.name
+            and letter.reason in _BURIED
+            and where.topic in stage.inputs
+            and where.partition == lane[1]
+        ):
+            found.add((where.topic, where.offset))
+    return frozenset(found)
+
+
+async def recompute(stage: AnyStage, function: AgentFunction, history: LaneHistory) -> Recomputed:
+    """Give a lane's committed input to a fresh agent."""
+    state, recomputed = stage.open_state(), Recomputed()
+    for found in committed_batches(history):
+        if isinstance(found, str):
+            recomputed.faults.append(found)
+            return recomputed
+        await _again(stage, function, found, state, recomputed)
+    return recomputed
+
+
+async def _again(
+    stage: AnyStage, function: AgentFunction, attempt: Attempt, state: State, into: Recomputed
+) -> None:
+    timers = Timers(b"\x02", entries_max=_TIMERS_MAX)
+    context = replace(attempt.context, state=state, timers=timers)
+    intake = stage.decode(attempt.records, context.now_ms)
+    turns = _Alone()
+    batch: AnyBatch = Batch(attempt.records, intake.items, intake.refused, context, turns)
+    state.begin()
+    timers.begin()
+    await function(_Once(batch))
+    if not turns.committed:
+        state.rollback()
+        into.faults.append(f"{stage.group} cannot decide {attempt.spots} again: {batch.error!r}")
+        return
+    for key, value in state.changes(context.now_ms):
+        if value is None:
+            into.changelog.pop(key, None)
+        else:
+            into.changelog[key] = value
+    state.commit()
+    into.outputs += batch.outputs
+
+
+class _Once:
+    """The stream of an agent that is given one batch."""
+
+    def __init__(self, batch: AnyBatch) -> None:
+        self._batches = [batch]
+
+    def __aiter__(self) -> AsyncIterator[AnyBatch]:
+        return self
+
+    async def __anext__(self) -> AnyBatch:
+        if not self._batches:
+            raise StopAsyncIteration
+        return self._batches.pop()
+
+
+class _Alone:
+    """The turns of a batch with none before and none behind it; it waits for every answer."""
+
+    def __init__(self) -> None:
+        self.committed = False
+
+    def understood(self) -> None:
+        """Let nobody else have the state."""
+
+    async def ask(
+        self, question: object, asking: Coroutine[Any, Any, AnswerT]
+    ) -> AnswerT | Outstanding:
+        """Wait for an answer, however long it takes."""
+        del question
+        return await asking
+
+    async def commit(self) -> None:
+        """Take it for committed."""
+        self.committed = True
+
+    def ended(self) -> None:
+        """Do nothing more."""
+
+
+def normalized(value: bytes | None) -> bytes:
+    """Return what a record says, without the times at which it was said."""
+    try:
+        return orjson.dumps(_timeless(orjson.loads(value or b"")), option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONDecodeError:
+        return value or b""
+
+
+def _timeless(value: object) -> object:
+    if isinstance(value, dict):
+        fields = cast("dict[str, object]", value)
+        return {
+            name: _timeless(field)
+            for name, field in fields.items()
+            if not name.endswith(("_at", "_at_ms"))
+        }
+    if isinstance(value, list):
+        return [_timeless(each) for each in cast("list[object]", value)]
+    return value
