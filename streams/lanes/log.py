@@ -40,7 +40,7 @@ Row = tuple[bytes | None, bytes | None, Headers]
 Destination = tuple[str, int]
 
 
-@dataclass
+@dataclass(eq=False)  # an exception without a hash cannot be shown
 class TransactionFailedError(LaterError):
     """A transaction did not commit, or nobody can say whether it did.
 
