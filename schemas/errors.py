@@ -9,6 +9,7 @@ BatutaError
 │   ├── OutputRefusedError         the broker refused a record we produced
 │   ├── OwnershipLostError         another worker owns the lane now
 │   └── SinkUnavailableError       a notification could not be delivered
+├── SnapshotRefusedError   a snapshot on local disk that is not used: the changelog is read whole
 ├── OursError              a broken promise of our own: stop the lane, acknowledge nothing
 │   ├── StateCorruptError          a changelog record that this version cannot read
 │   └── StateFullError             a table of the state is at its bound
@@ -26,6 +27,7 @@ __all__ = [
     "OwnershipLostError",
     "RefusedEventError",
     "SinkUnavailableError",
+    "SnapshotRefusedError",
     "StateCorruptError",
     "StateFullError",
     "TheirsError",
@@ -96,6 +98,19 @@ class SinkUnavailableError(LaterError):
     def __init__(self, detail: str, *, retriable: bool = True) -> None:
         super().__init__(detail)
         self.retriable = retriable
+
+
+class SnapshotRefusedError(BatutaError):
+    """A snapshot on local disk is not the state of this lane, or cannot be shown to be.
+
+    Attributes:
+        reason: stable snake_case code, a metric label: `damaged`, `stale`, ...
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
 
 
 class OursError(BatutaError):

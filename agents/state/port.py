@@ -17,13 +17,23 @@ Every value begins with the version of its format. An older version that is know
 is loaded; one that is not is refused with `StateCorruptError`, never guessed at.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from batuta.schemas.errors import StateCorruptError
 
-__all__ = ["Change", "Restorable", "State", "StateTable", "Tables"]
+__all__ = [
+    "BulkState",
+    "Change",
+    "Restorable",
+    "State",
+    "StateTable",
+    "Tables",
+    "load_by_tag",
+    "load_many",
+    "settle",
+]
 
 #: A changelog record: its key, and its value or None where the entry ended (a tombstone).
 Change = tuple[bytes, bytes | None]
@@ -76,6 +86,79 @@ class State(Restorable, Protocol):
         ...
 
 
+@runtime_checkable
+class BulkState(Protocol):
+    """A state that loads many records faster than one by one."""
+
+    def load_many(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
+        """Take back many changelog records, in order.
+
+        Raises:
+            StateCorruptError: one is of a version or shape this code does not know.
+        """
+        ...
+
+
+@runtime_checkable
+class _Settling(Protocol):
+    """A state that builds what it holds once everything was loaded."""
+
+    def settle(self) -> None:
+        """Build it now, not with the first batch.
+
+        Raises:
+            StateCorruptError: what was loaded does not fit together.
+        """
+        ...
+
+
+def load_many(state: Restorable, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
+    """Load many changelog records into `state`, at once where it can.
+
+    Raises:
+        StateCorruptError: one is of a version or shape this code does not know.
+    """
+    if isinstance(state, BulkState):
+        state.load_many(keys, values)
+        return
+    for key, value in zip(keys, values, strict=True):
+        state.load(key, value)
+
+
+def load_by_tag(
+    owner: Callable[[bytes], Restorable],
+    keys: Sequence[bytes],
+    values: Sequence[bytes | None],
+) -> None:
+    """Load many changelog records, in order for each tag, into what owns their tags.
+
+    Args:
+        owner: what a tag, the first byte of a key, belongs to.
+        keys: of the records.
+        values: of the records.
+
+    Raises:
+        StateCorruptError: one is of a version or shape this code does not know.
+    """
+    tags = {key[:1] for key in keys}
+    for tag in sorted(tags):
+        if len(tags) == 1:
+            load_many(owner(tag), keys, values)
+        else:
+            mine = [index for index, key in enumerate(keys) if key[:1] == tag]
+            load_many(owner(tag), [keys[i] for i in mine], [values[i] for i in mine])
+
+
+def settle(state: Restorable) -> None:
+    """Let `state` build what it holds, once everything was loaded.
+
+    Raises:
+        StateCorruptError: what was loaded does not fit together.
+    """
+    if isinstance(state, _Settling):
+        state.settle()
+
+
 class StateTable(State, Protocol):
     """One keyed table: a State whose changelog keys begin with `tag`."""
 
@@ -116,10 +199,24 @@ class Tables:
         Raises:
             StateCorruptError: no table has this tag.
         """
-        table = self._by_tag.get(key[:1])
-        if table is None:
-            raise StateCorruptError(f"changelog key {key[:32]!r} belongs to no known table")
-        table.load(key, value)
+        self._table_of(key).load(key, value)
+
+    def load_many(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
+        """Hand many changelog records to the tables they belong to, in order for each table.
+
+        Raises:
+            StateCorruptError: no table has one's tag, or a table does not know one.
+        """
+        load_by_tag(self._table_of, keys, values)
+
+    def settle(self) -> None:
+        """Let every table build what it holds.
+
+        Raises:
+            StateCorruptError: what was loaded does not fit together.
+        """
+        for table in self._tables:
+            settle(table)
 
     def dump(self) -> Iterable[Change]:
         """Give everything that all tables hold, table after table."""
@@ -128,3 +225,9 @@ class Tables:
     def entries(self) -> int:
         """Return how many entries all tables hold."""
         return sum(table.entries() for table in self._tables)
+
+    def _table_of(self, key: bytes) -> StateTable:
+        table = self._by_tag.get(key[:1])
+        if table is None:
+            raise StateCorruptError(f"changelog key {key[:32]!r} belongs to no known table")
+        return table

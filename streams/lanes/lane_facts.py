@@ -1,10 +1,14 @@
 """What can happen to a lane beside its batches."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from batuta.streams.telemetry.facts import Scribe
 
-__all__ = ["ConsumerReplaced", "RecordsDeletedUnread"]
+__all__ = ["ChangelogUnreadable", "ConsumerReplaced", "RecordsDeletedUnread", "SnapshotEnded"]
+
+#: Results of a snapshot that are as they should be; of any other an operator wants to know.
+_SNAPSHOT_QUIET: Final = frozenset({"saved", "loaded", "absent"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +40,29 @@ class ConsumerReplaced:
         since = scribe.sparing.allow((ConsumerReplaced, type(self.error)))
         if since is not None:
             scribe.log.warning("consumer_replaced", error=str(self.error), count=since)
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotEnded:
+    """A lane's snapshot was saved, loaded, found absent, or refused for a named reason."""
+
+    partition: int
+    result: str
+    detail: str = ""
+
+    def tell(self, scribe: Scribe) -> None:
+        """Count and say it; a refused snapshot costs time alone, the changelog has it all."""
+        scribe.meters.snapshots.add(1, self.result)
+        say = scribe.log.info if self.result in _SNAPSHOT_QUIET else scribe.log.warning
+        say("state_snapshot", partition=self.partition, result=self.result, detail=self.detail)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangelogUnreadable:
+    """A changelog holds a record that this release cannot read; the lane is about to fail."""
+
+    partition: int
+
+    def tell(self, scribe: Scribe) -> None:
+        """Count it; the failing lane says which record it is."""
+        scribe.meters.unreadable_changes.inc()

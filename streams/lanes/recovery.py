@@ -91,10 +91,20 @@ class Recovery:
             LaterError: the changelog gave nothing for too long.
             aiokafka.errors.KafkaError: the broker failed.
         """
-        memory = LaneMemory(self._stage)
+        open_memory = partial(LaneMemory, self._stage)
         if self._stage.changelog is not None:
             changelog = TopicPartition(self._stage.changelog, self._partition)
             remaining = partial(self._world.telemetry.restore_remaining, self._partition)
-            await restore(self._world.log, changelog, memory, remaining)
-        self.memory = memory
+            restored = await restore(self._world.log, changelog, open_memory, remaining)
+            self.memory = restored.state
+        else:
+            self.memory = open_memory()
         self._commits.position = dict(committed)
+
+    async def _restored(self) -> LaneMemory:
+        open_memory = partial(LaneMemory, self._stage)
+        if self._stage.changelog is None:
+            return open_memory()
+        changelog = TopicPartition(self._stage.changelog, self._partition)
+        remaining = partial(self._world.telemetry.restore_remaining, self._partition)
+        return (await restore(self._world.log, changelog, open_memory, remaining)).state

@@ -11,10 +11,18 @@ from typing import Final, Protocol
 import numpy as np
 
 from batuta.agents.state.codecs import JSON, TEXT, Codec, JsonValue
+from batuta.agents.state.event_time import EventClock, Watermarks
 from batuta.agents.state.keyed import KeyedTable
 from batuta.agents.state.port import StateTable
 from batuta.agents.state.timers import DOMAINS, Timer, Timers
 from batuta.agents.understanding.deduplication import Deduplication
+from batuta.agents.understanding.shares import (
+    EVENT,
+    MARKED,
+    UNMARKED,
+    DelayedShares,
+    ShareRule,
+)
 from batuta.agents.understanding.windows import TrailingWindows
 
 __all__ = ["BOUND", "FILL", "SUBJECTS", "Subject"]
@@ -32,12 +40,13 @@ class Subject(Protocol):
     Attributes:
         name: what the test is called.
         kind: the class it stands for.
-        refuses: whether it refuses entries at its bound; else its oldest make way.
+        refuses: whether it refuses entries at its bound, or its oldest make way; None where it
+            holds one entry, whatever happens.
     """
 
     name: str
     kind: type
-    refuses: bool
+    refuses: bool | None
 
     def open(self) -> StateTable:
         """Open an empty table that holds at most `BOUND` entries."""
@@ -63,7 +72,7 @@ class _Windows:
     name: str
     with_mean: bool
     kind: type = TrailingWindows
-    refuses: bool = True
+    refuses: bool | None = True
 
     def open(self) -> TrailingWindows:
         return TrailingWindows(
@@ -87,12 +96,40 @@ class _Windows:
         return table.entries()
 
 
+class _Shares:
+    """Trailing shares of marked events."""
+
+    name = "shares"
+    kind: type = DelayedShares
+    refuses: bool | None = True
+
+    def open(self) -> DelayedShares:
+        return DelayedShares(b"s", ShareRule((10, 60), 15, lateness_ms=20, entries_max=BOUND))
+
+    def act(self, table: StateTable, random: Random, now_ms: int) -> object:
+        assert isinstance(table, DelayedShares)
+        count = random.choice((0, 1, 7, 25))
+        times = [now_ms - random.choice((0, 0, 1, 5, 30, 90)) for _ in range(count)]
+        keys = random.choices(_KEYS, weights=(5, 3, 1, 1, 1), k=count)
+        kinds = random.choices((EVENT, MARKED, UNMARKED), weights=(4, 2, 1), k=count)
+        taken = table.take(keys, np.array(times, np.int64), np.array(kinds, np.int64))
+        return taken.features.tolist(), taken.expired.tolist()
+
+    def fill(self, table: StateTable, random: Random, now_ms: int) -> None:
+        assert isinstance(table, DelayedShares)
+        names = [f"{n}-{random.random()}" for n in range(FILL)]
+        table.take(names, np.full(FILL, now_ms), np.full(FILL, EVENT))
+
+    def look(self, table: StateTable) -> object:
+        return table.entries()
+
+
 class _Duplicates:
     """Deduplication, whose oldest deltas make way."""
 
     name = "deduplication"
     kind: type = Deduplication
-    refuses = False
+    refuses: bool | None = False
 
     def open(self) -> Deduplication:
         return Deduplication(b"d", within_ms=60, entries_max=BOUND)
@@ -119,7 +156,7 @@ class _Keyed:
     name: str
     ttl_ms: int | None
     kind: type = KeyedTable
-    refuses: bool = True
+    refuses: bool | None = True
 
     def open(self) -> KeyedTable[str, JsonValue]:
         return KeyedTable(b"k", Codec(TEXT, JSON), "things", entries_max=BOUND, ttl_ms=self.ttl_ms)
@@ -151,7 +188,7 @@ class _Timers:
 
     name = "timers"
     kind: type = Timers
-    refuses = True
+    refuses: bool | None = True
 
     def open(self) -> Timers:
         return Timers(b"t", entries_max=BOUND)
@@ -179,6 +216,58 @@ class _Timers:
         return [table.next_due(domain) for domain in DOMAINS]
 
 
+class _Clock:
+    """The event time a lane has reached: one entry, whatever happens."""
+
+    name = "event-clock"
+    kind: type = EventClock
+    refuses: bool | None = None
+
+    def open(self) -> EventClock:
+        return EventClock(b"c", lateness_ms=20)
+
+    def act(self, table: StateTable, random: Random, now_ms: int) -> object:
+        assert isinstance(table, EventClock)
+        times = [now_ms - random.choice((-30, 0, 5, 30, 90)) for _ in range(random.choice((0, 9)))]
+        return table.observe(np.array(times, np.int64)).tolist(), table.watermark_ms
+
+    def fill(self, table: StateTable, random: Random, now_ms: int) -> None:
+        assert isinstance(table, EventClock)
+        table.observe(np.array([now_ms + random.randrange(9)], np.int64))
+
+    def look(self, table: StateTable) -> object:
+        assert isinstance(table, EventClock)
+        return table.watermark_ms
+
+
+class _Watermarks:
+    """What the lanes above have told."""
+
+    name = "watermarks"
+    kind: type = Watermarks
+    refuses: bool | None = True
+
+    def open(self) -> Watermarks:
+        return Watermarks(b"m", upstreams_max=BOUND - 1)
+
+    def act(self, table: StateTable, random: Random, now_ms: int) -> object:
+        assert isinstance(table, Watermarks)
+        for _ in range(random.choice((0, 1, 9))):
+            name, idle = f"lane-{random.randrange(4)}", random.randrange(3) == 0
+            table.hear(name, now_ms - random.choice((0, 5, 60)), idle=idle)
+        # Nobody is waited for: since when a lane waits is not state.
+        return table.advance(now_ms, upstreams=4, idle_after_ms=0), table.get("lane-1")
+
+    def fill(self, table: StateTable, random: Random, now_ms: int) -> None:
+        assert isinstance(table, Watermarks)
+        for number in range(FILL):
+            table.hear(f"{number}-{random.random()}", now_ms)
+
+    def look(self, table: StateTable) -> object:
+        assert isinstance(table, Watermarks)
+        return table.watermark_ms, table.get("lane-1")
+
+
 SUBJECTS: Final[tuple[Subject, ...]] = (
     _Windows("windows-mean", with_mean=True),
     _Windows("windows-count", with_mean=False),
@@ -186,4 +275,7 @@ SUBJECTS: Final[tuple[Subject, ...]] = (
     _Keyed("keyed", None),
     _Keyed("keyed-ending", 50),
     _Timers(),
+    _Shares(),
+    _Clock(),
+    _Watermarks(),
 )

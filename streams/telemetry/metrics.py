@@ -27,12 +27,26 @@ __all__ = ["Families", "Meters", "families_of"]
 _STAGE: Final = ("pipeline", "stage")
 
 _LANE_STATES: Final = ("starting", "restoring", "ready", "retrying", "failed")
-_FINISHED: Final = ("done", "duplicate", "rekeyed", "dead_letter")
+_FINISHED: Final = ("done", "duplicate", "rekeyed", "late", "dead_letter")
 _TRANSACTIONS: Final = ("committed", "aborted")
 _CHANNELS: Final = ("log", "webhook")
 _DELIVERIES: Final = ("delivered", "failed")
 _ANSWERS: Final = ("answered", "failed")
 _DEAD_LETTERS: Final = (*REASONS, "id_reused", "output_refused", "sink_unavailable", "gave_up")
+_SNAPSHOTS: Final = (
+    "absent",
+    "ahead",
+    "behind",
+    "damaged",
+    "foreign",
+    "format",
+    "loaded",
+    "save_failed",
+    "saved",
+    "stale",
+    "unreadable",
+    "unverified",
+)
 _RETRIES: Final = (
     "broker_unreachable",
     "output_refused",
@@ -104,6 +118,9 @@ class Families:
         self.duplicates = declare.counter(
             "duplicates_total", "Identical redeliveries that were dropped.", *_STAGE
         )
+        self.late = declare.counter(
+            "events_late_total", "Events that came behind their lane's watermark.", *_STAGE
+        )
         self.rekeyed = declare.counter(
             "rekeyed_total", "Events forwarded to the partition of their key.", *_STAGE
         )
@@ -148,6 +165,15 @@ class Families:
         self.restore_remaining = declare.gauge(
             "state_restore_remaining_records", "Changelog records still to be read.", *_STAGE
         )
+        self.snapshots = declare.counter(
+            "state_snapshots_total", "Snapshots saved, loaded, missed or refused.",
+            *_STAGE, "result",
+        )  # fmt: skip
+        self.unreadable_changes = declare.counter(
+            "state_unreadable_records_total",
+            "Changelog records that this release cannot read.",
+            *_STAGE,
+        )
 
     def _declare_decisions(self, declare: _Declare) -> None:
         self.decisions = declare.counter(
@@ -177,6 +203,7 @@ class Meters:
         self.age = families.age.labels(*of)
         self.dead_letters = Tally(families.dead_letters, of, _each(_DEAD_LETTERS))
         self.duplicates = families.duplicates.labels(*of)
+        self.late = families.late.labels(*of)
         self.rekeyed = families.rekeyed.labels(*of)
         self.unknown_fields = families.unknown_fields.labels(*of)
         self.stage_duration = families.stage_duration.labels(*of)
@@ -191,6 +218,8 @@ class Meters:
         self.restarts = Tally(families.restarts, of, _each(_RETRIES))
         self.state_entries = LaneSum(families.state_entries.labels(*of))
         self.restore_remaining = LaneSum(families.restore_remaining.labels(*of))
+        self.snapshots = Tally(families.snapshots, of, _each(_SNAPSHOTS))
+        self.unreadable_changes = families.unreadable_changes.labels(*of)
         self.busy = BusyShare(self.lanes.count)
         families.busy.labels(*of).set_function(self.busy.ratio)
         self.decisions = Tally(families.decisions, (pipeline,), _each(get_args(Outcome)))
