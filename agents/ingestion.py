@@ -5,12 +5,14 @@ In this order, so that nothing is remembered of an event that goes elsewhere:
     misplaced    the key belongs to another partition: forwarded, no state touched
     duplicate    an identical redelivery within the horizon: dropped and counted
     id_reused    a known id with another payload: refused
+    late         older than the lane's watermark: put aside or dropped, where the pipeline says so
     accepted     remembered, given its window features, and sent on to scoring
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import compress
 from typing import Final, TypeVar
 
 import numpy as np
@@ -19,6 +21,7 @@ from pydantic import BaseModel
 
 from batuta.agents.context import Context
 from batuta.agents.identity import scoped
+from batuta.agents.state.event_time import EventClock
 from batuta.agents.state.port import Tables
 from batuta.agents.understanding.deduplication import DIGEST_BYTES, Deduplication
 from batuta.agents.understanding.features import Features, amounts_of, window_names
@@ -39,21 +42,35 @@ DataT = TypeVar("DataT", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class Ingest:
-    """What became of a batch; every event is in exactly one of the four."""
+    """What became of a batch; every event is in exactly one of the first five.
+
+    Attributes:
+        late_accepted: how many of the accepted were late.
+    """
 
     accepted: list[Ingested]
     duplicates: int
     misplaced: list[Event[BaseModel]]
     refused: list[Refused]
+    late: list[Event[BaseModel]]
+    late_accepted: int = 0
 
 
 class IngestionState(Tables):
-    """What ingestion remembers: the ids it has seen, and the windows of the source's key."""
+    """What ingestion remembers: ids it has seen, windows of the source's key, its events' time."""
 
-    def __init__(self, duplicates: Deduplication, windows: TrailingWindows) -> None:
-        super().__init__((duplicates, windows))
+    def __init__(
+        self, duplicates: Deduplication, windows: TrailingWindows, clock: EventClock
+    ) -> None:
+        super().__init__((duplicates, windows, clock))
         self.duplicates = duplicates
         self.windows = windows
+        self.clock = clock
+
+    @property
+    def watermark_ms(self) -> int:
+        """No event from before this time is expected any more."""
+        return self.clock.watermark_ms
 
 
 class Ingestion:
@@ -70,6 +87,7 @@ class Ingestion:
         return IngestionState(
             Deduplication(b"d", duplicates.within_ms, duplicates.entries_max),
             TrailingWindows(b"w", windows.windows_ms, with_mean=windows.mean_of is not None),
+            EventClock(b"t", self._pipeline.source.lateness.allowed_ms),
         )
 
     def ingest(
@@ -98,12 +116,33 @@ class Ingestion:
             context.now_ms,
         )
         told = list(zip(placed, verdicts, strict=True))
+        new = [event for event, verdict in told if verdict == "new"]
+        timely, late = self._by_time(new, context.state.clock, at_home)
+        accepts = self._pipeline.source.lateness.rule == "accept"
         return Ingest(
-            accepted=self._accept([e for e, verdict in told if verdict == "new"], context.state),
+            accepted=self._accept(new if accepts else timely, context.state),
             duplicates=verdicts.count("duplicate"),
             misplaced=[*misplaced],
             refused=[self._refuse(e) for e, verdict in told if verdict == "conflict"],
+            late=[] if accepts else [*late],
+            late_accepted=len(late) if accepts else 0,
         )
+
+    def _by_time(
+        self, events: list[Event[DataT]], clock: EventClock, at_home: frozenset[int]
+    ) -> tuple[list[Event[DataT]], list[Event[DataT]]]:
+        """Part the events that come in time from the late ones.
+
+        What was put here on purpose is in time whenever it comes, and moves no clock: a person who
+        sends an old event again wants it seen through.
+        """
+        sent = [e for e in events if e.position not in at_home] if at_home else events
+        is_late = clock.observe(np.array([event.time_ms for event in sent], np.int64))
+        if not is_late.any():
+            return events, []
+        late = list(compress(sent, is_late.tolist()))
+        positions = {event.position for event in late}
+        return [event for event in events if event.position not in positions], late
 
     def _accept(self, events: list[Event[DataT]], state: IngestionState) -> list[Ingested]:
         data: list[dict[str, object]] = [orjson.loads(event.data_json) for event in events]

@@ -7,7 +7,7 @@ never notice.
 
 from batuta.schemas.dead_letter_codec import decode_dead_letter, encode_dead_letter
 from batuta.schemas.event_codec import Decoded, EventCodec
-from batuta.schemas.event_encoding import Mode, encode_event, rekeyed
+from batuta.schemas.event_encoding import Mode, encode_event, put_aside, rekeyed
 from batuta.schemas.ingested_codec import decode_ingested, encode_ingested
 from batuta.schemas.message_codec import (
     decode_case,
@@ -44,5 +44,6 @@ __all__ = [
     "encode_event",
     "encode_ingested",
     "encode_notification",
+    "put_aside",
     "rekeyed",
 ]

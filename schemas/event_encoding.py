@@ -14,7 +14,7 @@ from batuta.schemas.event import DEFAULT_TENANT, Event
 from batuta.schemas.record import Headers, Output, Record
 from batuta.schemas.times import rfc3339
 
-__all__ = ["Mode", "encode_event", "rekeyed"]
+__all__ = ["Mode", "encode_event", "put_aside", "rekeyed"]
 
 Mode = Literal["binary", "structured", "json"]
 
@@ -53,6 +53,11 @@ def encode_event(event: Event[BaseModel], topic: str, mode: Mode = "binary") -> 
 def rekeyed(record: Record, topic: str, key: str) -> Output:
     """Forward a record as it is to where its key belongs."""
     return Output(topic, key.encode(), record.value, record.headers)
+
+
+def put_aside(record: Record, topic: str) -> Output:
+    """Forward a late record as it is to the partition of `topic` that its own has the number of."""
+    return Output(topic, record.key, record.value, record.headers, record.partition)
 
 
 def _attributes(event: Event[BaseModel]) -> dict[str, str]:

@@ -125,4 +125,8 @@ class LaneApp(faust.App):
 
     def lane_count(self, stage: AnyStage) -> int:
         """Return how many lanes a stage has in the whole group."""
-        return self._topic_partitions[stage.inputs[0]]
+        return self.partitions(stage.inputs[0])
+
+    def partitions(self, topic: str) -> int:
+        """Return how many partitions a topic has."""
+        return self._topic_partitions[topic]

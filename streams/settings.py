@@ -138,6 +138,8 @@ class Settings(BaseSettings):
     # A long poll that waits for idle partitions holds back the next fetch of busy ones.
     fetch_wait_ms_max: Milliseconds = 25
     poll_timeout_ms: Milliseconds = 200
+    # Watermarks go to every partition downstream: not at every batch.
+    watermark_interval_ms: Milliseconds = 200
     # How long a changed partition count may stay unseen.
     metadata_age_ms_max: Milliseconds = 30_000
 

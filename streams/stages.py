@@ -36,7 +36,7 @@ from batuta.schemas.topics import Topics
 from batuta.streams.app import LaneApp, clock_ms
 from batuta.streams.delivery import Delivery
 from batuta.streams.lanes.batch import Batch, Outlet
-from batuta.streams.lanes.stage import Intake, NoState, Stage
+from batuta.streams.lanes.stage import EventTime, Intake, NoState, Stage
 from batuta.streams.metered_model import MeteredModel
 from batuta.streams.sinks.port import Sink
 from batuta.streams.telemetry.stage_telemetry import StageTelemetry
@@ -75,6 +75,7 @@ def ingestion(app: LaneApp, house: House) -> None:
         open_state=agent.open_state,
         changelog=topics.state("ingestion"),
         deadletters=topics.deadletters,
+        event_time=EventTime(pipeline.source.lateness.idle_ms, tells=topics.ingested),
     )
 
     @app.agent(app.lanes(stage), name=stage.group, concurrency=app.concurrency(stage))
@@ -88,6 +89,8 @@ def ingestion(app: LaneApp, house: House) -> None:
                 for astray in result.misplaced:
                     record = batch.records[astray.position]
                     out.forward(codec.rekeyed(record, topics.rekeyed, astray.key))
+                for late in result.late if pipeline.source.lateness.rule == "aside" else ():
+                    out.forward(codec.put_aside(batch.records[late.position], topics.late))
                 out.refuse(result.refused)
                 out.after_commit(partial(_count_ingested, telemetry, result))
 
@@ -106,6 +109,11 @@ def scoring(app: LaneApp, house: House) -> None:
         open_state=conductor.open_state,
         changelog=topics.state("scoring"),
         deadletters=topics.deadletters,
+        event_time=EventTime(
+            shipped.pipeline.source.lateness.idle_ms,
+            hears=topics.ingested,
+            upstream_lanes=app.partitions(topics.events),
+        ),
     )
     notifier = Notifier(shipped.pipeline, shipped.reasons)
     decisions = Outlet(topics.decisions, codec.encode_decision)
@@ -217,11 +225,13 @@ def _positions(records: Sequence[Record], topic: str) -> frozenset[int]:
 def _count_ingested(telemetry: StageTelemetry, result: Ingest) -> None:
     telemetry.duplicates(result.duplicates)
     telemetry.rekeyed(len(result.misplaced))
+    telemetry.late(len(result.late) + result.late_accepted)
     telemetry.finished(
         {
             "done": len(result.accepted),
             "duplicate": result.duplicates,
             "rekeyed": len(result.misplaced),
+            "late": len(result.late),
         }
     )
 

@@ -19,6 +19,7 @@ from aiokafka.errors import KafkaError
 
 from batuta.schemas.errors import BrokerUnreachableError, TopicMismatchError
 from batuta.schemas.record import Record
+from batuta.schemas.watermark import is_watermark
 
 __all__ = ["TopicReader"]
 
@@ -112,9 +113,10 @@ class TopicReader:
                 yield records
 
     async def poll(self) -> list[Record]:
-        """Return what has arrived, waiting a moment where nothing has."""
+        """Return what has arrived, waiting a moment where nothing has; watermarks are left out."""
         found = await self._consumer.getmany(timeout_ms=_POLL_MS, max_records=_RECORDS_MAX)
-        return [_record(one) for records in found.values() for one in records]
+        records = [_record(one) for ones in found.values() for one in ones]
+        return [record for record in records if not is_watermark(record)]
 
     async def _assign(self) -> None:
         known = await self._consumer.topics()

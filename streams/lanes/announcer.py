@@ -6,6 +6,7 @@ at every batch, and where nothing has changed not at all.
 
 from typing import NamedTuple
 
+from batuta.agents.state.event_time import BEFORE_ALL_MS
 from batuta.schemas.record import Output
 from batuta.schemas.watermark import Watermark, encode_watermark
 
@@ -38,10 +39,11 @@ class Announcer:
         self._told_at_ms: int | None = None
 
     def announce(
-        self, time_ms: int | None, now_ms: int, *, idle: bool = False
+        self, watermark_ms: int, now_ms: int, *, idle: bool = False
     ) -> Announcement | None:
         """Return what is due to be announced, if anything is."""
-        watermark = Watermark(self._lane, time_ms, idle)
+        known = watermark_ms != BEFORE_ALL_MS
+        watermark = Watermark(self._lane, watermark_ms if known else None, idle)
         if watermark == self._told or not self._due(watermark, now_ms):
             return None
         outputs = [encode_watermark(watermark, self._topic, n) for n in range(self._partitions)]

@@ -99,12 +99,12 @@ class Batch(Generic[ItemT_co, StateT_co]):
         self.records = records
         self.items = items
         self.refused = list(refused)
-        self.context = context
         self.firings: Sequence[Firing] = ()
         self.arrivals: Sequence[Arrival[Any, Any]] = ()
         self.outputs: list[Output] = []
         self.error: BaseException | None = None
         self._ended = asyncio.Event()
+        self.context = context
         self._turns = turns
         self._after_commit: list[Callable[[], None]] = []
 

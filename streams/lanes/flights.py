@@ -19,11 +19,14 @@ from typing import Any, TypeVar
 from aiokafka import TopicPartition
 
 from batuta.agents.asking import Arrival, Outstanding
+from batuta.agents.state.event_time import BEFORE_ALL_MS
 from batuta.agents.state.port import Change, State
 from batuta.schemas.errors import BatchAbandonedError
 from batuta.schemas.record import Record
+from batuta.schemas.watermark import Watermark
 from batuta.streams.lanes.batch import Batch
 from batuta.streams.lanes.calls import Calls
+from batuta.streams.lanes.memory import LaneMemory
 from batuta.streams.lanes.ownership import Offsets
 
 __all__ = ["AnyBatch", "Flight", "Flights", "Part"]
@@ -42,12 +45,14 @@ class Part:
         ends: the offsets to commit.
         timers: whether timers that are due fire in it.
         arrivals: answers to what batches before have asked.
+        watermarks: what the lanes above have told.
     """
 
     records: Sequence[Record]
     ends: Offsets
     timers: bool = False
     arrivals: tuple[Arrival[object, object], ...] = ()
+    watermarks: tuple[Watermark, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -61,7 +66,7 @@ class Part:
 
     @property
     def _mixed(self) -> bool:
-        return self.timers or bool(self.arrivals)
+        return self.timers or bool(self.arrivals or self.watermarks)
 
     def halves(self) -> "tuple[Part, Part]":
         """Return two parts of it: what is no record and the records, or two halves of those."""
@@ -79,17 +84,21 @@ class Flight:
 
     Attributes:
         part: what it carries.
+        now_ms: the clock as it was begun.
         changes: what it changed in the state, once it has understood.
+        watermark_ms: how far event time had come once it has understood.
         started_s: when it was begun, in the running loop's time.
     """
 
     part: Part
     before: "Flight | None"
     calls: Calls
-    tell_changes: "Callable[[], list[Change]]"
+    memory: LaneMemory
     commit_it: "Callable[[Flight], Awaitable[None]]"
     started_s: float
+    now_ms: int
     changes: list[Change] = field(default_factory=list[Change])
+    watermark_ms: int = BEFORE_ALL_MS
 
     def __post_init__(self) -> None:
         """Begin with everything still to come."""
@@ -121,7 +130,8 @@ class Flight:
     def understood(self) -> None:
         """Take the state's changes: from here on the next batch writes to it."""
         if not self._understood.is_set():
-            self.changes = self.tell_changes()
+            self.watermark_ms = self.memory.watermark_ms
+            self.changes = self.memory.changes(self.batch, self.now_ms)
             self._understood.set()
 
     async def ask(

@@ -282,18 +282,20 @@ class Lane:
             part=part,
             before=self._flights.newest,
             calls=self._calls,
-            tell_changes=lambda: memory.changes(flight.batch, now_ms),
+            memory=memory,
+            now_ms=now_ms,
             commit_it=commit,
             started_s=asyncio.get_running_loop().time(),
         )
-        batch = flight.batch = Batch(part.records, intake.items, intake.refused, flight)
+        context = self._context(memory, now_ms)
+        batch = flight.batch = Batch(part.records, intake.items, intake.refused, context, flight)
         memory.begin(batch)
+        batch.arrivals = part.arrivals
         if part.watermarks:
             memory.hear(part.watermarks, now_ms)
+            batch.context = self._context(memory, now_ms)
         if part.timers or part.watermarks:
             batch.firings = memory.fire(now_ms)
-        batch.arrivals = part.arrivals
-        batch.context = self._context(memory, now_ms)
         return flight
 
     def _context(self, memory: LaneMemory, now_ms: int) -> Context[State]:

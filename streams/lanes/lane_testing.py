@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from prometheus_client import CollectorRegistry
 
+from batuta.agents.state.event_time import BEFORE_ALL_MS
 from batuta.schemas.codec import Refused
 from batuta.schemas.errors import RefusedEventError, StateCorruptError
 from batuta.schemas.record import Output
 from batuta.streams.app import LaneApp
-from batuta.streams.lanes.stage import Stage
+from batuta.streams.lanes.stage import EventTime, Stage
 from batuta.streams.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ class Counts:
     kept: dict[bytes, int] = field(default_factory=dict[bytes, int])
     layers: list[dict[bytes, int]] = field(default_factory=list[dict[bytes, int]])
     load_s: float = 0.0
+    watermark_ms: int = BEFORE_ALL_MS
 
     def add(self, key: bytes) -> int:
         """Count one event and return the key's count."""
@@ -160,6 +162,7 @@ class CountingWorker:
         layout: what it reads and writes.
         think: called with each batch before it is counted; raises or waits where a test wants it.
         ask: called with each batch after it is counted, as a model would be asked.
+        event_time: what the stage hears and tells of it; an event's id is its time.
 
     Attributes:
         states: the state of each start of a lane, in order: more than one for a lane is a restore.
@@ -173,6 +176,7 @@ class CountingWorker:
         layout: Layout,
         think: Callable[[Batch[Item, Counts]], Awaitable[None]] | None = None,
         ask: Callable[[Batch[Item, Counts]], Coroutine[Any, Any, None]] | None = None,
+        event_time: EventTime | None = None,
     ) -> None:
         self.layout = layout
         self.states: list[Counts] = []
@@ -191,6 +195,7 @@ class CountingWorker:
             open_state=self._open_state,
             changelog=layout.changelog,
             deadletters=layout.deadletters,
+            event_time=event_time,
         )
         channel = self.app.lanes(stage)
 
@@ -258,6 +263,7 @@ class CountingWorker:
         state = batch.context.state
         for item in batch.items:
             key = item.record.key or b""
+            state.watermark_ms = max(state.watermark_ms, item.event_id)
             counted = {"id": item.event_id, "count": state.add(key)}
             batch.forward(Output(self.layout.outputs, key, orjson.dumps(counted)))
         if self._ask is not None:

@@ -5,24 +5,26 @@ the second it writes what its answers mean: parked steps. Each turn has layers o
 the second turn of one batch and the first of the next never meet.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Final
 
-from batuta.agents.state.port import Change, State, Tables
+from batuta.agents.state.event_time import BEFORE_ALL_MS, Watermarks
+from batuta.agents.state.port import Change, State, Tables, load_by_tag, settle
 from batuta.agents.state.timers import Firing, Timers
+from batuta.schemas.watermark import Watermark
 from batuta.streams.lanes.layers import Layers
-from batuta.streams.lanes.stage import AnyStage
+from batuta.streams.lanes.stage import AnyStage, Timed
 
 __all__ = ["LaneMemory"]
 
 #: Tags of the runtime's tables; a stage's own tables take those from 0x20 on.
+_WATERMARKS: Final = b"\x01"
 _TIMERS: Final = b"\x02"
 _STAGE_TAGS_FROM: Final = 0x20
 _TIMERS_MAX: Final = 1_000_000
 #: So many timers fire in one batch at most.
 _FIRINGS_MAX: Final = 2_000
-_NEVER_MS: Final = -(2**63)
 
 
 class LaneMemory:
@@ -31,13 +33,16 @@ class LaneMemory:
     Attributes:
         state: the stage's.
         timers: what its agent asked to be called for.
+        watermarks: what the lanes above have told.
     """
 
     def __init__(self, stage: AnyStage) -> None:
         self.state = stage.open_state()
         self.timers = Timers(_TIMERS, entries_max=_TIMERS_MAX)
+        self.watermarks = Watermarks(_WATERMARKS)
+        self._event_time = stage.event_time
         kept = stage.changelog is not None
-        self._runtime = Tables((self.timers,) if kept else ())
+        self._runtime = Tables((self.watermarks, self.timers) if kept else ())
         self._layers = (Layers(self.state), Layers(self._runtime))
 
     # Batches
@@ -61,12 +66,36 @@ class LaneMemory:
         for layers in self._layers:
             layers.rollback(keep)
 
-    # Timers
+    # Time
+
+    @property
+    def watermark_ms(self) -> int:
+        """No event from before this time is expected any more; `BEFORE_ALL_MS` where none is known.
+
+        As the batch that was begun last has it.
+        """
+        if self._event_time is None:
+            return BEFORE_ALL_MS
+        if self._event_time.hears is not None:
+            return self.watermarks.watermark_ms
+        assert isinstance(self.state, Timed), "a stage at the source knows its events' time"
+        return self.state.watermark_ms
+
+    def hear(self, told: Sequence[Watermark], now_ms: int) -> None:
+        """Take in what the lanes above have told."""
+        assert self._event_time is not None, "nobody above tells this stage"
+        for lane, time_ms, idle in told:
+            reached_ms = BEFORE_ALL_MS if time_ms is None else time_ms
+            self.watermarks.hear(str(lane), reached_ms, idle=idle)
+        lanes, idle_ms = self._event_time.upstream_lanes, self._event_time.idle_ms
+        self.watermarks.advance(now_ms, lanes, idle_ms)
 
     def is_due(self, now_ms: int) -> bool:
         """Whether a timer waits to be fired."""
-        due_ms = self.timers.next_due("processing")
-        return due_ms is not None and due_ms <= now_ms
+        by_clock, by_event = self.timers.next_due("processing"), self.timers.next_due("event")
+        return (by_clock is not None and by_clock <= now_ms) or (
+            by_event is not None and by_event <= self.watermark_ms
+        )
 
     def next_due_ms(self) -> int | None:
         """Return when the clock fires the next timer."""
@@ -74,7 +103,7 @@ class LaneMemory:
 
     def fire(self, now_ms: int) -> list[Firing]:
         """Take out what is due, within the batch that was begun last."""
-        return self.timers.due(now_ms, _NEVER_MS, _FIRINGS_MAX)
+        return self.timers.due(now_ms, self.watermark_ms, _FIRINGS_MAX)
 
     # A State, as far as restoring and snapshots go
 
@@ -85,6 +114,23 @@ class LaneMemory:
             StateCorruptError: the record is of a version or shape this code does not know.
         """
         self._owner(key).load(key, value)
+
+    def load_many(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
+        """Take back many changelog records, in order.
+
+        Raises:
+            StateCorruptError: one is of a version or shape this code does not know.
+        """
+        load_by_tag(self._owner, keys, values)
+
+    def settle(self) -> None:
+        """Build what was loaded, so that the first batch need not.
+
+        Raises:
+            StateCorruptError: what was loaded does not fit together.
+        """
+        for layers in self._layers:
+            settle(layers.state)
 
     def dump(self) -> Iterable[Change]:
         """Give everything held, as changelog records, while no batch is open."""

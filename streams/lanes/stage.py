@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from batuta.agents.state.port import State
 from batuta.schemas.codec import Refused
 from batuta.schemas.record import Record
 
-__all__ = ["AnyStage", "Intake", "NoState", "Stage"]
+__all__ = ["AnyStage", "EventTime", "Intake", "NoState", "Stage", "Timed"]
 
 ItemT_co = TypeVar("ItemT_co", covariant=True)
 StateT_co = TypeVar("StateT_co", bound=State, covariant=True)
@@ -57,6 +57,35 @@ class NoState:
         return 0
 
 
+@runtime_checkable
+class Timed(Protocol):
+    """A state that knows how far the events it has seen have come."""
+
+    @property
+    def watermark_ms(self) -> int:
+        """No event from before this time is expected any more."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EventTime:
+    """How far a stage has come by its events' time: who tells it, and whom it tells.
+
+    A stage that `hears` nobody reads events of the outside world: its state is `Timed`.
+
+    Attributes:
+        idle_ms: how long a lane may be silent before nobody waits for it any more.
+        hears: the input on which watermarks come.
+        upstream_lanes: how many lanes write to it.
+        tells: the topic whose readers are told.
+    """
+
+    idle_ms: int
+    hears: str | None = None
+    upstream_lanes: int = 0
+    tells: str | None = None
+
+
 @dataclass(frozen=True)
 class Stage(Generic[ItemT_co, StateT_co]):
     """One stage of a pipeline.
@@ -69,6 +98,7 @@ class Stage(Generic[ItemT_co, StateT_co]):
         open_state: makes a lane's empty state.
         changelog: the compacted topic of its state, None where it remembers nothing.
         deadletters: where refused records go.
+        event_time: None where nobody asks for it.
     """
 
     pipeline: str
@@ -79,6 +109,7 @@ class Stage(Generic[ItemT_co, StateT_co]):
     open_state: Callable[[], StateT_co]
     changelog: str | None
     deadletters: str
+    event_time: EventTime | None = None
 
 
 #: A stage whatever its items and state are.

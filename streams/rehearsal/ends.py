@@ -10,18 +10,17 @@ A source record without a readable id ends as exactly one dead letter.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from batuta.agents.pipelines import Shipped
 from batuta.schemas import codec
 from batuta.schemas.record import Record
 from batuta.schemas.topics import Topics
+from batuta.schemas.watermark import is_watermark
+from batuta.streams.rehearsal.play import ByTopic
 
 __all__ = ["Ends", "ends_of", "unbalanced"]
-
-#: Every committed record, by topic.
-ByTopic = Mapping[str, Sequence[Record]]
 
 
 @dataclass
@@ -85,7 +84,8 @@ def ends_of(shipped: Shipped, read: ByTopic) -> dict[str, Ends]:
     for record in read[topics.rekeyed]:
         names.of(record)
     for record in read[topics.ingested]:
-        ends[names.of(record)].ingested += 1
+        if not is_watermark(record):
+            ends[names.of(record)].ingested += 1
     for record in read[topics.decisions]:
         ends[names.of(record)].outcomes.append(codec.decode_decision(record).outcome)
     for record in read[topics.escalations]:

@@ -139,7 +139,11 @@ class StandInApp:
 
     def lane_count(self, stage: AnyStage) -> int:
         """Return how many lanes a stage has in the whole group."""
-        return self._world.topics[stage.inputs[0]]
+        return self.partitions(stage.inputs[0])
+
+    def partitions(self, topic: str) -> int:
+        """Return how many partitions a topic has."""
+        return self._world.topics[topic]
 
     @property
     def agents(self) -> dict[str, tuple[AnyStage, AgentFunction]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
+from batuta.schemas.errors import StateCorruptError
 from batuta.streams.telemetry.histograms import observe_all
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ __all__ = [
     "DuplicatesDropped",
     "EventsAged",
     "EventsFinished",
+    "EventsLate",
     "EventsReceived",
     "EventsRekeyed",
     "Fact",
@@ -138,6 +140,17 @@ class DuplicatesDropped:
     def tell(self, scribe: Scribe) -> None:
         """Count them."""
         scribe.meters.duplicates.inc(self.count)
+
+
+@dataclass(frozen=True, slots=True)
+class EventsLate:
+    """Events came behind their lane's watermark."""
+
+    count: int
+
+    def tell(self, scribe: Scribe) -> None:
+        """Count them."""
+        scribe.meters.late.inc(self.count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +293,8 @@ class LaneFailed:
     def tell(self, scribe: Scribe) -> None:
         """Count it, and call a human."""
         scribe.meters.lanes.set(self.partition, "failed")
+        if isinstance(self.error, StateCorruptError):
+            scribe.meters.unreadable_changes.inc()
         scribe.log.error("lane_failed", partition=self.partition, exc_info=self.error)
 
 

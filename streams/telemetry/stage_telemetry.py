@@ -56,7 +56,7 @@ class StageTelemetry:
         self.tell(facts.EventsReceived(count))
 
     def finished(self, outcomes: Mapping[str, int]) -> None:
-        """Count events seen through as `done`, `duplicate` or `rekeyed`; not dead letters."""
+        """Count events seen through, by outcome; dead letters count themselves."""
         self.tell(facts.EventsFinished(outcomes))
 
     def ages(self, ages_ms: npt.NDArray[np.int64] | npt.NDArray[np.float64]) -> None:
@@ -70,6 +70,10 @@ class StageTelemetry:
     def duplicates(self, count: int) -> None:
         """Count identical redeliveries that were dropped."""
         self.tell(facts.DuplicatesDropped(count))
+
+    def late(self, count: int) -> None:
+        """Count events that came behind their lane's watermark."""
+        self.tell(facts.EventsLate(count))
 
     def rekeyed(self, count: int) -> None:
         """Count events forwarded to the partition of their key."""

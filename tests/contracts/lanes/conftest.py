@@ -19,6 +19,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 
 from batuta.schemas.partition import PartitionOf
+from batuta.schemas.record import Output, Record
 from batuta.streams.lanes.lane_testing import CountingWorker, Item, Layout, lane_settings
 from batuta.streams.lanes.lossy_proxy import LossyProxy
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from batuta.streams.broker.testing import TopicFactory
     from batuta.streams.lanes.batch import Batch
     from batuta.streams.lanes.lane_testing import Counts
+    from batuta.streams.lanes.stage import EventTime
 
 DEADLINE_S = 30.0
 
@@ -71,10 +73,11 @@ class Bench:
         think: Callable[[Batch[Item, Counts]], Awaitable[None]] | None = None,
         bootstrap: str | None = None,
         ask: Callable[[Batch[Item, Counts]], Coroutine[Any, Any, None]] | None = None,
+        event_time: EventTime | None = None,
         **overrides: object,
     ) -> CountingWorker:
         settings = lane_settings(bootstrap or self.bootstrap, **overrides)
-        worker = CountingWorker(settings, self.layout, think, ask)
+        worker = CountingWorker(settings, self.layout, think, ask, event_time)
         self.workers.append(worker)
         return worker
 
@@ -113,6 +116,23 @@ class Bench:
                 await (producer.abort_transaction() if abort else producer.commit_transaction())
         finally:
             await producer.stop()
+
+    async def forward(self, outputs: Iterable[Output]) -> None:
+        """Write records as they are, each to the partition it names."""
+        producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all")
+        await producer.start()
+        try:
+            for topic, key, value, headers, partition in outputs:
+                await producer.send_and_wait(topic, value, key, partition, headers=list(headers))
+        finally:
+            await producer.stop()
+
+    async def records(self, topic: str) -> list[Record]:
+        """Everything committed on `topic`, as records of ours."""
+        return [
+            Record(topic, r.partition, r.offset, 0, r.key, r.value, tuple(r.headers.items()))
+            for r in await self.read(topic)
+        ]
 
     async def outputs(self) -> list[Seen]:
         return await self.read(self.layout.outputs)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from itertools import count
+from typing import Literal
 
 import orjson
+import pytest
 from pydantic import BaseModel
 
 from batuta.agents.context import Context
 from batuta.agents.ingestion import Ingest, Ingestion, IngestionState
 from batuta.schemas.event import Event
 from batuta.schemas.partition import PartitionOf
-from batuta.schemas.pipeline import Escalation, Pipeline, Source, WindowFeature
+from batuta.schemas.pipeline import Escalation, Lateness, Pipeline, Source, WindowFeature
 
 PARCELS = Pipeline(
     name="parcels",
@@ -37,18 +39,24 @@ _positions = count()
 
 
 def event(
-    parcel: str, sender: str = "s1", weight: float = 2.0, tenant: str = "default"
+    parcel: str,
+    sender: str = "s1",
+    weight: float = 2.0,
+    tenant: str = "default",
+    time_ms: int = 1_000,
 ) -> Event[Parcel]:
     data = Parcel(parcel=parcel, sender=sender, weight=weight)
     json = orjson.dumps(data.model_dump())
-    return Event(parcel, sender, 1_000, data, json, 7, next(_positions), tenant)
+    return Event(parcel, sender, time_ms, data, json, 7, next(_positions), tenant)
 
 
 class Lane:
     """An ingestion lane whose every batch is committed."""
 
-    def __init__(self, partitions: int = 1, partition: int = 0) -> None:
-        self.agent = Ingestion(PARCELS)
+    def __init__(
+        self, partitions: int = 1, partition: int = 0, pipeline: Pipeline = PARCELS
+    ) -> None:
+        self.agent = Ingestion(pipeline)
         self.state = self.agent.open_state()
         self._partitions = PartitionOf(partitions)
         self._partition = partition
@@ -110,7 +118,7 @@ def test_a_misplaced_event_leaves_no_trace() -> None:
     result = lane.take(astray, event("p2", sender=home))
     assert result.misplaced == [astray]
     assert [e.event_id for e in result.accepted] == ["p2"]
-    assert lane.state.entries() == 2
+    assert (lane.state.duplicates.entries(), lane.state.windows.entries()) == (1, 1)
     again = lane.take(astray, at_home=frozenset({astray.position}))
     assert (again.misplaced, again.duplicates) == ([], 0)
     assert again.accepted[0].features["sender_count_1m"] == 1.0
@@ -140,4 +148,45 @@ def test_state_restored_from_its_changes_answers_the_same() -> None:
 
 
 def test_an_empty_batch_is_nothing() -> None:
-    assert Lane().take() == Ingest([], 0, [], [])
+    assert Lane().take() == Ingest([], 0, [], [], [])
+
+
+def _late(rule: Literal["accept", "aside", "drop"]) -> Lane:
+    lateness = Lateness(allowed_ms=100, rule=rule)
+    source = PARCELS.source.model_copy(update={"lateness": lateness})
+    return Lane(pipeline=PARCELS.model_copy(update={"source": source}))
+
+
+@pytest.mark.parametrize("rule", ["aside", "drop"])
+def test_an_event_behind_the_watermark_of_those_before_it_is_late(
+    rule: Literal["aside", "drop"],
+) -> None:
+    lane = _late(rule)
+    late = event("p3", time_ms=1_899)
+    result = lane.take(event("p1", time_ms=2_000), event("p2", time_ms=1_900), late)
+    assert [e.event_id for e in result.accepted] == ["p1", "p2"]
+    assert result.late == [late]
+    assert lane.state.watermark_ms == 1_900
+
+
+def test_a_late_event_is_accepted_and_counted_where_the_pipeline_says_so() -> None:
+    result = _late("accept").take(event("p1", time_ms=2_000), event("p2", time_ms=1_000))
+    assert [e.event_id for e in result.accepted] == ["p1", "p2"]
+    assert (result.late, result.late_accepted) == ([], 1)
+
+
+def test_what_is_late_does_not_depend_on_how_events_are_cut_into_batches() -> None:
+    times = [2_000, 1_950, 1_000, 2_200, 2_050, 2_100]
+    events = [event(f"p{n}", time_ms=time_ms) for n, time_ms in enumerate(times)]
+    whole = [e.id for e in _late("drop").take(*events).late]
+    lane = _late("drop")
+    assert [late.id for one in events for late in lane.take(one).late] == whole == ["p2", "p4"]
+
+
+def test_what_was_put_here_on_purpose_is_never_late_and_moves_no_clock() -> None:
+    lane = _late("drop")
+    lane.take(event("p1", time_ms=2_000))
+    old, ahead = event("p2", time_ms=1), event("p3", time_ms=9_000)
+    result = lane.take(old, ahead, at_home=frozenset({old.position, ahead.position}))
+    assert [e.event_id for e in result.accepted] == ["p2", "p3"]
+    assert lane.state.watermark_ms == 1_900
