@@ -15,7 +15,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Final, Generic, Literal, TypeVar
 
-from batuta.agents.state.port import Change, StateTable
+from batuta.agents.state.port import Change, State
 
 __all__ = ["MOMENTS", "OPEN_MAX", "Battery", "Moment", "Step", "Walk", "load_all"]
 
@@ -28,7 +28,7 @@ MOMENTS: Final[tuple[Moment, ...]] = (
     *("begin", "changes", "commit", "rollback", "dump", "replay", "compacted"),
 )
 
-TableT = TypeVar("TableT", bound=StateTable)
+TableT = TypeVar("TableT", bound=State)
 ModelT = TypeVar("ModelT")
 WriteT = TypeVar("WriteT")
 
@@ -145,7 +145,8 @@ class Walk(Generic[TableT, ModelT, WriteT]):
         self.battery.settle(self.models[-1], now_ms)
         keys = [key for key, _ in changes]
         assert len(keys) == len(set(keys)), "a batch tells of each key once"
-        assert all(key[:1] == self.table.tag for key in keys), "a key begins with the table's tag"
+        tag: bytes = getattr(self.table, "tag", b"")
+        assert all(key.startswith(tag) for key in keys), "a key begins with the table's tag"
         self.told[-1] = changes
 
     def commit(self) -> None:
