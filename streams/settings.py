@@ -169,6 +169,13 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] = "console"
 
+    # Snapshots of lanes' state: a restart reads the tail of the changelog alone.
+    state_dir: Path | None = Field(
+        default=None, description="where snapshots are kept; none are taken without one"
+    )
+    snapshot_interval_ms: Milliseconds = 300_000
+    snapshot_records_min: Annotated[int, Field(ge=1)] = 20_000
+
     # Models and notifications.
     model_dir: Path = Field(default_factory=lambda: Path.home() / ".cache" / "batuta" / "models")
     webhook_url: HttpUrl | None = Field(default=None, repr=False)

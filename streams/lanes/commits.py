@@ -18,7 +18,13 @@ from batuta.schemas.errors import LaterError, TopicMismatchError
 from batuta.schemas.partition import PartitionOf
 from batuta.schemas.record import Output
 from batuta.streams.lanes.batch import Batch, Rows, group_rows
-from batuta.streams.lanes.log import Log, Offsets, TransactionalProducer, TransactionFailedError
+from batuta.streams.lanes.log import (
+    Destination,
+    Log,
+    Offsets,
+    TransactionalProducer,
+    TransactionFailedError,
+)
 from batuta.streams.lanes.ownership import Ownership
 from batuta.streams.telemetry.stage_telemetry import StageTelemetry
 
@@ -62,6 +68,8 @@ class Commits:
         self._telemetry = telemetry
         self._producer: TransactionalProducer | None = None
         self.position: Offsets = {}
+        #: The offset behind our last record in each partition written to; None where it is unknown.
+        self.written: dict[Destination, int | None] = {}
         self.count = 0
         self.unsettled: Unsettled | None = None
 
@@ -106,7 +114,7 @@ class Commits:
         started = loop.time()
         try:
             await self._check_counts(self._producer, rows)
-            await self._producer.transact(rows, offsets, self._group)
+            written = await self._producer.transact(rows, offsets, self._group)
         except BaseException as error:
             if not _never_committed(error):
                 self.unsettled = Unsettled({**self.position, **offsets}, batch)
@@ -114,6 +122,7 @@ class Commits:
             await self.discard()
             raise
         self.position.update(offsets)
+        self.written.update(dict.fromkeys(rows, None) | written)
         self.count += 1
         self._telemetry.transaction("committed", loop.time() - started, len(rows))
 

@@ -138,7 +138,12 @@ class Lane:
             else:
                 await self._begin(part, ownership)
             self._world.telemetry.lag(self.partition, ownership.lag(self._commits.position))
+            if self._recovery.snapshot_is_due:
+                await self._make_room(ownership, 0)
+                await self._recovery.save_snapshot()
         await self._make_room(ownership, 0)
+        if ownership.held:
+            await self._recovery.save_snapshot(due_only=False)
 
     def _part(self, fetched: Fetched) -> Part:
         """Return what there is to do: records, answers, timers, watermarks."""

@@ -15,6 +15,7 @@ from batuta.streams.lanes.flights import AnyBatch, Flights
 from batuta.streams.lanes.log import Offsets
 from batuta.streams.lanes.memory import LaneMemory
 from batuta.streams.lanes.restore import restore
+from batuta.streams.lanes.snapshots import SnapshotPolicy, Snapshots, SnapshotSpot
 from batuta.streams.lanes.stage import AnyStage
 from batuta.streams.lanes.world import LaneWorld
 
@@ -46,6 +47,9 @@ class Recovery:
         self._world = world
         self._commits = commits
         self._flights = flights
+        topic = stage.changelog
+        self._changelog = None if topic is None else TopicPartition(topic, partition)
+        self._snapshots = self._open_snapshots()
 
     async def reclaim(self) -> None:
         """Take the memory back from batches that were abandoned, or give it up with them."""
@@ -76,6 +80,7 @@ class Recovery:
         if not happened:
             self.memory.rollback()
             return None
+        self._commits.written.clear()  # nobody saw where its records went
         self.memory.commit(batch)
         return batch
 
@@ -91,20 +96,45 @@ class Recovery:
             LaterError: the changelog gave nothing for too long.
             aiokafka.errors.KafkaError: the broker failed.
         """
-        open_memory = partial(LaneMemory, self._stage)
-        if self._stage.changelog is not None:
-            changelog = TopicPartition(self._stage.changelog, self._partition)
-            remaining = partial(self._world.telemetry.restore_remaining, self._partition)
-            restored = await restore(self._world.log, changelog, open_memory, remaining)
-            self.memory = restored.state
-        else:
-            self.memory = open_memory()
+        self.memory = await self._restored()
         self._commits.position = dict(committed)
+
+    async def save_snapshot(self, *, due_only: bool = True) -> None:
+        """Take a snapshot, where there is a place for one; no batch may be open."""
+        snapshots, covered = self._snapshots, self._covered
+        if snapshots is None or self.memory is None or not covered:
+            return
+        if snapshots.due(covered) or not due_only:
+            await snapshots.save(self.memory, covered)
+
+    @property
+    def snapshot_is_due(self) -> bool:
+        """Whether `save_snapshot` would take one."""
+        covered = self._covered
+        return bool(self._snapshots is not None and covered and self._snapshots.due(covered))
+
+    @property
+    def _covered(self) -> int | None:
+        """The changelog's offset below which the memory holds everything; None where unknown."""
+        if self._changelog is None:
+            return None
+        return self._commits.written.get((self._changelog.topic, self._changelog.partition))
 
     async def _restored(self) -> LaneMemory:
         open_memory = partial(LaneMemory, self._stage)
-        if self._stage.changelog is None:
+        if (changelog := self._changelog) is None:
             return open_memory()
-        changelog = TopicPartition(self._stage.changelog, self._partition)
         remaining = partial(self._world.telemetry.restore_remaining, self._partition)
-        return (await restore(self._world.log, changelog, open_memory, remaining)).state
+        log = self._world.log
+        restored = await restore(log, changelog, open_memory, remaining, self._snapshots)
+        self._commits.written[changelog.topic, changelog.partition] = restored.covered
+        return restored.state
+
+    def _open_snapshots(self) -> Snapshots | None:
+        world, folder = self._world, self._world.settings.state_dir
+        if self._changelog is None or folder is None:
+            return None
+        spot = SnapshotSpot(folder, self._stage.group, self._changelog, world.clock)
+        settings = world.settings
+        policy = SnapshotPolicy(settings.snapshot_interval_ms, settings.snapshot_records_min)
+        return Snapshots(spot, world.log, world.telemetry.tell, policy)
