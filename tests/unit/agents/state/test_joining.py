@@ -130,7 +130,7 @@ def compare(both: Both, naive: Naive) -> None:
     assert both.timers.next_due("event") == min(calls, default=None)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(STEPS)
 def test_a_join_answers_as_two_lists_do_through_every_life_of_their_batches(
     steps: list[Step[Write]],
