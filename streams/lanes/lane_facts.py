@@ -5,7 +5,7 @@ from typing import Final
 
 from batuta.streams.telemetry.facts import Scribe
 
-__all__ = ["ChangelogUnreadable", "ConsumerReplaced", "RecordsDeletedUnread", "SnapshotEnded"]
+__all__ = ["ConsumerReplaced", "RecordsDeletedUnread", "SnapshotEnded"]
 
 #: Results of a snapshot that are as they should be; of any other an operator wants to know.
 _SNAPSHOT_QUIET: Final = frozenset({"saved", "loaded", "absent"})
@@ -55,14 +55,3 @@ class SnapshotEnded:
         scribe.meters.snapshots.add(1, self.result)
         say = scribe.log.info if self.result in _SNAPSHOT_QUIET else scribe.log.warning
         say("state_snapshot", partition=self.partition, result=self.result, detail=self.detail)
-
-
-@dataclass(frozen=True, slots=True)
-class ChangelogUnreadable:
-    """A changelog holds a record that this release cannot read; the lane is about to fail."""
-
-    partition: int
-
-    def tell(self, scribe: Scribe) -> None:
-        """Count it; the failing lane says which record it is."""
-        scribe.meters.unreadable_changes.inc()
