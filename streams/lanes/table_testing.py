@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
+from batuta.agents.maintenance.detector import SurpriseTable
 from batuta.agents.state.codecs import JSON, TEXT, Codec, JsonValue
 from batuta.agents.state.event_time import EventClock, Watermarks
 from batuta.agents.state.keyed import KeyedTable
@@ -183,6 +184,33 @@ class _Keyed:
         return list(table.items())
 
 
+class _Surprises:
+    """The memories of series, which end when nothing more is read."""
+
+    name = "surprises"
+    kind: type = SurpriseTable
+    refuses: bool | None = True
+
+    def open(self) -> SurpriseTable:
+        return SurpriseTable(b"n", entries_max=BOUND, ttl_ms=50)
+
+    def act(self, table: StateTable, random: Random, now_ms: int) -> object:
+        assert isinstance(table, SurpriseTable)
+        del now_ms
+        series = random.choices(_KEYS, k=random.choice((0, 1, 30, 300)))
+        return table.observe(series, np.array([random.gauss(0.0, 1.0) for _ in series])).tolist()
+
+    def fill(self, table: StateTable, random: Random, now_ms: int) -> None:
+        assert isinstance(table, SurpriseTable)
+        del now_ms
+        names = [f"{n}-{random.random()}" for n in range(FILL)]
+        table.observe(names, np.ones(FILL))
+
+    def look(self, table: StateTable) -> object:
+        assert isinstance(table, SurpriseTable)
+        return [(series, memory.tolist()) for series, memory in table.items()]
+
+
 class _Timers:
     """Timers of both clocks, set, cancelled and fired."""
 
@@ -274,6 +302,7 @@ SUBJECTS: Final[tuple[Subject, ...]] = (
     _Duplicates(),
     _Keyed("keyed", None),
     _Keyed("keyed-ending", 50),
+    _Surprises(),
     _Timers(),
     _Shares(),
     _Clock(),
