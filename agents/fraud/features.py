@@ -13,14 +13,14 @@ __all__ = ["FraudFeatures"]
 
 _HOUR_MS: Final = 3_600_000
 _DAY_MS: Final = 24 * _HOUR_MS
-_NIGHT_ENDS_HOUR: Final = 6
+_NIGHT_ENDS_HOUR: Final = 7
 #: The first day of 1970 was a Thursday, the third after Monday.
 _WEEKDAY_OF_DAY_0: Final = 3
 _SATURDAY: Final = 5
 
 
 class FraudFeatures:
-    """Amount, night (before 06:00 UTC) and weekend, the latter two as 0 or 1."""
+    """Amount, night (before 07:00 UTC) and weekend, the latter two as 0 or 1."""
 
     names: tuple[str, ...] = ("amount", "night", "weekend")
 

@@ -11,7 +11,7 @@ from batuta.schemas.pipeline import Escalation, Pipeline, Source, Thresholds, Wi
 __all__ = ["FRAUD", "RECIPE"]
 
 #: Raise it whenever the sample model would come out differently: its generator, its inputs.
-RECIPE: Final = 1
+RECIPE: Final = 2
 
 FRAUD: Final = Pipeline(
     name="fraud",

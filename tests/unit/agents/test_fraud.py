@@ -165,10 +165,11 @@ def test_a_day_is_in_order_knows_night_from_day_and_every_way_of_fraud() -> None
 
 def test_night_and_weekend_are_those_of_utc() -> None:
     friday_2359, saturday_0000 = 1_522_454_340_000, 1_522_454_400_000
-    sunday_0600 = saturday_0000 + 30 * 3_600_000
-    times = np.array([friday_2359, saturday_0000, sunday_0600], np.int64)
-    rows = FraudFeatures().of_arrays(times, np.array([1.0, 2.0, 3.0]))
-    assert rows.tolist() == [[1.0, 0.0, 0.0], [2.0, 1.0, 1.0], [3.0, 0.0, 1.0]]
+    sunday_0659 = saturday_0000 + 31 * 3_600_000 - 60_000
+    times = np.array([friday_2359, saturday_0000, sunday_0659, sunday_0659 + 60_000], np.int64)
+    rows = FraudFeatures().of_arrays(times, np.arange(1.0, 5.0))
+    assert rows[:, 1:].tolist() == [[0.0, 0.0], [1.0, 1.0], [1.0, 1.0], [0.0, 1.0]]
+    assert rows[:, 0].tolist() == [1.0, 2.0, 3.0, 4.0]
 
 
 def test_reasons_name_what_stands_out_the_strongest_first_and_have_texts() -> None:
