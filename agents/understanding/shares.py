@@ -39,6 +39,7 @@ from batuta.agents.understanding.rings import (
 )
 from batuta.agents.understanding.windows import ENTRIES_MAX, TrailingWindows
 from batuta.schemas.pipeline import WindowFeature
+from batuta.schemas.pipeline_rules import ShareFeature
 
 __all__ = [
     "EVENT",
@@ -71,6 +72,11 @@ class ShareRule:
     delay_ms: int
     lateness_ms: int | None = None
     entries_max: int = ENTRIES_MAX
+
+    @classmethod
+    def of(cls, share: ShareFeature) -> "ShareRule":
+        """Return the rule of a pipeline's share."""
+        return cls(share.windows_ms, share.delay_ms)
 
     def kept_late_ms(self) -> int:
         """Return how far behind the longest window entries are kept."""
@@ -196,12 +202,14 @@ def _measure(
         row[2 * column + 1] = min(max(marks / count, 0.0), 1.0) if count > 0 else 0.0
 
 
-def share_names(name: str, windows_ms: tuple[int, ...]) -> tuple[str, ...]:
+def share_names(share: ShareFeature) -> tuple[str, ...]:
     """Return the names of the columns that `DelayedShares.take` gives, in its order.
 
-    >>> share_names("risk", (86_400_000,))
-    ('risk_count_1d', 'risk_share_1d')
+    >>> share_names(ShareFeature(name="risk", by="till", of="fraud", windows_ms=(86_400_000,)))
+    ('risk_delayed_count_1d', 'risk_share_fraud_1d')
     """
-    counts = window_names(WindowFeature(name=name, by=name, windows_ms=windows_ms))
-    shares = (f"{name}_share_{count.removeprefix(f'{name}_count_')}" for count in counts)
-    return tuple(column for pair in zip(counts, shares, strict=True) for column in pair)
+    head = f"{share.name}_count_"
+    counted = WindowFeature(name=share.name, by=share.by, windows_ms=share.windows_ms)
+    widths = [name.removeprefix(head) for name in window_names(counted)]
+    kinds = (f"{share.name}_delayed_count", f"{share.name}_share_{share.of}")
+    return tuple(f"{kind}_{width}" for width in widths for kind in kinds)

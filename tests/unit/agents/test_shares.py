@@ -20,6 +20,7 @@ from batuta.agents.understanding.shares import (
     share_names,
 )
 from batuta.schemas.errors import OursError
+from batuta.schemas.pipeline_rules import ShareFeature
 
 if TYPE_CHECKING:
     from random import Random
@@ -183,7 +184,8 @@ def test_more_entries_than_the_bound_are_refused() -> None:
 
 
 def test_columns_are_named_in_order() -> None:
-    assert share_names("risk", (3_600_000, 86_400_000)) == (
-        *("risk_count_1h", "risk_share_1h"),
-        *("risk_count_1d", "risk_share_1d"),
+    share = ShareFeature(name="risk", by="till", of="theft", windows_ms=(3_600_000, 86_400_000))
+    assert share_names(share) == (
+        *("risk_delayed_count_1h", "risk_share_theft_1h"),
+        *("risk_delayed_count_1d", "risk_share_theft_1d"),
     )

@@ -1,0 +1,192 @@
+"""Trains on the fraud handbook's history, and says what every feature was when it was due.
+
+Events and labels are walked in the order in which an aligned replay meets them: by the time at
+which each is known, a label seven days after its event, and before the event of the same moment.
+The tables are the very ones that answer live.
+"""
+
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from typing import Final, cast
+
+import numpy as np
+
+from batuta.agents.evaluation.ranking import Integers, average_precision, roc_auc
+from batuta.agents.evaluation.weeks import Weeks
+from batuta.agents.fraud.data import (
+    TRANSACTION_COLUMNS,
+    TRANSACTION_FILE,
+    Transactions,
+    transactions_of,
+)
+from batuta.agents.fraud.features import FraudFeatures
+from batuta.agents.fraud.pipeline import FRAUD
+from batuta.agents.history import Columns, Progress, Tables, never_told
+from batuta.agents.models.card import ModelCard, TrainedModel
+from batuta.agents.models.forest import ForestPlan, fit_forest
+from batuta.agents.understanding.features import Features, window_names
+from batuta.agents.understanding.shares import (
+    EVENT,
+    MARKED,
+    DelayedShares,
+    ShareRule,
+    share_names,
+)
+from batuta.agents.understanding.windows import TrailingWindows
+from batuta.schemas.errors import UsageError
+from batuta.schemas.pipeline_rules import ShareFeature
+
+__all__ = ["HISTORY_INPUTS", "TERMINAL_RISK", "FraudHistory", "features_when_due", "train_forest"]
+
+_DAY_MS: Final = 86_400_000
+_BATCH: Final = 5_000
+_Reached = Callable[[int], None]
+#: Labels are a week late, so a terminal's last week is left out of its share.
+TERMINAL_RISK: Final = ShareFeature(
+    name="terminal_risk",
+    by="terminal_id",
+    of="fraud",
+    windows_ms=(_DAY_MS, 7 * _DAY_MS, 30 * _DAY_MS),
+    delay_ms=7 * _DAY_MS,
+)
+#: What a model of history sees, in order.
+HISTORY_INPUTS: Final = (
+    *FraudFeatures.names,
+    *window_names(FRAUD.ingestion_windows),
+    *share_names(TERMINAL_RISK),
+)
+
+
+class FraudHistory:
+    """A HistoryMapping: the handbook's transactions, and a forest on a part of them."""
+
+    files: Mapping[str, tuple[str, ...]] = {TRANSACTION_FILE: TRANSACTION_COLUMNS}
+
+    def history(self, tables: Tables) -> Transactions:
+        """Return the transactions that were read.
+
+        Raises:
+            UsageError: the file is not what it should be.
+        """
+        columns = tables[TRANSACTION_FILE]
+        return transactions_of(cast("Columns", columns))
+
+    def train(
+        self, history: Transactions, weeks: Weeks, seed: int, progress: Progress = never_told
+    ) -> TrainedModel:
+        """Return a forest fitted to the training days.
+
+        Raises:
+            UsageError: the history does not reach those days, or holds no fraud in them.
+        """
+        return train_forest(history, weeks, seed, progress)
+
+
+def features_when_due(history: Transactions, progress: Progress = never_told) -> Features:
+    """Return every feature of each transaction as it was known when it was made.
+
+    Returns:
+        (len(history), len(HISTORY_INPUTS)) values.
+    """
+    total = 2 * len(history)
+    return np.hstack(
+        (
+            FraudFeatures().of_arrays(history.times_ms, history.amounts),
+            _card_windows(history, lambda done: progress(done, total)),
+            _terminal_risk(history, lambda done: progress(len(history) + done, total)),
+        )
+    )
+
+
+def train_forest(
+    history: Transactions, weeks: Weeks, seed: int, progress: Progress = never_told
+) -> TrainedModel:
+    """Fit a forest to the training days of a history.
+
+    Args:
+        history: from long before those days on, so that windows are full.
+        weeks: which days.
+        seed: of the forest; the same history and seed give the same file.
+        progress: told how many rows are walked.
+
+    Raises:
+        UsageError: the history does not reach those days, or holds no fraud in them.
+    """
+    past = history.before(weeks.train_end)
+    rows = weeks.training_rows(past.days)
+    labels = past.positive[rows]
+    if not 0 < np.count_nonzero(labels) < len(labels):
+        raise UsageError(
+            f"days {weeks.train_start} to {weeks.train_end - 1} hold {len(labels):,} transactions "
+            f"and {np.count_nonzero(labels):,} frauds: nothing can be learnt; choose other days"
+        )
+    inputs = features_when_due(past, progress)[rows].astype(np.float32)
+    plan = ForestPlan(seed=seed)
+    fitted = fit_forest(inputs, labels, plan)
+    data = fitted.to_onnx()
+    scores = fitted.scores(inputs)
+    card = ModelCard(
+        name="forest",
+        pipeline=FRAUD.name,
+        sha256=sha256(data).hexdigest(),
+        inputs=HISTORY_INPUTS,
+        algorithm=f"random forest, {plan.trees} trees, {plan.leaf_rows_min} rows in a leaf",
+        trained_on={
+            "source": TRANSACTION_FILE,
+            "first_day": weeks.train_start,
+            "days": weeks.train_days,
+            "events": len(rows),
+            "frauds": int(np.count_nonzero(labels)),
+            "seed": seed,
+        },
+        metrics={
+            "training_roc_auc": round(roc_auc(labels, scores), 4),
+            "training_average_precision": round(average_precision(labels, scores), 4),
+        },
+    )
+    return TrainedModel(data, card)
+
+
+def _card_windows(history: Transactions, reached: _Reached) -> Features:
+    windows = FRAUD.ingestion_windows
+    table = TrailingWindows(b"w", windows.windows_ms, with_mean=windows.mean_of is not None)
+    keys, parts = list(map(str, history.cards.tolist())), list[Features]()
+    for begin in range(0, len(keys), _BATCH):
+        rows = slice(begin, begin + _BATCH)
+        table.begin()
+        parts.append(table.observe(keys[rows], history.times_ms[rows], history.amounts[rows]))
+        table.changes(int(history.times_ms[rows][-1]))
+        table.commit()
+        reached(min(begin + _BATCH, len(keys)))
+    return np.concatenate(parts)
+
+
+def _terminal_risk(history: Transactions, reached: _Reached) -> Features:
+    rows, kinds, known_ms = _walk(history)
+    keys = list(map(str, history.terminals[rows].tolist()))
+    times_ms, events = history.times_ms[rows], kinds == EVENT
+    table = DelayedShares(b"r", ShareRule.of(TERMINAL_RISK))
+    features = np.empty((len(history), 2 * len(TERMINAL_RISK.windows_ms)))
+    for begin in range(0, len(keys), _BATCH):
+        batch = slice(begin, begin + _BATCH)
+        table.begin()
+        taken = table.take(keys[batch], times_ms[batch], kinds[batch]).features
+        features[rows[batch][events[batch]]] = taken[events[batch]]
+        table.changes(int(known_ms[batch][-1]))
+        table.commit()
+        reached(int(np.count_nonzero(events[: begin + _BATCH])))
+    return features
+
+
+def _walk(history: Transactions) -> tuple[Integers, Integers, Integers]:
+    """Return rows, whether each stands for its event or its label, and when that is known.
+
+    A label that marks nothing changes nothing, so it is left out.
+    """
+    frauds, last_ms = np.flatnonzero(history.positive), int(history.times_ms[-1])
+    rows = np.concatenate((frauds, np.arange(len(history))))
+    kinds = np.where(np.arange(len(rows)) < len(frauds), MARKED, EVENT).astype(np.int64)
+    known_ms = history.times_ms[rows] + np.where(kinds == MARKED, history.label_after_ms, 0)
+    order = np.argsort(known_ms, kind="stable")
+    order = order[known_ms[order] <= last_ms]
+    return rows[order], kinds[order], known_ms[order]

@@ -1,0 +1,116 @@
+"""Labelled history: what a pipeline's files mean, so that it can be trained on and evaluated with.
+
+A mapping says which files it needs; `batuta.streams` reads them; the mapping turns their rows into
+events and labels, and trains on a part of them. Mappings are pure.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from batuta.agents.evaluation.ranking import Booleans, Integers, Numbers
+from batuta.agents.evaluation.weeks import Weeks
+from batuta.agents.models.card import TrainedModel
+from batuta.agents.samples import SampleEvent
+
+__all__ = ["Columns", "History", "HistoryMapping", "Progress", "Tables", "never_told"]
+
+#: Columns of a file by name, one element per row.
+Columns = Mapping[str, npt.NDArray[np.generic]]
+#: What was read: columns of a Parquet file, or the content of a JSON file, by the file's name.
+Tables = Mapping[str, Columns | object]
+#: Told how many rows are done, of how many.
+Progress = Callable[[int, int], None]
+
+
+def never_told(done: int, total: int) -> None:
+    """Take no notice of progress."""
+    del done, total
+
+
+class History(Protocol):
+    """Events and what they turned out to be, in the order of their arrival.
+
+    Attributes:
+        times_ms: event times, milliseconds since 1970 UTC.
+        days: each event's day, counted from the history's first one.
+        entities: whose event it is, as a number.
+        positive: whether it is what the pipeline looks for.
+        losses: what is lost where a positive one is not found; zeros where that is not known.
+        label_after_ms: how long after its event a label is known.
+    """
+
+    @property
+    def times_ms(self) -> Integers:
+        """Event times."""
+        ...
+
+    @property
+    def days(self) -> Integers:
+        """Each event's day."""
+        ...
+
+    @property
+    def entities(self) -> Integers:
+        """Whose event it is."""
+        ...
+
+    @property
+    def positive(self) -> Booleans:
+        """What it turned out to be."""
+        ...
+
+    @property
+    def losses(self) -> Numbers:
+        """What is lost where it is not found."""
+        ...
+
+    @property
+    def label_after_ms(self) -> int:
+        """How late labels are."""
+        ...
+
+    def __len__(self) -> int:
+        """Return how many events there are."""
+        ...
+
+    def event_ids(self) -> Iterator[str]:
+        """Yield the id of each event."""
+        ...
+
+    def events(self) -> Iterator[SampleEvent]:
+        """Yield each event with its label."""
+        ...
+
+
+class HistoryMapping(Protocol):
+    """How the files of one data set become the history of one pipeline.
+
+    Attributes:
+        files: which files are read: Parquet files to their columns, JSON files to no columns.
+    """
+
+    @property
+    def files(self) -> Mapping[str, tuple[str, ...]]:
+        """Which files are read."""
+        ...
+
+    def history(self, tables: Tables) -> History:
+        """Return the history that was read.
+
+        Raises:
+            UsageError: the files are not what they should be.
+        """
+        ...
+
+    def train(
+        self, history: History, weeks: Weeks, seed: int, progress: Progress = never_told
+    ) -> TrainedModel:
+        """Return a model fitted to the training days of `history`; the same arguments, the same.
+
+        Raises:
+            UsageError: there is nothing to learn in those days.
+        """
+        ...
