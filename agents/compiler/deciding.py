@@ -62,6 +62,7 @@ def inputs_of(name: str, entry: ModelEntry, so_far: Understand, faults: Faults) 
 def rules_of(file: PipelineFile, so_far: Understand, faults: Faults) -> tuple[Rule, ...]:
     """Return the decide rules, type-checked."""
     names = so_far.names(_SCORE)
+    _check_ends(file, faults)
     rules: list[Rule] = []
     for number, entry in enumerate(file.decide):
         path: Path = ("decide", number)
@@ -69,6 +70,17 @@ def rules_of(file: PipelineFile, so_far: Understand, faults: Faults) -> tuple[Ru
             _check((*path, "when"), entry.when, names, faults)
         rules.append(_rule(number, entry, file, faults))
     return tuple(rules)
+
+
+def _check_ends(file: PipelineFile, faults: Faults) -> None:
+    last = len(file.decide) - 1
+    if file.decide[last].otherwise is None:
+        what = "is the last rule and need not hold; add - {otherwise: review} behind it"
+        faults.add(("decide", last), f"decide[{last}]", what)
+    for number, entry in enumerate(file.decide[:last]):
+        if entry.otherwise is not None:
+            what = "always holds, so that nothing behind it counts; move it to the end"
+            faults.add(("decide", number, "otherwise"), entry.otherwise, what, key=True)
 
 
 def _rule(number: int, entry: DecideEntry, file: PipelineFile, faults: Faults) -> Rule:
@@ -103,7 +115,11 @@ def notify_names(so_far: Understand, inputs: Sequence[str]) -> Names:
 
 def notify_rules(file: PipelineFile, names: Names, faults: Faults) -> tuple[NotifyRule, ...]:
     """Return who is told what, type-checked."""
+    titles = [entry.title for entry in file.notify]
     for number, entry in enumerate(file.notify):
+        if entry.title in titles[:number]:
+            what = "is the title of an earlier rule; word it differently"
+            faults.add(("notify", number, "title"), entry.title, what)
         _check(("notify", number, "when"), entry.when, names, faults)
     return tuple(
         NotifyRule(when=entry.when, severity=entry.severity, title=entry.title)

@@ -92,7 +92,7 @@ def place(file: PipelineFile, fields: Fields, faults: Faults, scoring_key: str) 
             placed.append(Placed(name, stage, tables, None))
         if entry.share is not None:
             _check_share(file, path, entry.share, faults)
-            if by != scoring_key:
+            if by == file.source.key != scoring_key:
                 what = (
                     f"is the source's key, but labels come back by {scoring_key}, the key of "
                     f"scoring; take the share by {scoring_key}"

@@ -60,7 +60,6 @@ def source_of(file: PipelineFile, fields: Fields, faults: Faults) -> Source | No
             entry.topic,
             f"is not this pipeline's; leave it out or write {topic}",
         )
-    zone_of(entry, faults)
     return _source(entry) if len(faults) == before else None
 
 

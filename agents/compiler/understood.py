@@ -102,6 +102,9 @@ def understood(
             if name in so_far.groups:
                 faults.add(path, name, "stands twice; give each entry a name of its own", key=True)
                 continue
+            if name in so_far.fields:
+                what = "is a field of the event already; choose another name"
+                faults.add(path, name, what, key=True)
             own = [one for one in placed if one.name == name]
             found = [feature for one in own for feature in _windowed(one, entry.by or "")]
             if name in parts:
@@ -109,7 +112,8 @@ def understood(
                 so_far.steps.append(PartStep(parts[name]))
             so_far.groups[name] = tuple(feature.name for feature in found)
             for feature in found:
-                _take(feature, so_far, faults, path)
+                if _fresh(feature, so_far, faults, path):
+                    so_far.features[feature.name] = feature
 
 
 def _windowed(placed: Placed, key: str) -> list[Feature]:
@@ -123,7 +127,9 @@ def _own(column: str, entry: str) -> Feature:
     return Feature(column, "double", "scoring", "a part of one's own", entry)
 
 
-def _take(feature: Feature, so_far: Understand, faults: Faults, path: Path) -> None:
+def _fresh(feature: Feature, so_far: Understand, faults: Faults, path: Path) -> bool:
+    """Note where the name of a feature means something else already."""
+    before = len(faults)
     name = feature.name
     remedy = "choose another name"
     if name in so_far.fields:
@@ -133,8 +139,7 @@ def _take(feature: Feature, so_far: Understand, faults: Faults, path: Path) -> N
     elif name in so_far.features:
         entry = so_far.features[name].entry
         faults.add(path, name, f"is computed already, under {entry}; {remedy}", key=True)
-    else:
-        so_far.features[name] = feature
+    return len(faults) == before
 
 
 def _declared(
@@ -164,6 +169,11 @@ class _Context:
     _broken: set[str] = field(default_factory=set[str])
 
     def compile(self) -> None:
+        for name in self.texts:
+            feature = Feature(name, "double", "scoring", "", "context")
+            if not _fresh(feature, self.so_far, self.faults, (*self.path, name)):
+                self._done.add(name)
+                self._broken.add(name)
         for name in self.texts:
             self._visit(name, ())
 
@@ -205,6 +215,6 @@ class _Context:
             self.faults.add(path, text, f"cannot be used: {error}")
             return False
         feature = Feature(name, expression.kind, "scoring", text, "context")
-        _take(feature, self.so_far, self.faults, path)
+        self.so_far.features[name] = feature
         self.so_far.steps.append(ExpressionStep(name, expression))
         return True

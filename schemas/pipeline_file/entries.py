@@ -3,9 +3,18 @@
 Unknown keys are refused. Durations are kept in milliseconds, sizes in bytes, shares from 0 to 1.
 """
 
-from typing import Annotated, ClassVar, Final, Literal, Self
+from itertools import pairwise
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from batuta.schemas.decision import Outcome
@@ -21,8 +30,8 @@ from batuta.schemas.pipeline_file.quantities import (
     Name,
     Reference,
     Sha256,
+    duration_text,
 )
-from batuta.schemas.times import EARLIEST_MS
 
 __all__ = [
     "ActionEntry",
@@ -47,15 +56,29 @@ _DAY_MS: Final = 86_400_000
 _MIB: Final = 1_048_576
 _WINDOWS_MAX: Final = 16
 
+Options = dict[str, object]
 Whole = Annotated[int, Field(strict=True)]
 Truth = Annotated[bool, Field(strict=True)]
-Widths = Annotated[tuple[Duration, ...], Field(min_length=1, max_length=_WINDOWS_MAX)]
-Options = dict[str, object]
 
 
 def refuse(said: str) -> PydanticCustomError:
     """Return the error of a whole entry: what is wrong with it; what to do."""
     return PydanticCustomError(PROBLEM, "{said}", {"said": said})
+
+
+def _ascending(widths: tuple[int, ...]) -> tuple[int, ...]:
+    for width, wider in pairwise(widths):
+        if width >= wider:
+            said = f"{duration_text(wider)} stands behind {duration_text(width)}"
+            raise refuse(f"{said}; write each window once, the narrowest first")
+    return widths
+
+
+Widths = Annotated[
+    tuple[Duration, ...],
+    Field(min_length=1, max_length=_WINDOWS_MAX),
+    AfterValidator(_ascending),
+]
 
 
 class _Entry(BaseModel):
@@ -129,7 +152,7 @@ class SourceEntry(_Entry):
     time: FieldName = Field(description="when the event happened")
     zone: str = Field(default="UTC", description="the time zone of `hour` and `weekday`")
     strict: Truth = Field(default=False, description="refuse unknown fields, not ignore them")
-    size: Bytes = Field(default=_MIB, description="the largest value taken, at most 24MiB")
+    size: Bytes = Field(default=_MIB, description="the largest value taken, at most `24MiB`")
     earliest: Moment = Field(default=0, description="an event before it is absurd")
     ahead: Duration = Field(default=_DAY_MS, description="further ahead of the clock is absurd")
     duplicates: DuplicatesEntry = Field(
@@ -138,16 +161,6 @@ class SourceEntry(_Entry):
     lateness: LatenessEntry = Field(
         default=LatenessEntry(), description="what becomes of late events"
     )
-
-    size_max: ClassVar[int] = 24 * _MIB
-
-    @model_validator(mode="after")
-    def _bounded(self) -> Self:
-        if not 0 < self.size <= self.size_max:
-            raise refuse(f"size is {self.size} bytes; write more than 0B and at most 24MiB")
-        if self.earliest < EARLIEST_MS:
-            raise refuse("earliest is before the year 1; write a later moment")
-        return self
 
 
 class ShareEntry(_Entry):
@@ -180,14 +193,7 @@ class FeatureEntry(_Entry):
             raise refuse("nothing is computed; add count, mean, share or use")
         elif self.by is None:
             raise refuse('"by" is missing; add the field whose windows these are')
-        for name, widths in self._widths():
-            if sorted(set(widths)) != list(widths):
-                raise refuse(f"the windows of {name} do not ascend; write the narrowest first")
         return self
-
-    def _widths(self) -> list[tuple[str, tuple[int, ...]]]:
-        shares = [("share", self.share.over)] if self.share else []
-        return [("count", self.count or ()), *self.mean.items(), *shares]
 
 
 class UnderstandEntry(BaseModel):

@@ -1,8 +1,8 @@
 """The pipeline file, whole."""
 
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from batuta.schemas.pipeline_file.entries import (
     ActionEntry,
@@ -16,7 +16,6 @@ from batuta.schemas.pipeline_file.entries import (
     PlanEntry,
     SourceEntry,
     UnderstandEntry,
-    refuse,
 )
 from batuta.schemas.pipeline_file.quantities import Name
 
@@ -58,15 +57,3 @@ class PipelineFile(BaseModel):
     reasons: Part | None = Field(default=None, description="what features say, as reason codes")
     samples: Part | None = Field(default=None, description="makes sample events")
     train: Part | None = Field(default=None, description="makes a sample model")
-
-    @model_validator(mode="after")
-    def _decides(self) -> Self:
-        if self.decide[-1].otherwise is None:
-            raise refuse('decide does not end with "otherwise"; add - {otherwise: review}')
-        if any(rule.otherwise is not None for rule in self.decide[:-1]):
-            raise refuse('decide goes on after "otherwise"; move it to the end')
-        titles = [rule.title for rule in self.notify]
-        for number, title in enumerate(titles):
-            if title in titles[:number]:
-                raise refuse(f'two notify rules have the title "{title}"; word them differently')
-        return self

@@ -87,4 +87,4 @@ def did_you_mean(name: str, known: Sequence[str], *, what: str = "known") -> str
     near = difflib.get_close_matches(name, known, n=1)
     if near:
         return f'did you mean "{near[0]}"?'
-    return f"{what}: {', '.join(sorted(known))}" if known else f"nothing is {what}"
+    return f"{what}: {', '.join(sorted(set(known)))}" if known else f"nothing is {what}"

@@ -12,7 +12,7 @@ from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from batuta.schemas.pipeline_file.problems import value_text
-from batuta.schemas.times import parse_rfc3339
+from batuta.schemas.times import EARLIEST_MS, parse_rfc3339
 
 __all__ = [
     "DURATION_MS_MAX",
@@ -45,6 +45,8 @@ _FIELD: Final = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
 _IMPORTED: Final = r"^[A-Za-z_][A-Za-z0-9_.]{0,200}:[A-Za-z_][A-Za-z0-9_]{0,100}$"
 _ENTRY_POINT: Final = r"^[a-z][a-z0-9_.-]{0,63}$"
 _SHA256: Final = r"^[0-9a-f]{64}$"
+#: What the dead letter topic takes with its headers: a value above it could not be kept.
+_BYTES_MAX: Final = 24 * 1_048_576
 _BYTES_UNITS: Final = {"B": 1, "KiB": 1024, "MiB": 1_048_576}
 #: An expression is one thought: a longer one belongs into features with names.
 EXPRESSION_CHARACTERS_MAX: Final = 1_000
@@ -129,7 +131,10 @@ class _Bytes(_Text):
 
     def read(self, text: str) -> int:
         digits = text.rstrip("BKMi")
-        return int(digits) * _BYTES_UNITS[text[len(digits) :]]
+        size = int(digits) * _BYTES_UNITS[text[len(digits) :]]
+        if not 0 < size <= _BYTES_MAX:
+            raise _problem(text, "is out of range", "write more than 0B and at most 24MiB")
+        return size
 
 
 class _Moment(_Text):
@@ -139,7 +144,7 @@ class _Moment(_Text):
 
     def read(self, text: str) -> int:
         try:
-            return parse_rfc3339(text)
+            return max(parse_rfc3339(text), EARLIEST_MS)
         except ValueError:
             raise _problem(text, self.what, self.remedy) from None
 

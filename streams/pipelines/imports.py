@@ -9,6 +9,7 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from importlib.metadata import entry_points, packages_distributions, version
 from pathlib import Path
@@ -96,7 +97,8 @@ class Importer:
         except Exception as error:  # noqa: BLE001 - a part is anybody's code
             said = f"{type(error).__name__}: {error}"
             what = f"cannot be made from {entry.use}: {said}; change what stands under with"
-            self._faults.add(path, entry.options, what)
+            where = (*(path[:-1] if path[-1] == "use" else path), "with")
+            self._faults.add(where, entry.options, what)
             return None
 
     def _entry_point(self, kind: str, path: FieldPath, use: str) -> str | None:
@@ -129,8 +131,14 @@ class Importer:
 
 def _described(field: str, use: str, module: ModuleType) -> Import:
     name = module.__name__
-    owners = packages_distributions().get(name.partition(".")[0], [])
+    owners = _owners().get(name.partition(".")[0], [])
     installed = version(owners[0]) if owners else ""
     source = Path(module.__file__) if module.__file__ else None
     digest = sha256(source.read_bytes()).hexdigest() if source and source.is_file() else ""
     return Import(field, use, name, installed, digest)
+
+
+@cache
+def _owners() -> Mapping[str, list[str]]:
+    """Return which distributions installed which top-level package: a second's work."""
+    return packages_distributions()
