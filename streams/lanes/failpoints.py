@@ -1,0 +1,35 @@
+"""Failpoints: named places in a lane's walk where a test may end the process or let an await fail.
+
+Each await between a fetch and its commit that leaves our own code passes one just before; so do
+what a lane asks at its start, and the moment between a commit and the state that keeps it. Nothing
+happens there unless a test has said what: nothing in this package does.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+__all__ = ["AFTER", "FAILPOINTS", "Failpoints", "reach"]
+
+#: Where nothing is awaited that could fail: only the end of the process happens there.
+AFTER: Final = ("commits.noted",)
+
+
+class Failpoints:
+    """What is to happen where.
+
+    Attributes:
+        strike: called with the name of each failpoint that is passed; what it raises is raised
+            there. None, and nothing happens.
+    """
+
+    def __init__(self) -> None:
+        self.strike: Callable[[str], None] | None = None
+
+    def reach(self, name: str) -> None:
+        """Pass the failpoint of this name."""
+        if self.strike is not None:
+            self.strike(name)
+
+
+FAILPOINTS: Final = Failpoints()
+reach: Final = FAILPOINTS.reach
