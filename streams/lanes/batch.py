@@ -30,6 +30,7 @@ from batuta.agents.context import Context
 from batuta.schemas.codec import Refused
 from batuta.schemas.errors import OursError
 from batuta.schemas.record import Output, Record
+from batuta.streams.lanes.failpoints import reach
 from batuta.streams.lanes.producer import Destination, Row
 
 if TYPE_CHECKING:
@@ -155,6 +156,7 @@ class Batch(Generic[ItemT_co, StateT_co]):
 
     async def wait_ended(self) -> None:
         """Return once the agent is through with it; `error` says how it ended."""
+        reach("batch.ended")
         await self._ended.wait()
 
     def end(self, error: BaseException | None) -> None:

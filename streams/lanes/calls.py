@@ -11,6 +11,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from batuta.agents.asking import OUTSTANDING, Arrival, Outstanding
+from batuta.streams.lanes.failpoints import reach
 
 __all__ = ["Calls"]
 
@@ -45,6 +46,7 @@ class Calls:
         """
         task = asyncio.ensure_future(asking)
         try:
+            reach("call.answer")
             await asyncio.wait((task,), timeout=self._soft_deadline_s)
         except BaseException:
             task.cancel()

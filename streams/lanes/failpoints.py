@@ -5,8 +5,12 @@ what a lane asks at its start, and the moment between a commit and the state tha
 happens there unless a test has said what: nothing in this package does.
 """
 
-from collections.abc import Callable
-from typing import Final
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["AFTER", "FAILPOINTS", "Failpoints", "reach"]
 

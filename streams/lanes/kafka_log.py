@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from batuta.schemas.errors import LaterError
 from batuta.schemas.record import Record
 from batuta.streams.lanes.assignor import LaneAssignor
+from batuta.streams.lanes.failpoints import reach
 from batuta.streams.lanes.kafka_shim import (
     RawRecord,
     abandon_consumer,
@@ -117,12 +118,14 @@ class KafkaMember:
         self, tps: Sequence[TopicPartition], records_max: int, timeout_ms: int
     ) -> Mapping[TopicPartition, Sequence[Record]]:
         """Return committed records of `tps`."""
+        reach("member.fetch")
         fetched = await self._consumer.getmany(*tps, timeout_ms=timeout_ms, max_records=records_max)
         # Our records already: the consumer makes them with `_as_record`.
         return cast("Mapping[TopicPartition, Sequence[Record]]", fetched)
 
     async def position(self, tp: TopicPartition) -> int:
         """Return the next offset to read."""
+        reach("member.position")
         position: int = await self._consumer.position(tp)
         return position
 
@@ -133,16 +136,19 @@ class KafkaMember:
 
     async def committed(self, tp: TopicPartition) -> int | None:
         """Return the group's committed offset."""
+        reach("member.committed")
         offset: int | None = await self._consumer.committed(tp)
         return offset
 
     async def beginning_offsets(self, tps: Sequence[TopicPartition]) -> Offsets:
         """Return the first offset that each partition still has."""
+        reach("member.beginnings")
         offsets: Offsets = await self._consumer.beginning_offsets(list(tps))
         return offsets
 
     async def heartbeat_error_code(self) -> int:
         """Send a heartbeat of its own; "rebalance in progress" is no success here."""
+        reach("member.heartbeat")
         return await heartbeat_error_code(self._consumer)
 
 
@@ -190,10 +196,13 @@ class KafkaReader:
 
     async def start(self) -> None:
         """Connect and learn where the partition begins and ends."""
+        reach("reader.start")
         await self._consumer.start()
         hurry_consumer(self._consumer, _as_record)
         self._consumer.assign([self._tp])
+        reach("reader.end")
         self._end = (await self._consumer.end_offsets([self._tp]))[self._tp]
+        reach("reader.beginning")
         self._beginning = (await self._consumer.beginning_offsets([self._tp]))[self._tp]
         self.seek(self._beginning)
 
@@ -224,7 +233,9 @@ class KafkaReader:
         Raises:
             LaterError: the partition gave nothing for as long as any request may take.
         """
+        reach("reader.read")
         fetched = await self._consumer.getmany(timeout_ms=_READ_WAIT_MS, max_records=records_max)
+        reach("reader.position")
         before, self._position = self._position, await self._consumer.position(self._tp)
         now_s = asyncio.get_running_loop().time()
         if self._position > before:

@@ -21,6 +21,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import RecordMetadata
 
 from batuta.schemas.errors import LaterError, OutputRefusedError
+from batuta.streams.lanes.failpoints import reach
 from batuta.streams.lanes.kafka_shim import abandon_producer
 from batuta.streams.lanes.log import Destination, Row, TransactionFailedError
 from batuta.streams.settings import Settings, client_options
@@ -68,6 +69,7 @@ class LaneProducer:
         """
         try:
             async with asyncio.timeout(self._patience_s):
+                reach("producer.start")
                 await self._producer.start()
         except TimeoutError as late:
             await self.discard()
@@ -87,6 +89,7 @@ class LaneProducer:
         for topic in topics:
             try:
                 async with asyncio.timeout(self._patience_s):
+                    reach("producer.counts")
                     counts[topic] = len(await self._producer.partitions_for(topic))
             except TimeoutError as late:
                 raise LaterError(f"the broker knows no topic {topic}") from late
@@ -113,12 +116,16 @@ class LaneProducer:
         outcome: Literal["aborted", "unknown"] = "aborted"
         try:
             async with asyncio.timeout(self._patience_s):
+                reach("producer.begin")
                 await self._producer.begin_transaction()
                 ends = await self._deliver(parcels)
                 if offsets:
+                    reach("producer.offsets")
                     await self._producer.send_offsets_to_transaction(dict(offsets), group)
                 outcome = "unknown"
+                reach("producer.commit")
                 await self._producer.commit_transaction()
+                reach("producer.committed")
         except OutputRefusedError:
             await self._abort()
             raise
@@ -131,6 +138,7 @@ class LaneProducer:
         deliveries: list[tuple[_Parcel, asyncio.Future[RecordMetadata]]] = []
         for parcel in parcels:
             topic, partition, batch = parcel
+            reach("producer.send")
             sent = await self._producer.send_batch(batch, topic, partition=partition)
             # Where an earlier one fails nobody may be left to look at this one.
             sent.add_done_callback(_look_at)
@@ -138,6 +146,7 @@ class LaneProducer:
         ends: dict[Destination, int] = {}
         for (topic, partition, batch), sent in deliveries:
             try:
+                reach("producer.delivery")
                 first = (await sent).offset
             except _REFUSALS as refusal:
                 retriable = isinstance(refusal, UnknownError)
@@ -165,12 +174,14 @@ class LaneProducer:
     async def _abort(self) -> None:
         try:
             async with asyncio.timeout(self._patience_s):
+                reach("producer.abort")
                 await self._producer.abort_transaction()
         except (KafkaError, TimeoutError, AssertionError) as error:
             raise TransactionFailedError(error, "aborted") from error
 
     async def discard(self) -> None:
         """Close the connections; nothing more is sent, not even what was begun."""
+        reach("producer.discard")
         await abandon_producer(self._producer)
 
 
