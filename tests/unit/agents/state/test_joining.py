@@ -214,6 +214,7 @@ def test_the_format_of_the_changelog_is_kept() -> None:
         (b"jx1:ke", b"\x01\x01" + bytes(8)),
         (b"jl9:ke", b"\x01\x01" + bytes(8)),
         (b"jl:ke", b"\x01\x01" + bytes(8)),
+        (b"jl:ke", b"\x01\x02" + bytes(8)),
         (b"jl1:ke", b"\x01\x09" + bytes(8)),
         (b"jl1:ke", b"\x01\x01" + bytes(7)),
         (b"jl1:ke", b"\x05\x01" + bytes(8)),
