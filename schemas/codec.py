@@ -10,12 +10,14 @@ from batuta.schemas.event_codec import Decoded, EventCodec
 from batuta.schemas.event_encoding import Mode, encode_event, put_aside, rekeyed
 from batuta.schemas.ingested_codec import decode_ingested, encode_ingested
 from batuta.schemas.message_codec import (
+    decode_action,
     decode_case,
     decode_cases,
     decode_decision,
     decode_decisions,
     decode_notification,
     decode_notifications,
+    encode_action,
     encode_case,
     encode_decision,
     encode_notification,
@@ -30,6 +32,7 @@ __all__ = [
     "Messages",
     "Mode",
     "Refused",
+    "decode_action",
     "decode_case",
     "decode_cases",
     "decode_dead_letter",
@@ -38,6 +41,7 @@ __all__ = [
     "decode_ingested",
     "decode_notification",
     "decode_notifications",
+    "encode_action",
     "encode_case",
     "encode_dead_letter",
     "encode_decision",

@@ -4,18 +4,20 @@ from typing import Final, Literal
 
 from pydantic import BaseModel
 
+from batuta.schemas.action import ACTION_VERSION
 from batuta.schemas.decision import DECISION_VERSION
 from batuta.schemas.notification import NOTIFICATION_VERSION
 from batuta.schemas.review import REVIEW_CASE_VERSION
-from batuta.schemas.wire import DecisionWire, NotificationWire, ReviewCaseWire
+from batuta.schemas.wire import ActionWire, DecisionWire, NotificationWire, ReviewCaseWire
 
 __all__ = ["MESSAGES", "MessageKind", "data_schema", "json_schema"]
 
-MessageKind = Literal["decision", "review_case", "notification"]
+MessageKind = Literal["decision", "action", "review_case", "notification"]
 
 #: The public messages: the model of each, and its version.
 MESSAGES: Final[dict[MessageKind, tuple[type[BaseModel], int]]] = {
     "decision": (DecisionWire, DECISION_VERSION),
+    "action": (ActionWire, ACTION_VERSION),
     "review_case": (ReviewCaseWire, REVIEW_CASE_VERSION),
     "notification": (NotificationWire, NOTIFICATION_VERSION),
 }

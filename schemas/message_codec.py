@@ -1,4 +1,4 @@
-"""Public messages between bytes and values: decisions, review cases, notifications.
+"""Public messages between bytes and values: decisions, actions, review cases, notifications.
 
 JSON that anyone can read, with CloudEvents 1.0 binary mode headers around it.
 """
@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import orjson
 
+from batuta.schemas.action import ACTION_VERSION, Action
 from batuta.schemas.decision import DECISION_VERSION, Decision
 from batuta.schemas.event import DEFAULT_TENANT
 from batuta.schemas.message_reading import Messages, numbers_of, read_all, read_message
@@ -15,15 +16,17 @@ from batuta.schemas.notification import NOTIFICATION_VERSION, Notification
 from batuta.schemas.record import Headers, Output, Record
 from batuta.schemas.review import REVIEW_CASE_VERSION, ReviewCase
 from batuta.schemas.times import rfc3339, time_ms
-from batuta.schemas.wire import DecisionWire, NotificationWire, ReviewCaseWire
+from batuta.schemas.wire import ActionWire, DecisionWire, NotificationWire, ReviewCaseWire
 
 __all__ = [
+    "decode_action",
     "decode_case",
     "decode_cases",
     "decode_decision",
     "decode_decisions",
     "decode_notification",
     "decode_notifications",
+    "encode_action",
     "encode_case",
     "encode_decision",
     "encode_notification",
@@ -39,6 +42,26 @@ def encode_decision(decision: Decision, topic: str) -> Output:
         orjson.dumps(_decision_body(decision)),
         (*headers, ("ce_id", decision.event_id.encode())),
     )
+
+
+def encode_action(action: Action, topic: str) -> Output:
+    """Write an action, keyed by its id."""
+    headers = _headers("batuta.action.v1", action.pipeline, action.tenant)
+    body = {
+        "version": ACTION_VERSION,
+        "action_id": action.action_id,
+        "pipeline": action.pipeline,
+        "pipeline_version": action.pipeline_version,
+        "tenant": action.tenant,
+        "event_id": action.event_id,
+        "entity": action.entity,
+        "action": action.action,
+        "action_version": action.action_version,
+        "reasons": action.reasons,
+        "decided_at": rfc3339(action.decided_at_ms),
+    }
+    key = action.action_id.encode()
+    return Output(topic, key, orjson.dumps(body), (*headers, ("ce_id", key)))
 
 
 def encode_case(case: ReviewCase, topic: str) -> Output:
@@ -82,6 +105,27 @@ def decode_decision(record: Record) -> Decision:
         RefusedEventError: it is not a decision of a version known here.
     """
     return _decision(read_message(DecisionWire, record))
+
+
+def decode_action(record: Record) -> Action:
+    """Read one action.
+
+    Raises:
+        RefusedEventError: it is not an action of a version known here.
+    """
+    wire = read_message(ActionWire, record)
+    return Action(
+        action_id=wire.action_id,
+        pipeline=wire.pipeline,
+        pipeline_version=wire.pipeline_version,
+        tenant=wire.tenant,
+        event_id=wire.event_id,
+        entity=wire.entity,
+        action=wire.action,
+        action_version=wire.action_version,
+        reasons=wire.reasons,
+        decided_at_ms=time_ms(wire.decided_at),
+    )
 
 
 def decode_case(record: Record) -> ReviewCase:

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-__all__ = ["TopicSpec", "Topics"]
+__all__ = ["TOMBSTONES_KEPT_MS", "TopicSpec", "Topics"]
 
 _DAY_MS: Final = 86_400_000
+#: How long a changelog keeps the tombstone of an entry that ended: no snapshot may be older.
+TOMBSTONES_KEPT_MS: Final = _DAY_MS
 #: What we write may carry a whole source record and its headers: twice Kafka's default.
 _LARGE_BYTES: Final = 2 * 1_048_588
 #: A dead letter carries what no stage could accept, also where the source's limit was raised.
@@ -59,6 +61,11 @@ class Topics:
         return f"{self.pipeline}.decisions"
 
     @property
+    def actions(self) -> str:
+        """What is to be done because of decisions, keyed by action id."""
+        return f"{self.pipeline}.actions"
+
+    @property
     def escalations(self) -> str:
         """Review cases, keyed by case id."""
         return f"{self.pipeline}.escalations"
@@ -97,6 +104,7 @@ class Topics:
         letters = {**large, "max.message.bytes": str(_DEADLETTER_BYTES)}
         changelog = {
             "cleanup.policy": "compact",
+            "delete.retention.ms": str(TOMBSTONES_KEPT_MS),
             "max.message.bytes": str(_LARGE_BYTES),
             "min.cleanable.dirty.ratio": "0.1",
         }
@@ -106,6 +114,7 @@ class Topics:
             TopicSpec(self.late, partitions, letters),
             TopicSpec(self.ingested, partitions, large),
             TopicSpec(self.decisions, partitions, large),
+            TopicSpec(self.actions, partitions, large),
             TopicSpec(self.escalations, partitions, large),
             TopicSpec(self.notifications, partitions, large),
             TopicSpec(self.deadletters, partitions, letters),

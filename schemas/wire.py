@@ -12,7 +12,7 @@ from batuta.schemas.decision import Outcome
 from batuta.schemas.notification import Severity
 from batuta.schemas.times import EventTime
 
-__all__ = ["DecisionWire", "IngestedWire", "NotificationWire", "ReviewCaseWire"]
+__all__ = ["ActionWire", "DecisionWire", "IngestedWire", "NotificationWire", "ReviewCaseWire"]
 
 Code = Annotated[str, Field(min_length=1)]
 
@@ -48,6 +48,25 @@ class DecisionWire(_Wire):
     input_sha256: Annotated[
         str, Field(pattern="^[0-9a-f]{64}$", description="of the event's canonical payload")
     ]
+
+
+class ActionWire(_Wire):
+    """Something to be done to the world because of a decision."""
+
+    model_config = ConfigDict(title="Action")
+
+    action_id: Annotated[
+        Code, Field(description="stable over retry and replay: an idempotency key")
+    ]
+    pipeline: Code
+    pipeline_version: Annotated[int, Field(ge=1)]
+    tenant: Code
+    event_id: Annotated[Code, Field(description="the event decided about")]
+    entity: Annotated[Code, Field(description="what the event is about: the source's key")]
+    action: Annotated[Code, Field(description="as the pipeline names it")]
+    action_version: Annotated[int, Field(ge=1)]
+    reasons: Annotated[tuple[Code, ...], Field(min_length=1, description="the decision's codes")]
+    decided_at: EventTime
 
 
 class ReviewCaseWire(_Wire):

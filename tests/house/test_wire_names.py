@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 TOPICS = {
     "fraud.events",
     "fraud.rekeyed",
+    "fraud.late",
     "fraud.ingested",
     "fraud.decisions",
+    "fraud.actions",
     "fraud.escalations",
     "fraud.notifications",
     "fraud.deadletters",

@@ -10,6 +10,7 @@ from typing import Final
 import pytest
 
 from batuta.schemas import codec
+from batuta.schemas.action import Action
 from batuta.schemas.cloudevents import Attributes
 from batuta.schemas.codec import EventCodec, Mode, encode_event
 from batuta.schemas.dead_letter import DeadLetter
@@ -46,6 +47,18 @@ CASE: Final = ReviewCase(
     opened_at_ms=TIME_MS + 60,
     due_at_ms=TIME_MS + 1_800_060,
     decision=DECISION,
+)
+ACTION: Final = Action(
+    action_id="0c9a7b3e5f1d0c9a7b3e5f1d4f0c9a7b",
+    pipeline="fraud",
+    pipeline_version=1,
+    tenant="acme",
+    event_id="tx-000003527",
+    entity="c3774",
+    action="block_card",
+    action_version=2,
+    reasons=("score_very_high", "large_amount"),
+    decided_at_ms=TIME_MS + 52,
 )
 NOTIFICATION: Final = Notification(
     notification_id="9a7b3e5f1d0c9a7b3e5f1d0c9a7b4f0c",
@@ -108,6 +121,11 @@ MESSAGES: Final[dict[str, tuple[Output, Callable[[Record], object], object]]] = 
         codec.encode_decision(DECISION, "fraud.decisions"),
         codec.decode_decision,
         DECISION,
+    ),
+    "action-v1": (
+        codec.encode_action(ACTION, "fraud.actions"),
+        codec.decode_action,
+        ACTION,
     ),
     "review_case-v1": (
         codec.encode_case(CASE, "fraud.escalations"),

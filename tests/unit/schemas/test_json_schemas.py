@@ -6,7 +6,13 @@ import orjson
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
-from batuta.schemas.codec import encode_case, encode_decision, encode_notification
+from batuta.schemas.action import Action
+from batuta.schemas.codec import (
+    encode_action,
+    encode_case,
+    encode_decision,
+    encode_notification,
+)
 from batuta.schemas.decision import Decision
 from batuta.schemas.fraud import Transaction
 from batuta.schemas.json_schemas import MessageKind, data_schema, json_schema
@@ -19,6 +25,9 @@ DECISION = Decision(
 )
 WRITTEN: dict[MessageKind, Output] = {
     "decision": encode_decision(DECISION, "t"),
+    "action": encode_action(
+        Action("a", "fraud", 1, "default", "tx-1", "c1", "block_card", 1, ("score_high",), 1), "t"
+    ),
     "review_case": encode_case(ReviewCase("c", "q", 1, 2, DECISION), "t"),
     "notification": encode_notification(
         Notification("n", "fraud", "default", "info", "t", "s", "tx-1", {"a": "b"}, 1), "t"
