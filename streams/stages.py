@@ -111,8 +111,7 @@ def scoring(app: LaneApp, house: House) -> None:
         deadletters=topics.deadletters,
         event_time=EventTime(
             shipped.pipeline.source.lateness.idle_ms,
-            hears=topics.ingested,
-            upstream_lanes=app.partitions(topics.events),
+            hears={topics.ingested: app.partitions(topics.events)},
         ),
     )
     notifier = Notifier(shipped.pipeline, shipped.reasons)

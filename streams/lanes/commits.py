@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from batuta.agents.state.port import State
 from batuta.schemas.errors import LaterError, TopicMismatchError
 from batuta.schemas.partition import PartitionOf
 from batuta.schemas.record import Output
-from batuta.streams.lanes.batch import Batch, Rows, group_rows
+from batuta.streams.lanes.batch import Rows, group_rows
+from batuta.streams.lanes.failpoints import reach
+from batuta.streams.lanes.flights import Flight
 from batuta.streams.lanes.log import (
     Destination,
     Log,
@@ -37,11 +38,11 @@ class Unsettled:
 
     Attributes:
         offsets: what is committed if it was.
-        batch: whose changes the state still holds open; None where it carried offsets alone.
+        flight: whose changes the state still holds open; None where it carried offsets alone.
     """
 
     offsets: Offsets
-    batch: Batch[object, State] | None
+    flight: Flight | None
 
 
 class Commits:
@@ -99,7 +100,7 @@ class Commits:
             self._producer = producer
 
     async def transact(
-        self, outputs: Sequence[Output], offsets: Offsets, batch: Batch[object, State] | None
+        self, outputs: Sequence[Output], offsets: Offsets, flight: Flight | None
     ) -> None:
         """Commit outputs and offsets; after any failure the producer is gone.
 
@@ -117,7 +118,7 @@ class Commits:
             written = await self._producer.transact(rows, offsets, self._group)
         except BaseException as error:
             if not _never_committed(error):
-                self.unsettled = Unsettled({**self.position, **offsets}, batch)
+                self.unsettled = Unsettled({**self.position, **offsets}, flight)
             self._telemetry.transaction("aborted", loop.time() - started, len(rows))
             await self.discard()
             raise
@@ -125,6 +126,7 @@ class Commits:
         self.written.update(dict.fromkeys(rows, None) | written)
         self.count += 1
         self._telemetry.transaction("committed", loop.time() - started, len(rows))
+        reach("commits.noted")
 
     async def _check_counts(self, producer: TransactionalProducer, rows: Rows) -> None:
         """Compare what the broker says of each output topic with what keys were placed by."""

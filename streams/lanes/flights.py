@@ -23,10 +23,10 @@ from batuta.agents.state.event_time import BEFORE_ALL_MS
 from batuta.agents.state.port import Change, State
 from batuta.schemas.errors import BatchAbandonedError
 from batuta.schemas.record import Record
-from batuta.schemas.watermark import Watermark
 from batuta.streams.lanes.batch import Batch
 from batuta.streams.lanes.calls import Calls
-from batuta.streams.lanes.memory import LaneMemory
+from batuta.streams.lanes.failpoints import reach
+from batuta.streams.lanes.memory import LaneMemory, Told
 from batuta.streams.lanes.ownership import Offsets
 
 __all__ = ["AnyBatch", "Flight", "Flights", "Part"]
@@ -52,7 +52,7 @@ class Part:
     ends: Offsets
     timers: bool = False
     arrivals: tuple[Arrival[object, object], ...] = ()
-    watermarks: tuple[Watermark, ...] = ()
+    watermarks: tuple[Told, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -123,6 +123,7 @@ class Flight:
 
     async def wait_understood(self) -> None:
         """Return once the next batch may begin, or never will."""
+        reach("flight.understood")
         await self._understood.wait()
 
     # Turns
@@ -131,7 +132,7 @@ class Flight:
         """Take the state's changes: from here on the next batch writes to it."""
         if not self._understood.is_set():
             self.watermark_ms = self.memory.watermark_ms
-            self.changes = self.memory.changes(self.batch, self.now_ms)
+            self.changes = self.memory.changes(self, self.now_ms)
             self._understood.set()
 
     async def ask(
@@ -149,6 +150,7 @@ class Flight:
 
     async def _answering(self) -> None:
         if (before := self.before) is not None:
+            reach("flight.answered")
             await before._answered.wait()  # noqa: SLF001  its own kind
             self._check(before)
 
@@ -166,6 +168,7 @@ class Flight:
             await before.batch.wait_ended()
             self._check(before)
         self.before = None
+        reach("flight.commit")
         await self.commit_it(self)
 
     def ended(self) -> None:

@@ -25,6 +25,7 @@ from batuta.streams.lanes.announcer import Announcement
 from batuta.streams.lanes.batch import Batch
 from batuta.streams.lanes.calls import Calls
 from batuta.streams.lanes.commits import Commits
+from batuta.streams.lanes.failpoints import reach
 from batuta.streams.lanes.flights import AnyBatch, Flight, Flights, Part
 from batuta.streams.lanes.lane_facts import RecordsDeletedUnread
 from batuta.streams.lanes.lane_time import LaneTime
@@ -42,6 +43,7 @@ from batuta.streams.lanes.retries import (
     restart_backoff_ms,
 )
 from batuta.streams.lanes.stage import AnyStage
+from batuta.streams.lanes.taking import Taking
 from batuta.streams.lanes.world import LaneWorld
 
 __all__ = ["Lane"]
@@ -68,6 +70,7 @@ class Lane:
         self._calls = Calls(world.settings.soft_deadline_ms)
         self._received = Received()
         self._time = LaneTime(stage, partition, world)
+        self._taking = Taking(stage, partition, world.settings.batch_records_max)
         self.ready = False
 
     @property
@@ -131,7 +134,8 @@ class Lane:
         settings = self._world.settings
         while ownership.working:
             await self._make_room(ownership, settings.batches_in_flight_max - 1)
-            fetched = await ownership.fetch(self.tps, settings.batch_records_max, self._wait_ms())
+            tps = self._taking.readable(self._memory)
+            fetched = await ownership.fetch(tps, settings.batch_records_max, self._wait_ms())
             part = self._part(fetched)
             if part.empty:
                 await self._rest(fetched.positions, ownership)
@@ -184,7 +188,7 @@ class Lane:
         """Where no records are, commit past what is none."""
         await self._make_room(ownership, 0)
         told = self._time.rest(self._memory.watermark_ms, self._world.clock())
-        if told is not None or positions != self._commits.position:
+        if told is not None or not positions.items() <= self._commits.position.items():
             await self._advance(positions, told, ownership)
 
     async def _see_through(self, error: BaseException, ownership: Ownership) -> None:
@@ -219,6 +223,7 @@ class Lane:
         self._world.telemetry.retried(type(error).__name__)
         match next_step(error, attempt, part, self._world.settings):
             case RetryIt(backoff_ms=backoff_ms):
+                reach("lane.backoff")
                 await asyncio.sleep(backoff_ms / 1000)
                 return attempt + 1
             case SplitIt():
@@ -269,6 +274,7 @@ class Lane:
         flight = self._flight(part, ownership)
         self._flights.add(flight)
         try:
+            reach("lane.send")
             await self._world.channel.send(value=flight.batch)
         except BaseException:
             flight.batch.end(OwnershipLostError("the agent never got the batch"))
@@ -278,7 +284,6 @@ class Lane:
     def _flight(self, part: Part, ownership: Ownership) -> Flight:
         """Open a batch on the state."""
         memory, now_ms = self._memory, self._world.clock()
-        intake = self._stage.decode(part.records, now_ms)
 
         async def commit(flight: Flight) -> None:
             await self._commit(flight, ownership)
@@ -292,16 +297,23 @@ class Lane:
             commit_it=commit,
             started_s=asyncio.get_running_loop().time(),
         )
+        flight.batch = self._batch(flight, memory, now_ms)
+        return flight
+
+    def _batch(self, flight: Flight, memory: LaneMemory, now_ms: int) -> AnyBatch:
+        """Take in what the flight carries, within a new layer of the state."""
+        part = flight.part
+        memory.begin(flight)
+        # As it was: watermarks lie behind the records that they speak of.
         context = self._context(memory, now_ms)
-        batch = flight.batch = Batch(part.records, intake.items, intake.refused, context, flight)
-        memory.begin(batch)
-        batch.arrivals = part.arrivals
         if part.watermarks:
             memory.hear(part.watermarks, now_ms)
-            batch.context = self._context(memory, now_ms)
+        taken = self._taking.take(part.records, now_ms, memory)
+        batch: AnyBatch = Batch(taken.records, taken.items, taken.refused, context, flight)
+        batch.arrivals = part.arrivals
         if part.timers or part.watermarks:
             batch.firings = memory.fire(now_ms)
-        return flight
+        return batch
 
     def _context(self, memory: LaneMemory, now_ms: int) -> Context[State]:
         watermark_ms = memory.watermark_ms
@@ -319,6 +331,7 @@ class Lane:
     async def _commit(self, flight: Flight, ownership: Ownership) -> None:
         """Commit one batch; called by the agent as it leaves the batch."""
         batch = flight.batch
+        reach("lane.commit_turn")
         async with self._committing:
             if not (ownership.held and self._flights.may_commit(flight)):
                 raise OwnershipLostError("the lane was revoked before its commit began")
@@ -326,8 +339,8 @@ class Lane:
             changes = self._outbox.changelog(flight.changes)
             told = self._time.announce(flight.watermark_ms, self._world.clock())
             outputs = [*batch.outputs, *letters, *changes, *(told.outputs if told else ())]
-            await self._commits.transact(outputs, flight.part.ends, batch)
-            self._memory.commit(batch)
+            await self._commits.transact(outputs, flight.part.ends, flight)
+            self._memory.commit(flight)
             self._time.told(told)
         self._tell(batch)
         duration_s = asyncio.get_running_loop().time() - flight.started_s
@@ -338,6 +351,7 @@ class Lane:
     ) -> None:
         """Commit past what is no record, and tell those downstream that there is none."""
         await self._commits.ensure(ownership)
+        reach("lane.advance_turn")
         async with self._committing:
             if not ownership.held:
                 raise OwnershipLostError("the lane was revoked before its commit began")
@@ -349,6 +363,7 @@ class Lane:
     ) -> None:
         """Dead-letter one record that no attempt could see through."""
         (record,) = part.records
+        reach("lane.bury_turn")
         async with self._committing:
             if not ownership.held:
                 raise OwnershipLostError("the lane was revoked before its commit began")
@@ -378,4 +393,5 @@ class Lane:
         self._show("retrying")
         self._world.telemetry.lane_restarted(self.partition, error)
         await self._commits.discard()
+        reach("lane.restart")
         await asyncio.sleep(restart_backoff_ms(restarts, self._world.settings) / 1000)

@@ -2,8 +2,9 @@
 
 from aiokafka import TopicPartition
 
-from batuta.schemas.watermark import Watermark, decode_watermark, is_watermark
+from batuta.schemas.watermark import decode_watermark, is_watermark
 from batuta.streams.lanes.announcer import Announcement, Announcer
+from batuta.streams.lanes.memory import Told
 from batuta.streams.lanes.ownership import Fetched
 from batuta.streams.lanes.stage import AnyStage
 from batuta.streams.lanes.world import LaneWorld
@@ -16,8 +17,9 @@ class LaneTime:
 
     def __init__(self, stage: AnyStage, partition: int, world: LaneWorld) -> None:
         self._event_time = time = stage.event_time
-        hears = time.hears if time is not None else None
-        self._hears = None if hears is None else TopicPartition(hears, partition)
+        heard = time.hears if time is not None else {}
+        orders = {topic: order for order, topic in enumerate(stage.inputs)}
+        self._hears = {TopicPartition(topic, partition): orders[topic] for topic in heard}
         self._announcer: Announcer | None = None
         if time is not None and time.tells is not None:
             partitions = world.partition_of[time.tells].partitions
@@ -25,20 +27,21 @@ class LaneTime:
             self._announcer = Announcer(time.tells, partitions, partition, interval_ms)
         self._read_at_ms: int | None = None
 
-    def strip(self, fetched: Fetched, now_ms: int) -> tuple[Fetched, tuple[Watermark, ...]]:
+    def strip(self, fetched: Fetched, now_ms: int) -> tuple[Fetched, tuple[Told, ...]]:
         """Take the watermarks out of what was fetched."""
         if fetched.by_input:
             self._read_at_ms = now_ms
-        records = fetched.by_input.get(self._hears, ()) if self._hears is not None else ()
-        told = [record for record in records if record.key is None and is_watermark(record)]
-        if not told or self._hears is None:
-            return fetched, ()
+        told: list[Told] = []
         by_input = dict(fetched.by_input)
-        rest = [record for record in records if record.key is not None or not is_watermark(record)]
-        by_input[self._hears] = rest
-        if not rest:
-            del by_input[self._hears]
-        return Fetched(by_input, fetched.positions), tuple(map(decode_watermark, told))
+        for tp, order in self._hears.items():
+            records = by_input.get(tp, ())
+            marks = [record for record in records if record.key is None and is_watermark(record)]
+            if marks:
+                told += [(order, decode_watermark(mark)) for mark in marks]
+                by_input[tp] = [r for r in records if r.key is not None or not is_watermark(r)]
+        if not told:
+            return fetched, ()
+        return Fetched({tp: r for tp, r in by_input.items() if r}, fetched.positions), tuple(told)
 
     def announce(self, watermark_ms: int, now_ms: int) -> Announcement | None:
         """Return what is to be told with a batch."""

@@ -9,20 +9,27 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Final
 
+from batuta.agents.state.alignment import Held
 from batuta.agents.state.event_time import BEFORE_ALL_MS, Watermarks
-from batuta.agents.state.port import Change, State, Tables, load_by_tag, settle
+from batuta.agents.state.port import Change, State, StateTable, Tables, load_by_tag, settle
 from batuta.agents.state.timers import Firing, Timers
 from batuta.schemas.watermark import Watermark
 from batuta.streams.lanes.layers import Layers
-from batuta.streams.lanes.stage import AnyStage, Timed
+from batuta.streams.lanes.stage import AnyStage, Timed, Timing
 
-__all__ = ["LaneMemory"]
+__all__ = ["LaneMemory", "Told"]
+
+#: What a lane above has told, and the place among our inputs of the one that it came on.
+Told = tuple[int, Watermark]
 
 #: Tags of the runtime's tables; a stage's own tables take those from 0x20 on.
 _WATERMARKS: Final = b"\x01"
 _TIMERS: Final = b"\x02"
+_HELD: Final = b"\x03"
 _STAGE_TAGS_FROM: Final = 0x20
 _TIMERS_MAX: Final = 1_000_000
+#: So many records of one input wait for the others at most.
+_HELD_MAX: Final = 100_000
 #: So many timers fire in one batch at most.
 _FIRINGS_MAX: Final = 2_000
 
@@ -34,15 +41,21 @@ class LaneMemory:
         state: the stage's.
         timers: what its agent asked to be called for.
         watermarks: what the lanes above have told.
+        held: records that wait until nothing earlier can come.
     """
 
     def __init__(self, stage: AnyStage) -> None:
         self.state = stage.open_state()
-        self.timers = Timers(_TIMERS, entries_max=_TIMERS_MAX)
-        self.watermarks = Watermarks(_WATERMARKS)
         self._event_time = stage.event_time
-        kept = stage.changelog is not None
-        self._runtime = Tables((self.watermarks, self.timers) if kept else ())
+        self.watermarks = Watermarks(_WATERMARKS)
+        self.held = Held(_HELD, inputs=len(stage.inputs), records_max=_HELD_MAX)
+        tables: list[StateTable] = [self.watermarks, self.held]
+        if isinstance(self.state, Timing):
+            self.timers = self.state.timers
+        else:
+            self.timers = Timers(_TIMERS, entries_max=_TIMERS_MAX)
+            tables.append(self.timers)
+        self._runtime = Tables(tables if stage.changelog is not None else ())
         self._layers = (Layers(self.state), Layers(self._runtime))
 
     # Batches
@@ -76,26 +89,34 @@ class LaneMemory:
         """
         if self._event_time is None:
             return BEFORE_ALL_MS
-        if self._event_time.hears is not None:
-            return self.watermarks.watermark_ms
+        if self._event_time.hears:
+            first_ms = self.held.first_ms()
+            told_ms = self.watermarks.watermark_ms
+            return told_ms if first_ms is None else min(told_ms, first_ms)
         assert isinstance(self.state, Timed), "a stage at the source knows its events' time"
         return self.state.watermark_ms
 
-    def hear(self, told: Sequence[Watermark], now_ms: int) -> None:
+    def hear(self, told: Sequence[Told], now_ms: int) -> None:
         """Take in what the lanes above have told."""
         assert self._event_time is not None, "nobody above tells this stage"
-        for lane, time_ms, idle in told:
+        for order, (lane, time_ms, idle) in told:
             reached_ms = BEFORE_ALL_MS if time_ms is None else time_ms
-            self.watermarks.hear(str(lane), reached_ms, idle=idle)
-        lanes, idle_ms = self._event_time.upstream_lanes, self._event_time.idle_ms
-        self.watermarks.advance(now_ms, lanes, idle_ms)
+            self.watermarks.hear(f"{order}/{lane}", reached_ms, idle=idle)
+        lanes = sum(self._event_time.hears.values())
+        self.watermarks.advance(now_ms, lanes, self._event_time.idle_ms)
 
     def is_due(self, now_ms: int) -> bool:
-        """Whether a timer waits to be fired."""
+        """Whether a timer waits to be fired, or a record to be let go."""
         by_clock, by_event = self.timers.next_due("processing"), self.timers.next_due("event")
-        return (by_clock is not None and by_clock <= now_ms) or (
-            by_event is not None and by_event <= self.watermark_ms
+        return (
+            (by_clock is not None and by_clock <= now_ms)
+            or (by_event is not None and by_event <= self.watermark_ms)
+            or self._lets_go()
         )
+
+    def _lets_go(self) -> bool:
+        first_ms = self.held.first_ms()
+        return first_ms is not None and first_ms < self.watermarks.watermark_ms
 
     def next_due_ms(self) -> int | None:
         """Return when the clock fires the next timer."""

@@ -61,7 +61,7 @@ class Recovery:
         self._flights.take()
         if self.memory is not None:
             unsettled = self._commits.unsettled
-            self.memory.rollback(keep=unsettled.batch if unsettled is not None else None)
+            self.memory.rollback(keep=unsettled.flight if unsettled is not None else None)
 
     def end_unsettled(self, committed: Offsets) -> AnyBatch | None:
         """End the transaction whose end nobody saw, as the offsets say that it ended.
@@ -72,16 +72,17 @@ class Recovery:
         if (unsettled := self._commits.unsettled) is None:
             return None
         self._commits.unsettled = None
-        batch, happened = unsettled.batch, committed == unsettled.offsets
+        flight, happened = unsettled.flight, committed == unsettled.offsets
         if happened:
             self._commits.position = unsettled.offsets
-        if batch is None or self.memory is None:
-            return batch if happened else None
+        batch = flight.batch if flight is not None and happened else None
+        if flight is None or self.memory is None:
+            return batch
         if not happened:
             self.memory.rollback()
             return None
         self._commits.written.clear()  # nobody saw where its records went
-        self.memory.commit(batch)
+        self.memory.commit(flight)
         return batch
 
     def restores(self, committed: Offsets) -> bool:

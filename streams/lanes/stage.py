@@ -1,14 +1,15 @@
 """The stage: what one step of the route reads, remembers and is called."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar, runtime_checkable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from batuta.agents.state.port import State
+from batuta.agents.state.timers import Timers
 from batuta.schemas.codec import Refused
 from batuta.schemas.record import Record
 
-__all__ = ["AnyStage", "EventTime", "Intake", "NoState", "Stage", "Timed"]
+__all__ = ["AnyStage", "EventTime", "Intake", "NoState", "Stage", "Timed", "Timing"]
 
 ItemT_co = TypeVar("ItemT_co", covariant=True)
 StateT_co = TypeVar("StateT_co", bound=State, covariant=True)
@@ -67,6 +68,16 @@ class Timed(Protocol):
         ...
 
 
+@runtime_checkable
+class Timing(Protocol):
+    """A state with timers of its own, among its tables: the lane fires them."""
+
+    @property
+    def timers(self) -> Timers:
+        """The timers."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class EventTime:
     """How far a stage has come by its events' time: who tells it, and whom it tells.
@@ -75,15 +86,16 @@ class EventTime:
 
     Attributes:
         idle_ms: how long a lane may be silent before nobody waits for it any more.
-        hears: the input on which watermarks come.
-        upstream_lanes: how many lanes write to it.
+        hears: the inputs on which watermarks come, and how many lanes write to each.
         tells: the topic whose readers are told.
+        time_of: an item's event time; given where records of the inputs that are heard wait until
+            nothing earlier can come (replay), None where they are taken as they come (live).
     """
 
     idle_ms: int
-    hears: str | None = None
-    upstream_lanes: int = 0
+    hears: Mapping[str, int] = field(default_factory=dict[str, int])
     tells: str | None = None
+    time_of: Callable[[Any], int] | None = None
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ LANES = 2
 
 def _listening(bench: Bench, **overrides: object) -> CountingWorker:
     """Return a worker below two lanes, which notes the watermark of each batch in its output."""
-    time = EventTime(60_000, hears=bench.layout.inputs[0], upstream_lanes=LANES)
+    time = EventTime(60_000, hears={bench.layout.inputs[0]: LANES})
     worker = bench.worker(event_time=time, **overrides)
 
     async def think(batch: Batch[Item, Counts]) -> None:
