@@ -24,6 +24,7 @@ from aiokafka.errors import (
     for_code,
 )
 
+from batuta.schemas.errors import InstanceIdTakenError
 from batuta.schemas.record import Record
 from batuta.streams.broker.messages_cluster import (
     MetadataRequest,
@@ -67,6 +68,7 @@ __all__ = ["InProcessMember"]
 
 _NOBODY: Final = ""
 _NO_GENERATION: Final = -1
+_FENCED_INSTANCE_ID: Final = 82
 #: What passes by itself.
 _BUSY: Final = frozenset(
     {CoordinatorLoadInProgressError, CoordinatorNotAvailableError, NotCoordinatorError}
@@ -98,6 +100,7 @@ class InProcessMember:
         self._joined = asyncio.Event()
         self._wants_join = asyncio.Event()
         self._let_go = False
+        self._taken = False
         self._coordinating: asyncio.Task[None] | None = None
         self._beating: asyncio.Task[None] | None = None
 
@@ -134,14 +137,24 @@ class InProcessMember:
 
     def raise_error(self) -> None:
         """Raise what stopped one of the tasks."""
+        if self._taken:
+            raise InstanceIdTakenError(
+                f"another worker has taken the place of instance id {self._instance_id!r} in group"
+                f" {self._group}"
+            )
         for task in (self._coordinating, self._beating):
             if task is not None and task.done() and not task.cancelled():
                 task.result()
 
     async def heartbeat_error_code(self) -> int:
         """Send a heartbeat of its own and return the protocol's error code."""
-        request = HeartbeatRequest(self._group, self._generation, self._member_id)
-        return (await self._link.ask(request, HeartbeatResponse)).error_code
+        request = HeartbeatRequest(
+            self._group, self._generation, self._member_id, self._instance_id
+        )
+        named = self._member_id != _NOBODY
+        code = (await self._link.ask(request, HeartbeatResponse)).error_code
+        self._taken |= named and code == _FENCED_INSTANCE_ID
+        return code
 
     async def _coordinate(self) -> None:
         """Join whenever that is needed; look now and then whether partitions were added."""
@@ -193,6 +206,7 @@ class InProcessMember:
         if error is UnknownMemberIdError:
             self._forget_membership()
         elif error is not NoError and error not in _BUSY:
+            self._taken |= answer.error_code == _FENCED_INSTANCE_ID
             raise KafkaError(f"{self._group} takes no such member: {error.__name__}")
         if error is not NoError:
             return None
@@ -244,6 +258,7 @@ class InProcessMember:
         if error in {UnknownMemberIdError, IllegalGenerationError}:
             self._forget_membership()
         elif error is not RebalanceInProgressError and error not in _BUSY:
+            self._taken |= answer.error_code == _FENCED_INSTANCE_ID
             raise KafkaError(f"{self._group} gives this member nothing: {error.__name__}")
         return None
 

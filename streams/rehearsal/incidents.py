@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Final
 
-from batuta.schemas.topics import Topics
 from batuta.streams.rehearsal.network import Refusal
 from batuta.streams.rehearsal.plan import Incident, IncidentKind, Weather
 from batuta.streams.rehearsal.world import Worker, World
@@ -115,11 +114,9 @@ class Fate:
         """Let the broker refuse some outputs."""
         del worker
         world = self._world
-        topics = Topics(world.cast.shipped.pipeline.name)
-        # What dead letters cannot be written to stops a lane, as documented.
-        exempt = {topics.events, topics.deadletters}
+        kept = frozenset[str]().union(*(play.kept for play in world.plays))
         world.network.refusal = Refusal(
-            frozenset(set(world.topics) - exempt),
+            frozenset(world.topics) - kept,
             _MESSAGE_TOO_LARGE if incident.worker % 2 else _INVALID_RECORD,
             1 + int(incident.size * _REFUSALS_MAX),
         )

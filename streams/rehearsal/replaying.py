@@ -1,6 +1,6 @@
 """What the recomputation has to say of a whole world: outputs, their order, and the state."""
 
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -62,18 +62,19 @@ class Replay:
     def order(self) -> Iterator[str]:
         """Yield outputs that stand before one of the same key that should stand before them."""
         topics = {output.topic for lane in self.lanes.values() for output in lane.outputs}
-        places = {
-            _said(record): place
-            for topic in sorted(topics)
-            for place, record in enumerate(self._plain(topic))
-        }
+        places: defaultdict[Said, deque[int]] = defaultdict(deque)
+        for topic in sorted(topics):
+            for place, record in enumerate(self._plain(topic)):
+                places[_said(record)].append(place)
         for lane, recomputed in self.lanes.items():
             last: dict[tuple[str, int, bytes | None], int] = {}
             for said in map(self._said_of, recomputed.outputs):
-                place = places.get(said, -1)
-                if 0 <= place < last.get(said[:3], -1):
+                if not places[said]:
+                    continue  # missing, which `outputs` tells
+                place, before = places[said].popleft(), last.get(said[:3], -1)
+                if place < before:
                     yield f"{lane} wrote {_shown(said)} before what came before it"
-                last[said[:3]] = max(place, last.get(said[:3], -1))
+                last[said[:3]] = max(place, before)
 
     def states(self) -> Iterator[str]:
         """Yield keys of changelogs that do not say what they should."""
@@ -107,9 +108,10 @@ async def replay(world: World, read: Mapping[str, Sequence[Record]]) -> Replay:
     agents = world.app("replay", world.house.wall_ms).agents
     steps = steps_of(world.house.steps)
     partition_of = {name: PartitionOf(spec.partitions) for name, spec in world.topics.items()}
+    recomputed = frozenset[str]().union(*(play.recomputed for play in world.plays))
     lanes: dict[Lane, Recomputed] = {}
     for lane in sorted(steps):
-        if lane[0] not in agents:
+        if lane[0] not in recomputed:
             continue
         stage, function = agents[lane[0]]
         history = LaneHistory(

@@ -8,7 +8,6 @@ from batuta.streams.rehearsal.happenings import Violation
 from batuta.streams.rehearsal.incidents import Fate
 from batuta.streams.rehearsal.invariants import check_all
 from batuta.streams.rehearsal.plan import Plan, plan_of
-from batuta.streams.rehearsal.source_events import source_records
 from batuta.streams.rehearsal.users import Users
 from batuta.streams.rehearsal.virtual_loop import VirtualLoop
 from batuta.streams.rehearsal.world import Cast, World
@@ -20,6 +19,8 @@ _CALLS_MAX: Final = 3_000_000
 #: Once everything has healed, sessions and transactions of the dead end and everything drains.
 _QUIET_WITHIN_S: Final = 60.0
 _LOOK_S: Final = 0.25
+#: Timers that fell due in trouble fire, and what they write is read.
+_SETTLE_S: Final = 3.0
 _BURIAL_S: Final = 60.0
 
 
@@ -57,7 +58,7 @@ def run_seed(seed: int, cast: Cast, *, keep_trace: bool = False) -> SeedReport:
 
 async def _run(loop: VirtualLoop, plan: Plan, cast: Cast, *, keep_trace: bool) -> SeedReport:
     world = World(loop, plan, cast, keep_trace=keep_trace)
-    users = Users(world.house, source_records(plan, cast.shipped))
+    users = Users(world.house, [play.source_records(plan) for play in world.plays])
     world.declare_topics()
     fate = Fate(world)
     for _ in range(plan.workers):
@@ -96,6 +97,7 @@ async def _quiet(world: World) -> bool:
             )
             return False
         await asyncio.sleep(_LOOK_S)
+    await asyncio.sleep(_SETTLE_S)
     return True
 
 

@@ -30,17 +30,18 @@ class Users:
         acknowledged: key and value at each place and offset that the broker has confirmed.
     """
 
-    def __init__(self, house: BrokerHouse, records: Sequence[Output]) -> None:
+    def __init__(self, house: BrokerHouse, rows: Sequence[Sequence[Output]]) -> None:
         self._house = house
-        self._records = records
+        self._rows = rows
         self.acknowledged: dict[tuple[str, int, int], tuple[bytes | None, bytes | None]] = {}
 
     async def send_all(self, within_s: float) -> None:
         """Send everything, a little each tick."""
         ticks = max(1, int(within_s / _TICK_S))
-        per_tick = -(-len(self._records) // ticks)
-        for first in range(0, len(self._records), per_tick):
-            await self._send(self._records[first : first + per_tick])
+        for tick in range(ticks):
+            for row in self._rows:
+                first, last = (len(row) * n // ticks for n in (tick, tick + 1))
+                await self._send(row[first:last])
             await asyncio.sleep(_TICK_S)
 
     async def _send(self, records: Sequence[Output]) -> None:

@@ -169,7 +169,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self, callback: Callable[..., object], *args: object, context: Context | None = None
     ) -> asyncio.Handle:
         """Make a call as soon as those before it are made."""
-        call = _Call(self._now_s, callback, args, self, context or contextvars.copy_context())
+        call = _Call(self._now_s, callback, args, self, _given(context))
         self._soon.append(call)
         return call
 
@@ -181,7 +181,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         """Make a call at a time; calls of the same time in the order they were asked for."""
-        call = _Call(when, callback, args, self, context or contextvars.copy_context())
+        call = _Call(when, callback, args, self, _given(context))
         heapq.heappush(self._later, (when, next(self._order), call))
         return call
 
@@ -255,6 +255,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
             call = heapq.heappop(self._later)[2]
             if not call.cancelled():
                 self._soon.append(call)
+
+
+def _given(context: Context | None) -> Context:
+    """Return the context given, empty as it may be, or a copy of the present one."""
+    return contextvars.copy_context() if context is None else context
 
 
 def _adopted(

@@ -4,29 +4,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from batuta.agents.pipelines import Shipped
-from batuta.schemas.topics import Topics
-from batuta.streams.app import LaneApp
 from batuta.streams.broker.messages_cluster import CreateTopicsRequest, NewTopic, NewTopicConfig
 from batuta.streams.lanes.log import Log
 from batuta.streams.rehearsal.broker_house import BrokerHouse
 from batuta.streams.rehearsal.happenings import Happenings
 from batuta.streams.rehearsal.in_process_log import InProcessLog
 from batuta.streams.rehearsal.network import Network
-from batuta.streams.rehearsal.outside_world import RehearsedModel, RememberingSink, Unreliable
+from batuta.streams.rehearsal.outside_world import Unreliable
 from batuta.streams.rehearsal.plan import Plan
+from batuta.streams.rehearsal.play import MakePlay, Play
 from batuta.streams.rehearsal.recording import Recording
 from batuta.streams.rehearsal.stand_in_app import StandInApp, Surroundings
 from batuta.streams.rehearsal.trace import Trace
 from batuta.streams.rehearsal.virtual_loop import Process, VirtualLoop
 from batuta.streams.rehearsal.wire import Wire
 from batuta.streams.settings import Settings
-from batuta.streams.stages import ROUTE, House
 
-__all__ = ["Cast", "StageSet", "Worker", "World", "rehearsed_settings"]
+__all__ = ["Cast", "Worker", "World", "rehearsed_settings"]
 
-#: The stages of a pipeline, as `ROUTE` has them.
-StageSet = tuple[Callable[[LaneApp, House], None], ...]
 LogFactory = Callable[[Wire, Settings, str, Callable[[], int]], Log]
 HouseFactory = Callable[[VirtualLoop, Plan, Happenings], BrokerHouse]
 
@@ -54,8 +49,7 @@ def _house(loop: VirtualLoop, plan: Plan, happenings: Happenings) -> BrokerHouse
 class Cast:
     """Who plays: the real parts, or ones with a fault in them that the rehearsal should find."""
 
-    shipped: Shipped
-    stages: StageSet = ROUTE
+    plays: tuple[MakePlay, ...]
     make_log: LogFactory = InProcessLog
     make_house: HouseFactory = _house
 
@@ -98,14 +92,13 @@ class World:
         self.happenings = Happenings(Trace(loop.time, keep=keep_trace))
         self.house = cast.make_house(loop, plan, self.happenings)
         self.network = Network(self.house, plan.chance("network"), self.happenings)
+        unreliable = Unreliable(self.network, plan.chance("outside"), self.happenings)
+        self.plays: tuple[Play, ...] = tuple(make(unreliable) for make in cast.plays)
         self.topics = {
-            spec.name: spec for spec in Topics(cast.shipped.pipeline.name).declared(plan.partitions)
+            spec.name: spec for play in self.plays for spec in play.topics(plan.partitions)
         }
         self.settings = rehearsed_settings(plan)
         self.recording = Recording(loop.time)
-        unreliable = Unreliable(self.network, plan.chance("outside"), self.happenings)
-        self.model = RehearsedModel(cast.shipped, unreliable)
-        self.sink = RememberingSink(unreliable)
         self.workers: list[Worker] = []
         self.former: list[Worker] = []
         self._started = 0
@@ -156,9 +149,8 @@ class World:
             died=self._agent_died,
         )
         app = StandInApp(surroundings)
-        house = House(self.cast.shipped, self.model, (self.sink,))
-        for stage in self.cast.stages:
-            stage(app.as_lane_app, house)
+        for play in self.plays:
+            play.build(app.as_lane_app)
         return app
 
     def kill_worker(self, worker: Worker) -> None:
@@ -182,10 +174,13 @@ class World:
     # Looking on
 
     def unread(self) -> dict[str, int]:
-        """Return how many offsets of each input a group has not committed yet, where there are."""
+        """Return how much of each input a group has not committed yet, where there is any."""
         if self.house.broker is None:
             return {"broker": 1}
         left: dict[str, int] = {}
+        sources = [source for worker in self.workers for source in worker.app.sources]
+        if unready := sum(not source.ready for source in sources):
+            left["sources that are not ready"] = unready
         for source in self.workers[0].app.sources:
             stage = source.stage
             for topic in stage.inputs:
