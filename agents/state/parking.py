@@ -15,7 +15,7 @@ pipeline's fallback for a model, and leaves a human's to the review for good.
 
 Changelog: key `tag` + step id in UTF-8; value, after the keyed table's version: order (8 bytes, big
 endian), kind (1: 1 model, 2 human, 3 queued), deadline (8, signed), length of the key in bytes (4),
-key, payload.
+key, payload. And key `tag` alone; value version (1), the next step's order (8).
 
     lot = ParkingLot(b"p", steps_max=10_000)
     lot.begin()
@@ -31,6 +31,7 @@ from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Final, Literal, get_args
 
 from batuta.agents.state.agenda import Agenda
@@ -44,7 +45,9 @@ __all__ = ["KINDS", "Kind", "ParkingLot", "Step"]
 Kind = Literal["model", "human", "queued"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
+_VERSION: Final = 1
 _HEAD: Final = struct.Struct(">QBqI")
+_NEXT: Final = struct.Struct(">BQ")
 _CODES: Final[dict[Kind, int]] = {"model": 1, "human": 2, "queued": 3}
 _KINDS: Final[dict[int, Kind]] = {code: kind for kind, code in _CODES.items()}
 
@@ -143,6 +146,7 @@ class ParkingLot:
         Raises:
             StateFullError: there is no room, and every step is queued.
         """
+        assert step.id, "a step has an id"
         assert step.id not in self._known, f"the step {step.id} waits already"
         models = self._lines.get(step.key, _Line()).models
         assert step.kind != "model" or not models, "its key is blocked: queue it"
@@ -190,7 +194,8 @@ class ParkingLot:
 
     def changes(self, now_ms: int) -> list[Change]:
         """Return what the newest open batch changed, by changelog key."""
-        return self._table.changes(now_ms)
+        moved = self._next_order != self._before[-1][0]
+        return [*(self._next() if moved else ()), *self._table.changes(now_ms)]
 
     def commit(self) -> None:
         """Keep what the oldest open batch changed."""
@@ -219,17 +224,30 @@ class ParkingLot:
         Raises:
             StateCorruptError: one is of a version or shape this code does not know.
         """
-        self._table.load_many(keys, values)
-        for key in keys:
-            self._note(TEXT.decode(key[1:]))
+        for key, value in zip(keys, values, strict=True):
+            if key == self.tag:
+                self._load_next(value)
+            else:
+                self._table.load(key, value)
+                self._note(TEXT.decode(key[1:]))
 
     def dump(self) -> Iterable[Change]:
         """Return everything held, as changelog records; only while no batch is open."""
-        return self._table.dump()
+        return chain(self._next() if self._next_order else (), self._table.dump())
 
     def entries(self) -> int:
         """Return how many steps wait."""
         return len(self._table)
+
+    def _next(self) -> list[Change]:
+        return [(self.tag, _NEXT.pack(_VERSION, self._next_order))]
+
+    def _load_next(self, value: bytes | None) -> None:
+        if value is None or len(value) != _NEXT.size or value[0] != _VERSION:
+            raise StateCorruptError(
+                f"the order of {self.name} is damaged or of a version this release does not read"
+            )
+        self._next_order = max(self._next_order, int(_NEXT.unpack(value)[1]))
 
     def _give_up(self) -> Step:
         for kind in ("model", "human"):

@@ -25,6 +25,7 @@ from batuta.agents.understanding.shares import (
     ShareRule,
 )
 from batuta.agents.understanding.windows import TrailingWindows
+from batuta.streams.lanes.waiting_testing import HeldSubject, JoinSubject, ParkingSubject
 
 __all__ = ["BOUND", "FILL", "SUBJECTS", "Subject"]
 
@@ -307,4 +308,7 @@ SUBJECTS: Final[tuple[Subject, ...]] = (
     _Shares(),
     _Clock(),
     _Watermarks(),
+    HeldSubject(BOUND, FILL),
+    JoinSubject(BOUND, FILL),
+    ParkingSubject(BOUND, FILL),
 )

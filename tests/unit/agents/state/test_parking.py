@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from batuta.agents.state import battery
 
 STEPS_MAX = 4
-IDS, KEYS = ["", "1", "2", "3", "4", "ü"], ["", "k"]
+IDS, KEYS = ["1", "2", "3", "4", "ü"], ["", "k"]
 Resume = tuple[Literal["resume"], str]
 Free = tuple[Literal["free"], int]
 Next = tuple[Literal["next"], str]
@@ -196,11 +196,13 @@ GOOD = (
     b"\x01" + (7).to_bytes(8, "big") + b"\x02" + (9).to_bytes(8, "big") + b"\0\0\0\1" + b"kpay",
 )
 
+NEXT = (b"p", b"\x01" + (8).to_bytes(8, "big"))
+
 
 def test_the_format_of_the_changelog_is_kept() -> None:
-    lot = load_all(opened(), [GOOD])
+    lot = load_all(opened(), [NEXT, GOOD])
     assert lot.get("ü") == Step("ü", "k", "human", 9, b"pay")
-    assert list(lot.dump()) == [GOOD]
+    assert list(lot.dump()) == [NEXT, GOOD]
 
 
 @pytest.mark.parametrize(
@@ -208,11 +210,13 @@ def test_the_format_of_the_changelog_is_kept() -> None:
     [
         (b"x", GOOD[1]),
         (b"p\xff", GOOD[1]),
-        (b"p", b"\x07" + GOOD[1][1:]),
-        (b"p", GOOD[1].replace(b"\x02", b"\x09")),
-        (b"p", GOOD[1].replace(b"kpay", b"\xff")),
-        (b"p", GOOD[1].replace(b"kpay", b"")),
-        (b"p", GOOD[1][:9]),
+        (b"p", b"\x02" + NEXT[1][1:]),
+        (b"p", NEXT[1][:-1]),
+        (b"p1", b"\x07" + GOOD[1][1:]),
+        (b"p1", GOOD[1].replace(b"\x02", b"\x09")),
+        (b"p1", GOOD[1].replace(b"kpay", b"\xff")),
+        (b"p1", GOOD[1].replace(b"kpay", b"")),
+        (b"p1", GOOD[1][:9]),
     ],
 )
 def test_what_this_release_does_not_know_is_refused(key: bytes, value: bytes) -> None:
