@@ -47,6 +47,8 @@ from aiokafka.errors import KafkaError
 from batuta.agents.state.port import Change, Restorable
 from batuta.schemas.errors import LaterError, SnapshotRefusedError
 from batuta.schemas.record import Record
+from batuta.schemas.topics import TOMBSTONES_KEPT_MS
+from batuta.streams.lanes.failpoints import reach
 from batuta.streams.lanes.lane_facts import SnapshotEnded
 from batuta.streams.lanes.log import Log, PartitionReader
 from batuta.streams.lanes.slices import Slices
@@ -76,7 +78,7 @@ class SnapshotPolicy:
 
     interval_ms: int = 300_000
     records_min: int = 20_000
-    tombstones_kept_ms: int = 86_400_000
+    tombstones_kept_ms: int = TOMBSTONES_KEPT_MS
 
     @property
     def age_max_ms(self) -> int:
@@ -237,7 +239,9 @@ class Snapshots:
                 writer.add(block)
                 await slices.pause()
             records = writer.finish()
+        reach("snapshot.sync")
         await self._offload(lambda: _sync(temporary))
+        reach("snapshot.put")
         await self._offload(lambda: _put(temporary, self._spot.path))
         return records
 
