@@ -14,6 +14,7 @@ BatutaError
 │   ├── StateCorruptError          a changelog record that this version cannot read
 │   └── StateFullError             a table of the state is at its bound
 └── UsageError             wrong command, setting or file (exit 2), with the fix
+    ├── InstanceIdTakenError       another worker took this one's place under its instance id
     └── TopicMismatchError         topics that are missing or shaped otherwise than declared
 """
 
@@ -21,6 +22,7 @@ __all__ = [
     "BatchAbandonedError",
     "BatutaError",
     "BrokerUnreachableError",
+    "InstanceIdTakenError",
     "LaterError",
     "OursError",
     "OutputRefusedError",
@@ -127,6 +129,10 @@ class StateFullError(OursError):
 
 class UsageError(BatutaError):
     """The command, a setting or a file is wrong; the message names the fix."""
+
+
+class InstanceIdTakenError(UsageError):
+    """Another worker has started under this one's instance id and has its lanes now."""
 
 
 class TopicMismatchError(UsageError):

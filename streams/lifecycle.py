@@ -147,9 +147,12 @@ class Worker:
         """Return once `stop` was called.
 
         Raises:
+            UsageError: how workers or topics are set up does not let it go on.
             OursError: a lane stopped for good meanwhile.
         """
         while not self._stopped:
+            if isinstance(self.failure, UsageError):
+                raise self.failure
             if self.failure is not None:
                 raise OursError("a lane stopped") from self.failure
             await asyncio.sleep(_POLL_S)

@@ -5,16 +5,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, cast
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError
 
-from batuta.schemas.errors import LaterError
+from batuta.schemas.errors import InstanceIdTakenError, LaterError
 from batuta.schemas.record import Record
 from batuta.streams.lanes.assignor import LaneAssignor
 from batuta.streams.lanes.failpoints import reach
 from batuta.streams.lanes.kafka_shim import (
+    Place,
     RawRecord,
     abandon_consumer,
     heartbeat_error_code,
     hurry_consumer,
+    keep_place,
     raise_consumer_error,
 )
 from batuta.streams.lanes.log import Assignments, Offsets
@@ -56,6 +59,9 @@ class KafkaMember:
     def __init__(
         self, settings: Settings, group: str, assignor: LaneAssignor, instance_id: str | None
     ) -> None:
+        self._group = group
+        self._instance_id = instance_id
+        self._listener: _Listener | None = None
         self._consumer = AIOKafkaConsumer(
             **client_options(settings),
             group_id=group,
@@ -78,8 +84,13 @@ class KafkaMember:
 
     async def start(self, topics: Sequence[str], assignments: Assignments) -> None:
         """Subscribe, and begin to join the group."""
-        self._consumer.subscribe(list(topics), listener=_Listener(self._consumer, assignments))
-        await self._consumer.start()
+        self._listener = _Listener(self._consumer, assignments, self._instance_id)
+        self._consumer.subscribe(list(topics), listener=self._listener)
+        try:
+            await self._consumer.start()
+        except KafkaError:
+            self._check_place()
+            raise
 
     async def stop(self) -> None:
         """Leave the group; of a static member aiokafka tells the group nothing."""
@@ -91,7 +102,17 @@ class KafkaMember:
 
     def raise_error(self) -> None:
         """Raise what stopped one of the consumer's own tasks."""
+        self._check_place()
         raise_consumer_error(self._consumer)
+
+    def _check_place(self) -> None:
+        """Raise where another worker came under our instance id: it has our lanes now."""
+        place = None if self._listener is None else self._listener.place
+        if place is not None and place.taken:
+            raise InstanceIdTakenError(
+                f"another worker has taken the place of instance id {self._instance_id!r} in group"
+                f" {self._group}: give each worker a BATUTA_INSTANCE_ID of its own"
+            )
 
     def partition_count(self, topic: str) -> int | None:
         """Return how many partitions a topic has; None where the brokers do not show it."""
@@ -155,15 +176,21 @@ class KafkaMember:
 class _Listener(ConsumerRebalanceListener):
     """Tells of an assignment once its partitions are paused and its fetcher is ours."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, assignments: Assignments) -> None:
+    def __init__(
+        self, consumer: AIOKafkaConsumer, assignments: Assignments, instance_id: str | None
+    ) -> None:
         self._consumer = consumer
         self._assignments = assignments
+        self._instance_id = instance_id
+        self.place: Place | None = None
 
     async def on_partitions_revoked(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, revoked: Iterable[TopicPartition]
     ) -> None:
-        """Let go of everything: aiokafka's rebalances are eager."""
+        """Let go of everything: aiokafka's rebalances are eager, and the first one begins so."""
         del revoked
+        if self._instance_id is not None and self.place is None:
+            self.place = keep_place(self._consumer, self._instance_id)
         await self._assignments.on_revoked()
 
     async def on_partitions_assigned(  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -8,25 +8,31 @@ needed is measured in `docs/decisions/0002-aiokafka-private-attributes.md`.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.consumer.fetcher import Fetcher, FetchError, FetchResult
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.producer import sender
-from aiokafka.protocol.group import HeartbeatRequest
+from aiokafka.protocol.api import Request, RequestStruct
+from aiokafka.protocol.group import HeartbeatRequest, HeartbeatResponse_v1
+from aiokafka.protocol.types import Int32, Schema, String
 
 __all__ = [
+    "Place",
     "RawRecord",
     "abandon_consumer",
     "abandon_producer",
     "heartbeat_error_code",
     "hurry_consumer",
     "hurry_transactions",
+    "keep_place",
     "raise_consumer_error",
 ]
 
 _TRANSACTION_BACKOFF_S: Final = 0.002
+_FENCED_INSTANCE_ID: Final = 82
 
 
 def hurry_transactions() -> None:
@@ -129,6 +135,67 @@ async def heartbeat_error_code(consumer: AIOKafkaConsumer) -> int:
     request = HeartbeatRequest(coordinator.group_id, coordinator.generation, coordinator.member_id)
     response = await coordinator._send_req(request)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     return int(response.error_code)
+
+
+class _HeartbeatStruct(RequestStruct):
+    API_KEY = 12
+    API_VERSION = 3
+    RESPONSE_TYPE = HeartbeatResponse_v1  # what version 3 is answered with looks the same
+    SCHEMA = Schema(
+        ("group", String("utf-8")),
+        ("generation_id", Int32),
+        ("member_id", String("utf-8")),
+        ("group_instance_id", String("utf-8")),
+    )
+
+
+@dataclass(frozen=True)
+class _StaticHeartbeat(Request[_HeartbeatStruct]):
+    """A heartbeat that says who we mean to be: version 3 of the request; aiokafka speaks 1."""
+
+    API_KEY = 12
+    group: str
+    generation: int
+    member_id: str
+    instance_id: str
+
+    def build(self, request_struct_class: type[_HeartbeatStruct]) -> _HeartbeatStruct:
+        return request_struct_class(self.group, self.generation, self.member_id, self.instance_id)
+
+
+@dataclass
+class Place:
+    """A static member's place in its group.
+
+    Attributes:
+        taken: whether another member has it now, under the same instance id.
+    """
+
+    taken: bool = False
+
+
+def keep_place(consumer: AIOKafkaConsumer, instance_id: str) -> Place:
+    """Let a static member say its instance id with each heartbeat, and notice who takes its place.
+
+    Without the id a broker only says that it does not know the member. aiokafka would join again
+    under the id and take the place back, and two workers of one id would do so for ever.
+    """
+    place, coordinator = Place(), _coordinator(consumer)
+    send = coordinator._send_req  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+    async def send_as_instance(request: object) -> object:
+        # Who has no member id, or gave it up to join anew, is told of its own former self.
+        named = bool(member_id := coordinator.member_id)
+        if isinstance(request, HeartbeatRequest):
+            group, generation = coordinator.group_id, coordinator.generation
+            request = _StaticHeartbeat(group, generation, member_id, instance_id)
+        response: object = await send(request)
+        if named and getattr(response, "error_code", None) == _FENCED_INSTANCE_ID:
+            place.taken = True
+        return response
+
+    setattr(coordinator, "_send_req", send_as_instance)  # noqa: B010  a private name, said as such
+    return place
 
 
 def _coordinator(consumer: AIOKafkaConsumer) -> GroupCoordinator:

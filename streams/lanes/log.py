@@ -97,6 +97,7 @@ class Member(Protocol):
         """Raise what stopped the member in the background.
 
         Raises:
+            InstanceIdTakenError: another member came under its instance id and has its lanes.
             aiokafka.errors.KafkaError: it needs to be replaced.
         """
         ...
