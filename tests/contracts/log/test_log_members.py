@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     Sit = Callable[..., Awaitable[Seat]]
 
-HEARTBEAT = 12
+FETCH, HEARTBEAT = 1, 12
 #: Illegal generation, unknown member, rebalance in progress.
 NOT_OURS = {22, 25, 27}
 
@@ -174,35 +174,6 @@ async def test_who_sends_no_heartbeat_loses_its_lanes_and_is_told(
     assert await _told(silent) in NOT_OURS
 
 
-async def test_a_static_member_comes_back_without_a_rebalance(cluster: Cluster, sit: Sit) -> None:
-    topic, group = await cluster.create("in", 4), TopicFactory.unique("group")
-    first = await sit(group, topic, instance_id="first")
-    second = await sit(group, topic, instance_id="second")
-    await eventually(lambda: len(first.lanes) == len(second.lanes) == 2)
-    rounds, lanes = second.rounds, (first.lanes, second.lanes)
-    # The leader comes back, then the follower.
-    await first.member.stop()
-    first = await sit(group, topic, instance_id="first")
-    assert (first.lanes, second.lanes) == lanes
-    await second.member.stop()
-    second = await sit(group, topic, instance_id="second")
-    assert (first.lanes, second.lanes) == lanes
-    assert await first.member.heartbeat_error_code() == 0
-    assert await second.member.heartbeat_error_code() == 0
-    assert (first.rounds, second.rounds) == (1, 1)
-    assert rounds == 1
-
-
-async def test_a_static_members_former_self_is_told(cluster: Cluster, sit: Sit) -> None:
-    topic, group = await cluster.create("in", 2), TopicFactory.unique("group")
-    former = await sit(group, topic, log=cluster.log(lossy=True), instance_id="one")
-    cluster.lose_requests(HEARTBEAT)
-    successor = await sit(group, topic, instance_id="one")
-    assert successor.lanes == [0, 1]
-    cluster.heal()
-    assert await _told(former) in NOT_OURS
-
-
 async def test_an_abandoned_member_says_nothing_to_the_group(cluster: Cluster, sit: Sit) -> None:
     topic, group = await cluster.create("in", 2), TopicFactory.unique("group")
     first, second = await sit(group, topic), await sit(group, topic)
@@ -211,6 +182,24 @@ async def test_an_abandoned_member_says_nothing_to_the_group(cluster: Cluster, s
     # Its session is not over: had it left, the group would be preparing a rebalance by now.
     assert await first.member.heartbeat_error_code() == 0
     await eventually(lambda: first.lanes == [0, 1])
+
+
+async def test_a_member_whose_fetches_are_lost_stops_and_reads_on_elsewhere(
+    cluster: Cluster, sit: Sit
+) -> None:
+    topic, group = await cluster.create("in"), TopicFactory.unique("group")
+    tp = TopicPartition(topic, 0)
+    await write(cluster.log(), {(topic, 0): [(None, b"1", ())]})
+    cut_off = await sit(group, topic, log=cluster.log(lossy=True))
+    cluster.lose_requests(FETCH)
+    await cut_off.read_from(tp, 0)
+    for _ in range(3):
+        assert await cut_off.member.fetch([tp], 10, 50) == {}
+    assert cluster.lost
+    await cut_off.member.stop()
+    successor = await sit(group, topic)
+    await successor.read_from(tp, 0)
+    assert [r.value for r in await successor.read(tp, 1)] == [b"1"]
 
 
 async def test_who_the_group_will_never_take_is_told(cluster: Cluster, sit: Sit) -> None:
