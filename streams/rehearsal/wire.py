@@ -19,8 +19,6 @@ broker's alarms outlive the callers: its clock must belong to none of them.
 import asyncio
 from typing import Final, Protocol, TypeVar, cast
 
-from aiokafka.errors import KafkaConnectionError
-
 from batuta.streams.broker.api import APIS, Api
 from batuta.streams.broker.broker import Broker
 from batuta.streams.broker.messages_cluster import MetadataRequest
@@ -97,56 +95,25 @@ def deliver(broker: Broker, client: str, request: object) -> object:
 
 
 class BrokerWire:
-    """The wire on which nothing goes wrong, to a broker that may be down or another by now."""
+    """The wire on which nothing goes wrong."""
 
-    def __init__(self, broker: Broker | None) -> None:
+    def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._waiting: dict[asyncio.Future[object], None] = {}
-
-    @property
-    def broker(self) -> Broker | None:
-        """The broker; None while it is down."""
-        return self._broker
-
-    def replace(self, broker: Broker | None) -> None:
-        """Go on with another broker, or with none; who waits for the last one's answer gets none.
-
-        Args:
-            broker: started from what the last one left on its disk; None for one that is down.
-        """
-        self._broker = broker
-        waiting, self._waiting = self._waiting, {}
-        for answer in waiting:
-            if not answer.done():
-                answer.set_exception(KafkaConnectionError("the broker went down"))
 
     async def call(self, client: str, request: object) -> object:
-        """Carry one request there and its answer back.
-
-        Raises:
-            KafkaConnectionError: the broker is down, or went down before it answered.
-        """
-        await asyncio.sleep(0)  # nobody gets an answer without letting others run
-        if self._broker is None:
-            raise KafkaConnectionError("the broker is down")
+        """Carry one request there and its answer back; nobody gets one before others have run."""
+        await asyncio.sleep(0)
         answer = deliver(self._broker, client, request)
-        if isinstance(answer, Pending):
-            return await self._arrival(cast("Pending[object]", answer))
-        return answer
-
-    async def _arrival(self, answer: Pending[object]) -> object:
+        if not isinstance(answer, Pending):
+            return answer
         arrival: asyncio.Future[object] = asyncio.get_running_loop().create_future()
 
         def arrive(value: object) -> None:
-            if not arrival.done():
+            if not arrival.done():  # nobody may be waiting any more
                 arrival.set_result(value)
 
-        answer.then(arrive)
-        self._waiting[arrival] = None
-        try:
-            return await arrival
-        finally:
-            self._waiting.pop(arrival, None)
+        cast("Pending[object]", answer).then(arrive)
+        return await arrival
 
 
 class Link:
