@@ -10,6 +10,7 @@ from typing import cast
 from batuta.schemas.errors import BatutaError
 from batuta.streams.broker.broker import Broker, KeptOn
 from batuta.streams.broker.clock import Alarm
+from batuta.streams.broker.messages_transactions import EndTxnRequest, InitProducerIdRequest
 from batuta.streams.broker.pending import Pending
 from batuta.streams.broker.settings import BrokerSettings
 from batuta.streams.rehearsal.happenings import Happenings
@@ -77,6 +78,7 @@ class BrokerHouse:
         def ring() -> None:
             if disk is self._disk and self.broker is not None:
                 self._inside(call)
+                self._look_at_offsets()
 
         return self._loop.call_later(max(0.0, delay_ms) / 1000, ring, context=self._context)
 
@@ -143,6 +145,8 @@ class BrokerHouse:
                 finish(response)
 
         self._inside(ask)
+        if isinstance(request, EndTxnRequest | InitProducerIdRequest):
+            self._look_at_offsets()
 
     # What can be seen from outside
 
@@ -164,8 +168,6 @@ class BrokerHouse:
             call()
         except BrokerKilledError:
             self.kill()
-        else:
-            self._look_at_offsets()
 
     # What was committed
 

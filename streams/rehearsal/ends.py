@@ -2,7 +2,8 @@
 
 An account is kept per event id, from the topics alone:
 
-    source records = ingested (at most once) + dead letters of ingestion + duplicates dropped
+    source records = ingested (at most once) + put aside as late + dead letters of ingestion
+                     + duplicates dropped
     ingested       = decisions + dead letters of scoring
     to review      = cases + dead letters of escalation
 
@@ -30,11 +31,13 @@ class Ends:
     Attributes:
         records: source records with this id.
         refused: dead letters per stage.
+        late: put aside, where the pipeline's rule says so.
         outcomes: of its decisions.
     """
 
     records: int = 0
     refused: Counter[str] = field(default_factory=Counter[str])
+    late: int = 0
     ingested: int = 0
     outcomes: list[str] = field(default_factory=list[str])
     cases: int = 0
@@ -43,10 +46,10 @@ class Ends:
         """Yield what does not balance."""
         if self.ingested > 1:
             yield f"ingested {self.ingested} times"
-        dropped = self.records - self.ingested - self.refused["ingestion"]
+        dropped = self.records - self.ingested - self.late - self.refused["ingestion"]
         if dropped < 0:
             yield f"{-dropped} more ends than the {self.records} records it came in"
-        if dropped and not self.ingested:
+        if dropped and not self.ingested + self.late:
             yield f"{dropped} of {self.records} records dropped, and none was ingested"
         decisions = len(self.outcomes)
         if decisions + self.refused["scoring"] != self.ingested:
@@ -83,6 +86,8 @@ def ends_of(shipped: Shipped, read: ByTopic) -> dict[str, Ends]:
         ends[names.of(record)].records += 1
     for record in read[topics.rekeyed]:
         names.of(record)
+    for record in read[topics.late]:
+        ends[names.of(record)].late += 1
     for record in read[topics.ingested]:
         if not is_watermark(record):
             ends[names.of(record)].ingested += 1
@@ -101,7 +106,7 @@ class _Names:
     def __init__(self, shipped: Shipped) -> None:
         topics = Topics(shipped.pipeline.name)
         self._source = codec.EventCodec(shipped.pipeline.source, shipped.data)
-        self._of_event = {topics.events, topics.rekeyed}
+        self._of_event = {topics.events, topics.rekeyed, topics.late}
         self._of_ingested = topics.ingested
         self._of_decision = topics.decisions
 

@@ -97,6 +97,7 @@ class Plan:
         workers: how many there are at first, and again after each crash.
         events: source records, at least 500.
         trouble_s: for how long events come and faults happen; then everything heals.
+        tick_s: how far apart users send; longer ticks make larger batches.
         settings: what the workers are given beside the rehearsal's own settings.
     """
 
@@ -105,6 +106,7 @@ class Plan:
     workers: int
     events: int
     trouble_s: float
+    tick_s: float
     settings: Mapping[str, object]
     weather: Weather
     incidents: tuple[Incident, ...]
@@ -123,6 +125,7 @@ def plan_of(seed: int) -> Plan:
         workers=random.choice((2, 2, 3)),
         events=random.randint(_EVENTS_MIN, _EVENTS_MAX),
         trouble_s=_TROUBLE_S,
+        tick_s=random.choice((0.5, 1.0, 1.5, 2.0, 3.0)),
         settings={
             "batch_records_max": random.choice((7, 30, 100, 500)),
             "batches_in_flight_max": random.choice((1, 2, 3)),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from batuta.schemas.partition import PartitionOf
 from batuta.schemas.record import Output, Record
+from batuta.schemas.watermark import is_watermark
 from batuta.streams.lanes.stage import AnyStage
 from batuta.streams.rehearsal.recomputation import (
     LaneHistory,
@@ -22,7 +23,7 @@ __all__ = ["Replay", "replay"]
 
 #: Tags of the runtime's own tables lie below; they are not the agents'.
 _STAGE_TAGS_FROM = b" "
-_WATERMARK_HEADER = "batuta_watermark"
+
 #: Topic, partition, key, and what it says.
 Said = tuple[str, int, bytes | None, bytes]
 
@@ -53,7 +54,9 @@ class Replay:
             self._said_of(output) for lane in self.lanes.values() for output in lane.outputs
         )
         topics = {topic for topic, _, _, _ in expected}
-        found = Counter(_said(record) for topic in sorted(topics) for record in self._plain(topic))
+        found = Counter(
+            _said(record) for topic in sorted(topics) for record in _plain(self.read[topic])
+        )
         for said, count in (expected - found).items():
             yield f"missing {count} of {_shown(said)}"
         for said, count in (found - expected).items():
@@ -64,7 +67,7 @@ class Replay:
         topics = {output.topic for lane in self.lanes.values() for output in lane.outputs}
         places: defaultdict[Said, deque[int]] = defaultdict(deque)
         for topic in sorted(topics):
-            for place, record in enumerate(self._plain(topic)):
+            for place, record in enumerate(_plain(self.read[topic])):
                 places[_said(record)].append(place)
         for lane, recomputed in self.lanes.items():
             last: dict[tuple[str, int, bytes | None], int] = {}
@@ -89,12 +92,6 @@ class Replay:
                         f"{topic}[{partition}] has {_brief(found.get(key))} under {key!r},"
                         f" recomputed {_brief(recomputed.changelog.get(key))}"
                     )
-
-    def _plain(self, topic: str) -> Iterator[Record]:
-        """Yield a topic's records without watermarks."""
-        for record in self.read[topic]:
-            if not any(name == _WATERMARK_HEADER for name, _ in record.headers):
-                yield record
 
     def _said_of(self, output: Output) -> Said:
         partition = output.partition
@@ -143,9 +140,16 @@ def _inputs(
     return {
         (topic, record.offset): record
         for topic in stage.inputs
-        for record in read[topic]
+        for record in _plain(read[topic])
         if record.partition == partition
     }
+
+
+def _plain(records: Sequence[Record]) -> Iterator[Record]:
+    """Yield records without watermarks."""
+    for record in records:
+        if not is_watermark(record):
+            yield record
 
 
 def _said(record: Record) -> Said:

@@ -64,7 +64,7 @@ async def _run(loop: VirtualLoop, plan: Plan, cast: Cast, *, keep_trace: bool) -
     for _ in range(plan.workers):
         world.start_worker()
     fate.begin()
-    sending = asyncio.ensure_future(users.send_all(plan.trouble_s))
+    sending = asyncio.ensure_future(users.send_all(plan.trouble_s, plan.tick_s))
     await asyncio.sleep(plan.trouble_s)
     fate.heal()
     await sending

@@ -7,7 +7,8 @@ sources and lanes are the real ones; agents are tasks that iterate over a bounde
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar, cast
+from functools import cache
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from prometheus_client import CollectorRegistry
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AgentFunction", "AnyBatch", "Channel", "StandInApp", "Surroundings"]
 
+_REGISTRY: Final = CollectorRegistry()
 ItemT = TypeVar("ItemT")
 StateT = TypeVar("StateT", bound=State)
 AnyBatch = Batch[object, State]
@@ -84,14 +86,18 @@ class _Stream:
         return cast("AnyBatch", self._handover(batch))
 
 
+@cache
+def _telemetry(pipeline: str, stage: str) -> StageTelemetry:
+    """Return one telemetry for all workers of all seeds: making one is slow, reading it nobody."""
+    return StageTelemetry(pipeline, stage, _REGISTRY)
+
+
 class StandInApp:
     """An app whose agents iterate over the batches of lanes."""
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._world = surroundings
-        self._registry = CollectorRegistry()
         self._partition_of = {n: PartitionOf(count) for n, count in surroundings.topics.items()}
-        self._telemetries: dict[tuple[str, str], StageTelemetry] = {}
         self._agents: list[tuple[str, Channel, int, AgentFunction]] = []
         self._tasks: list[asyncio.Task[None]] = []
         self.sources: list[Source] = []
@@ -128,10 +134,7 @@ class StandInApp:
 
     def telemetry(self, pipeline: str, stage: str) -> StageTelemetry:
         """Return the telemetry of a stage, the same one at each call."""
-        key = (pipeline, stage)
-        if key not in self._telemetries:
-            self._telemetries[key] = StageTelemetry(pipeline, stage, self._registry)
-        return self._telemetries[key]
+        return _telemetry(pipeline, stage)
 
     def concurrency(self, stage: AnyStage) -> int:
         """Return how many batches of a stage may be under way at once."""

@@ -17,7 +17,6 @@ from batuta.streams.rehearsal.broker_house import BrokerHouse
 
 __all__ = ["Users"]
 
-_TICK_S: Final = 0.5
 _AGAIN_S: Final = 0.25
 _ACKS_ALL: Final = -1
 Place = tuple[str, int]
@@ -35,14 +34,14 @@ class Users:
         self._rows = rows
         self.acknowledged: dict[tuple[str, int, int], tuple[bytes | None, bytes | None]] = {}
 
-    async def send_all(self, within_s: float) -> None:
+    async def send_all(self, within_s: float, tick_s: float) -> None:
         """Send everything, a little each tick."""
-        ticks = max(1, int(within_s / _TICK_S))
+        ticks = max(1, int(within_s / tick_s))
         for tick in range(ticks):
             for row in self._rows:
                 first, last = (len(row) * n // ticks for n in (tick, tick + 1))
                 await self._send(row[first:last])
-            await asyncio.sleep(_TICK_S)
+            await asyncio.sleep(tick_s)
 
     async def _send(self, records: Sequence[Output]) -> None:
         by_place: defaultdict[Place, list[Output]] = defaultdict(list)
