@@ -93,12 +93,15 @@ def _stage_names(given: str | None) -> tuple[str, ...]:
 
 
 async def _work(crew: _Crew, stop: asyncio.Event) -> None:
+    from batuta.streams.cli.restore_screen import show_restoring
     from batuta.streams.lifecycle import Worker
 
     worker = Worker(crew.settings, crew.shipped, crew.model, stages=crew.stages)
+    showing = asyncio.create_task(show_restoring(worker.registry))
     try:
         await until_first(_start_and_run(worker), stop.wait())
     finally:
+        showing.cancel()
         await worker.stop()
 
 
