@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["AFTER", "FAILPOINTS", "Failpoints", "reach"]
+__all__ = ["FAILPOINTS", "UNFAILING", "Failpoints", "reach"]
 
-#: Where nothing is awaited that could fail: only the end of the process happens there.
-AFTER: Final = ("commits.noted",)
+#: Where nothing fails: our own waits, a pause, and what is awaited by nobody. There only the end of
+#: the process happens.
+UNFAILING: Final = (
+    *("batch.ended", "flight.understood", "flight.answered", "commits.noted", "producer.discard"),
+    *("lane.advance_turn", "lane.backoff", "lane.bury_turn", "lane.commit_turn", "lane.restart"),
+)
 
 
 class Failpoints:

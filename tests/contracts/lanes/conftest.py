@@ -44,6 +44,11 @@ if TYPE_CHECKING:
 DEADLINE_S = 30.0
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the proof over failpoints be asked for whole; see test_lane_failpoints.py."""
+    parser.addoption("--failpoint-hits", type=int, default=1, help="kill -9 per failpoint")
+
+
 @dataclass(frozen=True)
 class Seen:
     """One record that a read_committed reader saw."""
