@@ -12,12 +12,12 @@ from batuta.agents.compiler.faults import Faults
 from batuta.agents.compiler.payload import PayloadField
 from batuta.agents.compiler.sources import Fields, check_field
 from batuta.agents.understanding.features import window_names
+from batuta.agents.understanding.shares import share_names
 from batuta.agents.understanding.windows import AMOUNT_MAX
 from batuta.schemas.pipeline import WindowFeature
 from batuta.schemas.pipeline_file.entries import FeatureEntry, ShareEntry
 from batuta.schemas.pipeline_file.file import PipelineFile
 from batuta.schemas.pipeline_file.problems import Path
-from batuta.schemas.pipeline_file.quantities import duration_text
 from batuta.schemas.pipeline_rules import ShareFeature
 
 __all__ = ["Placed", "StageName", "columns_of", "place", "scoring_key_of", "windowed", "windows_of"]
@@ -40,15 +40,6 @@ class Placed:
         """The names of its features, in the order they are computed."""
         names = [name for window in self.windows for name in window_names(window)]
         return (*names, *(share_names(self.share) if self.share else ()))
-
-
-def share_names(share: ShareFeature) -> tuple[str, ...]:
-    """Return the names of a share's features.
-
-    >>> share_names(ShareFeature(name="risk", by="terminal", of="fraud", windows_ms=(86_400_000,)))
-    ('risk_share_fraud_1d',)
-    """
-    return tuple(f"{share.name}_share_{share.of}_{duration_text(ms)}" for ms in share.windows_ms)
 
 
 def windowed(file: PipelineFile) -> Iterator[tuple[Path, str, FeatureEntry, str]]:

@@ -199,7 +199,9 @@ class FeatureEntry(_Entry):
 class UnderstandEntry(BaseModel):
     """One step of understanding: `context`, or features under a name of their own."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(
+        frozen=True, extra="allow", json_schema_extra={"minProperties": 1, "maxProperties": 1}
+    )
     __pydantic_extra__: dict[str, FeatureEntry] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
 
     context: dict[Name, Expression] | None = Field(

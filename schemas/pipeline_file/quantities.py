@@ -8,11 +8,11 @@ import re
 from decimal import Decimal
 from typing import Annotated, Any, Final, NamedTuple
 
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from batuta.schemas.pipeline_file.problems import value_text
-from batuta.schemas.times import EARLIEST_MS, parse_rfc3339
+from batuta.schemas.times import EARLIEST_MS, parse_rfc3339, rfc3339
 
 __all__ = [
     "DURATION_MS_MAX",
@@ -29,6 +29,7 @@ __all__ = [
     "Percentage",
     "Reference",
     "Sha256",
+    "TextShape",
     "duration_text",
 ]
 
@@ -63,20 +64,33 @@ def _problem(value: object, what: str, remedy: str) -> PydanticCustomError:
     return PydanticCustomError(PROBLEM, "{said}", {"said": f"{value_text(value)} {what}; {remedy}"})
 
 
-class _Text:
-    """A text of one shape, read into a value."""
+class TextShape:
+    """A text of one shape, read into a value.
 
+    Attributes:
+        words: what it is, in documents.
+    """
+
+    words: str
     shape: str
     what: str
     remedy: str
 
     def read(self, text: str) -> Any:
+        """Return the value of a text of this shape."""
         return text
+
+    def write(self, value: Any) -> str:
+        """Return the text of a value."""
+        return str(value)
 
     def __get_pydantic_core_schema__(
         self, source: type[Any], handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(self._validate)
+        return core_schema.no_info_plain_validator_function(
+            self._validate,
+            serialization=core_schema.plain_serializer_function_ser_schema(self.write),
+        )
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
@@ -89,7 +103,8 @@ class _Text:
         return self.read(value)
 
 
-class _Duration(_Text):
+class _Duration(TextShape):
+    words = "a duration"
     shape = _DURATION
     what = "is no duration"
     remedy = "write a number and ms, s, m, h or d, for example 7d"
@@ -101,8 +116,12 @@ class _Duration(_Text):
             raise _problem(text, "is out of range", "write more than 0 and at most 366d")
         return span_ms
 
+    def write(self, value: int) -> str:
+        return duration_text(value)
 
-class _Percentage(_Text):
+
+class _Percentage(TextShape):
+    words = "a percentage"
     shape = _PERCENTAGE
     what = "is no percentage"
     remedy = "write a number and %, for example 20%"
@@ -113,8 +132,12 @@ class _Percentage(_Text):
             raise _problem(text, "is more than a whole", "write at most 100%")
         return share
 
+    def write(self, value: float) -> str:
+        return f"{100.0 * value:g}%"
 
-class _Money(_Text):
+
+class _Money(TextShape):
+    words = "money"
     shape = _MONEY
     what = "is no amount of money"
     remedy = "write a number, a space and a currency, for example 0.0008 EUR"
@@ -123,8 +146,12 @@ class _Money(_Text):
         amount, currency = text.split(" ")
         return Money(Decimal(amount), currency)
 
+    def write(self, value: Money) -> str:
+        return f"{value.amount:f} {value.currency}"
 
-class _Bytes(_Text):
+
+class _Bytes(TextShape):
+    words = "a size"
     shape = _BYTES
     what = "is no size"
     remedy = "write a number and B, KiB or MiB, for example 1MiB"
@@ -136,8 +163,15 @@ class _Bytes(_Text):
             raise _problem(text, "is out of range", "write more than 0B and at most 24MiB")
         return size
 
+    def write(self, value: int) -> str:
+        unit, size = next(
+            (unit, size) for unit, size in reversed(_BYTES_UNITS.items()) if value % size == 0
+        )
+        return f"{value // size}{unit}"
 
-class _Moment(_Text):
+
+class _Moment(TextShape):
+    words = "a moment"
     shape = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{5,15}(Z|[+-][0-9]{2}:[0-9]{2})$"
     what = "is no moment"
     remedy = "write date, time and zone in quotes, for example '2018-04-01T00:00:00Z'"
@@ -148,32 +182,40 @@ class _Moment(_Text):
         except ValueError:
             raise _problem(text, self.what, self.remedy) from None
 
+    def write(self, value: int) -> str:
+        return rfc3339(value)
 
-class _Name(_Text):
+
+class _Name(TextShape):
+    words = "a name"
     shape = _NAME
     what = "is no name"
     remedy = "write lower case letters, digits and _, beginning with a letter"
 
 
-class _FieldName(_Text):
+class _FieldName(TextShape):
+    words = "a field"
     shape = _FIELD
     what = "is no field name"
     remedy = "write a field of the schema: letters, digits and _"
 
 
-class _Reference(_Text):
+class _Reference(TextShape):
+    words = "an import path"
     shape = f"{_IMPORTED}|{_ENTRY_POINT}"
     what = "names no part"
     remedy = 'write "package.module:Name", or the name of an entry point'
 
 
-class _Sha256(_Text):
+class _Sha256(TextShape):
+    words = "a sha256"
     shape = _SHA256
     what = "is no sha256"
     remedy = "write 64 hex digits, as sha256sum prints them"
 
 
-class _Expression(_Text):
+class _Expression(TextShape):
+    words = "an expression"
     shape = rf"^[\s\S]{{1,{EXPRESSION_CHARACTERS_MAX}}}$"
     what = "is no expression"
     remedy = 'write it in quotes, for example "score > 0.6"'
@@ -189,20 +231,20 @@ class _Expression(_Text):
 
 
 #: Milliseconds, written as `20ms`, `30s`, `5m`, `1h`, `7d`.
-Duration = Annotated[int, _Duration(), Field(description="a duration")]
+Duration = Annotated[int, _Duration()]
 #: 0 to 1, written as `20%`.
-Percentage = Annotated[float, _Percentage(), Field(description="a percentage")]
+Percentage = Annotated[float, _Percentage()]
 #: Written as `0.0008 EUR`.
-MoneyText = Annotated[Money, _Money(), Field(description="money")]
+MoneyText = Annotated[Money, _Money()]
 #: Bytes, written as `1MiB`.
-Bytes = Annotated[int, _Bytes(), Field(description="a size")]
+Bytes = Annotated[int, _Bytes()]
 #: Milliseconds since 1970 UTC, written as RFC 3339.
-Moment = Annotated[int, _Moment(), Field(description="a moment")]
-Name = Annotated[str, _Name(), Field(description="a name")]
-FieldName = Annotated[str, _FieldName(), Field(description="a field of the schema")]
-Reference = Annotated[str, _Reference(), Field(description="an import path")]
-Sha256 = Annotated[str, _Sha256(), Field(description="a sha256")]
-Expression = Annotated[str, _Expression(), Field(description="an expression")]
+Moment = Annotated[int, _Moment()]
+Name = Annotated[str, _Name()]
+FieldName = Annotated[str, _FieldName()]
+Reference = Annotated[str, _Reference()]
+Sha256 = Annotated[str, _Sha256()]
+Expression = Annotated[str, _Expression()]
 
 
 def duration_text(span_ms: int) -> str:

@@ -1,0 +1,184 @@
+"""Contract batteries: what each port of batuta promises, to be called by tests of one's own parts.
+
+    from batuta.streams.testing import check_model
+    from my_bank.velocity import Velocity
+
+    def test_velocity() -> None:
+        check_model(Velocity(kmh=900), inputs=3)
+
+Each raises AssertionError with a sentence that says which promise is broken.
+"""
+
+import asyncio
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ValidationError
+
+from batuta.agents.policy.checks import Check
+from batuta.agents.reasons import Reasons
+from batuta.agents.samples import Samples
+from batuta.agents.understanding.features import ContextFeatures
+from batuta.schemas.ingested import Ingested
+from batuta.schemas.json_schemas import data_schema
+from batuta.schemas.notification import Notification
+from batuta.streams.adapters.python import PythonModelPart
+from batuta.streams.sinks.port import Sink
+
+__all__ = [
+    "check_check",
+    "check_feature",
+    "check_model",
+    "check_reasons",
+    "check_samples",
+    "check_schema",
+    "check_sink",
+]
+
+_ROWS: Final = (0, 1, 7)
+_SAMPLES: Final = 50
+
+
+def check_schema(schema: type[BaseModel], examples: Iterable[Mapping[str, object]]) -> None:
+    """Check a payload schema against events it must accept.
+
+    It exports a JSON Schema, accepts each example, gives the same event again from what it writes,
+    and refuses an event without a field that is needed.
+    """
+    assert issubclass(schema, BaseModel), f"{schema} is no pydantic model"
+    assert data_schema(schema).get("type") == "object", "its JSON Schema is no object's"
+    tried = 0
+    for example in examples:
+        event = schema.model_validate(example)
+        written = event.model_dump_json()
+        again = schema.model_validate_json(written)
+        assert again == event, f"{written} is read as another event than it was written from"
+        for name, declared in schema.model_fields.items():
+            if declared.is_required():
+                without = {key: value for key, value in example.items() if key != name}
+                assert not _accepts(schema, without), f"an event without {name} is accepted"
+        tried += 1
+    assert tried, "give at least one example"
+
+
+def check_model(model: PythonModelPart, inputs: int) -> None:
+    """Check a model that sees `inputs` features.
+
+    It answers each batch with one number from 0 to 1 per row, the same for the same rows, whatever
+    stands beside them, also for zeros; and leaves what it was given alone.
+    """
+    random = np.random.default_rng(0)
+    for rows in _ROWS:
+        given = random.normal(size=(rows, inputs)).astype(np.float32)
+        kept = given.copy()
+        scores = _answered(model, given)
+        assert scores.shape == (rows,), f"{rows} rows are answered with the shape {scores.shape}"
+        fit = (scores >= 0.0) & (scores <= 1.0)
+        assert bool(np.all(fit)), f"{scores[~fit][:1]} is no score from 0 to 1"
+        assert np.array_equal(given, kept), "the model writes into what it was given"
+        assert np.allclose(_answered(model, given), scores), "the same rows are answered otherwise"
+        if rows > 1:
+            alone = _answered(model, given[:1])
+            assert np.allclose(alone, scores[:1]), "a row's answer depends on its neighbours"
+    zeros = _answered(model, np.zeros((1, inputs), np.float32))
+    assert zeros.shape == (1,), "a row of zeros is not answered"
+
+
+def check_feature(feature: ContextFeatures, payloads: Sequence[Mapping[str, object]]) -> None:
+    """Check a feature on payloads it must know.
+
+    Its names are distinct and lower case; it gives a finite number per event and name, the same
+    for each event alone.
+    """
+    names = tuple(feature.names)
+    assert names, "a feature without names"
+    assert len(set(names)) == len(names), f"{names} holds a name twice"
+    assert all(name.isidentifier() and name == name.lower() for name in names), f"{names}"
+    events = [_ingested(number, payload) for number, payload in enumerate(payloads)]
+    assert events, "give at least one payload"
+    values = np.asarray(feature.compute(events), np.float64)
+    wanted = (len(events), len(names))
+    assert values.shape == wanted, f"the shape is {values.shape}, not {wanted}"
+    assert bool(np.all(np.isfinite(values))), "a value is not a finite number"
+    for number, event in enumerate(events):
+        alone = np.asarray(feature.compute([event]), np.float64)
+        assert np.array_equal(alone, values[[number]]), "a value depends on its neighbours"
+    assert np.asarray(feature.compute([])).shape[0] == 0, "no events are not answered with no rows"
+
+
+def check_check(check: Check, inputs: int) -> None:
+    """Check a check of answers to `inputs` features: one truth value per row."""
+    random = np.random.default_rng(0)
+    for rows in _ROWS:
+        scores, features = random.random(rows), random.normal(size=(rows, inputs))
+        passed = np.asarray(check.passes(scores, features))
+        assert passed.shape == (rows,), f"{rows} rows are answered with the shape {passed.shape}"
+        assert passed.dtype == np.bool_, f"the answers are {passed.dtype}, not truth values"
+
+
+def check_sink(sink: Sink, notification: Notification) -> None:
+    """Check a sink: it has a channel, takes a notification, also twice, and closes."""
+    assert sink.channel, "a sink without a channel"
+    assert inspect.iscoroutinefunction(sink.deliver), "deliver is no coroutine function"
+    assert inspect.iscoroutinefunction(sink.close), "close is no coroutine function"
+
+    async def use() -> None:
+        await sink.deliver(notification)
+        await sink.deliver(notification)
+        await sink.close()
+
+    asyncio.run(use())
+
+
+def check_reasons(reasons: Reasons, features: Mapping[str, float]) -> None:
+    """Check reasons on some features: codes in snake_case, each with a text; nothing is needed."""
+    for seen in (features, {}):
+        for code in reasons.codes_of(seen):
+            assert code.isidentifier(), f"{code!r} is no code"
+            assert code == code.lower(), f"{code!r} is no code"
+            assert reasons.text_of(code), f"{code} has no text"
+    assert reasons.text_of("score_low"), "a code that all pipelines share has no text"
+
+
+def check_samples(samples: Samples, schema: type[BaseModel], now_ms: int) -> None:
+    """Check a generator: the same seed gives the same events, each of them fits the schema."""
+    first = list(islice(samples(7, now_ms), _SAMPLES))
+    assert first == list(islice(samples(7, now_ms), _SAMPLES)), "one seed gives different events"
+    assert len({event.event_id for event in first}) == len(first), "an event id comes twice"
+    other = {event.event_id for event in islice(samples(8, now_ms), _SAMPLES)}
+    assert other.isdisjoint(event.event_id for event in first), "two seeds give the same ids"
+    for event in first:
+        schema.model_validate_json(event.data)
+
+
+def _accepts(schema: type[BaseModel], example: Mapping[str, object]) -> bool:
+    try:
+        schema.model_validate(example)
+    except ValidationError:
+        return False
+    return True
+
+
+def _answered(model: PythonModelPart, given: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    async def ask() -> object:
+        answer = model.answer(given)
+        return await answer if inspect.isawaitable(answer) else answer
+
+    return np.asarray(asyncio.run(ask()), np.float64)
+
+
+def _ingested(number: int, payload: Mapping[str, object]) -> Ingested:
+    return Ingested(
+        event_id=f"e{number}",
+        entity="entity",
+        scoring_key="key",
+        event_time_ms=1_522_577_863_000 + number,
+        published_ms=0,
+        tenant="default",
+        data=payload,
+        features={},
+    )

@@ -1,0 +1,156 @@
+"""The batteries pass what keeps its port's promises, and name the promise that is broken."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import pytest
+from pydantic import BaseModel, Field
+
+from batuta.agents.fraud.generator import fraud_samples
+from batuta.agents.fraud.reasons import FraudReasons
+from batuta.schemas.fraud import FraudLabel, Transaction
+from batuta.schemas.notification import Notification
+from batuta.streams import testing
+from batuta.streams.sinks.log import LogSink
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from batuta.agents.models.port import Matrix, Scores
+    from batuta.agents.policy.names import Flags
+    from batuta.agents.samples import Clock, SampleEvent
+    from batuta.agents.understanding.features import Features
+    from batuta.schemas.ingested import Ingested
+
+NOW_MS = 1_795_390_200_000
+TOLD = Notification("n1", "parcels", "default", "info", "t", "s", "p1", {"a": "b"}, 1)
+LABEL = {"transaction_id": "tx-1", "label_time": "2018-04-08T10:17:43Z", "fraud": True}
+
+
+class Parcel(BaseModel):
+    parcel: str
+    weight: float = Field(ge=0)
+
+
+class Lenient(BaseModel):
+    parcel: str = Field(default=..., exclude=True)
+
+
+class Weight:
+    names: tuple[str, ...] = ("weight_kg",)
+
+    def compute(self, events: Sequence[Ingested]) -> Features:
+        return np.array([[cast("float", e.data["weight"])] for e in events]).reshape(-1, 1)
+
+
+class Twice(Weight):
+    names: tuple[str, ...] = ("weight", "weight")
+
+
+class Neighbourly(Weight):
+    def compute(self, events: Sequence[Ingested]) -> Features:
+        return np.full((len(events), 1), float(len(events)))
+
+
+class NotANumber(Weight):
+    def compute(self, events: Sequence[Ingested]) -> Features:
+        return np.full((len(events), 1), np.nan)
+
+
+class Flat(Weight):
+    def compute(self, events: Sequence[Ingested]) -> Features:
+        return np.zeros(len(events))
+
+
+class Scales:
+    def answer(self, inputs: Matrix) -> Scores:
+        return np.clip(inputs[:, 0].astype(np.float64), 0.0, 1.0)
+
+
+class Beyond(Scales):
+    def answer(self, inputs: Matrix) -> Scores:
+        return np.full(len(inputs), 1.5)
+
+
+class Short(Scales):
+    def answer(self, inputs: Matrix) -> Scores:
+        return np.zeros(len(inputs[:1]))
+
+
+class Scribbling(Scales):
+    def answer(self, inputs: Matrix) -> Scores:
+        inputs[:] = 0.0
+        return np.zeros(len(inputs))
+
+
+class Ranking(Scales):
+    def answer(self, inputs: Matrix) -> Scores:
+        return np.argsort(inputs[:, 0]) / max(len(inputs), 1) + 1 / (len(inputs) + 1) ** 2
+
+
+class Sure:
+    def passes(self, scores: Scores, features: Features) -> Flags:
+        del features
+        return scores < 0.999
+
+
+class Numeric:
+    def passes(self, scores: Scores, features: Features) -> Flags:
+        del features
+        return cast("Flags", scores)
+
+
+class Deaf(LogSink):
+    channel: str = ""
+
+
+class Shouting(FraudReasons):
+    def codes_of(self, features: object) -> tuple[str, ...]:
+        del features
+        return ("VERY LOUD",)
+
+
+def once(seed: int, now_ms: int, clock: Clock | None = None) -> Iterator[SampleEvent]:
+    """Yield the samples of one world, whatever the seed."""
+    del seed
+    return fraud_samples(1, now_ms, clock)
+
+
+def test_what_keeps_its_promises_passes() -> None:
+    testing.check_schema(FraudLabel, [LABEL])
+    testing.check_model(Scales(), inputs=3)
+    testing.check_feature(Weight(), [{"weight": 2.5}, {"weight": 0.5}])
+    testing.check_check(Sure(), inputs=3)
+    testing.check_sink(LogSink(), TOLD)
+    testing.check_reasons(FraudReasons(), {"amount": 900.0})
+    testing.check_samples(fraud_samples, Transaction, NOW_MS)
+
+
+BROKEN: dict[str, Callable[[], None]] = {
+    "is read as another event|Field required": lambda: testing.check_schema(
+        Lenient, [{"parcel": "p"}]
+    ),
+    "at least one example": lambda: testing.check_schema(Parcel, []),
+    "no score from 0 to 1": lambda: testing.check_model(Beyond(), 2),
+    "answered with the shape": lambda: testing.check_model(Short(), 2),
+    "writes into what it was given": lambda: testing.check_model(Scribbling(), 2),
+    "depends on its neighbours": lambda: testing.check_model(Ranking(), 2),
+    "holds a name twice": lambda: testing.check_feature(Twice(), [{"weight": 1.0}]),
+    "a value depends": lambda: testing.check_feature(
+        Neighbourly(), [{"weight": 1.0}, {"weight": 2.0}]
+    ),
+    "not a finite number": lambda: testing.check_feature(NotANumber(), [{"weight": 1.0}]),
+    "the shape is": lambda: testing.check_feature(Flat(), [{"weight": 1.0}]),
+    "not truth values": lambda: testing.check_check(Numeric(), 2),
+    "without a channel": lambda: testing.check_sink(Deaf(), TOLD),
+    "is no code": lambda: testing.check_reasons(Shouting(), {}),
+    "two seeds give the same ids": lambda: testing.check_samples(once, Transaction, NOW_MS),
+}
+
+
+@pytest.mark.parametrize("promise", BROKEN)
+def test_a_broken_promise_is_named(promise: str) -> None:
+    with pytest.raises((AssertionError, ValueError), match=promise):
+        BROKEN[promise]()
