@@ -138,6 +138,9 @@ class Settings(BaseSettings):
     # A long poll that waits for idle partitions holds back the next fetch of busy ones.
     fetch_wait_ms_max: Milliseconds = 25
     poll_timeout_ms: Milliseconds = 200
+    pause_after_ms: Milliseconds = Field(
+        default=5_000, description="a lane that takes no records for so long is paused"
+    )
     # Watermarks go to every partition downstream: not at every batch.
     watermark_interval_ms: Milliseconds = 200
     # How long a changed partition count may stay unseen.

@@ -139,6 +139,7 @@ class KafkaMember:
         self, tps: Sequence[TopicPartition], records_max: int, timeout_ms: int
     ) -> Mapping[TopicPartition, Sequence[Record]]:
         """Return committed records of `tps`."""
+        assert tps, "aiokafka would fetch every partition of the member"
         reach("member.fetch")
         fetched = await self._consumer.getmany(*tps, timeout_ms=timeout_ms, max_records=records_max)
         # Our records already: the consumer makes them with `_as_record`.

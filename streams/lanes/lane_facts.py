@@ -1,11 +1,20 @@
 """What can happen to a lane beside its batches."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from batuta.agents.state.parking import Kind
 from batuta.streams.telemetry.facts import Scribe
 
-__all__ = ["ConsumerReplaced", "RecordsDeletedUnread", "SnapshotEnded"]
+__all__ = [
+    "ConsumerReplaced",
+    "LaneFlows",
+    "LaneHeldBack",
+    "LanePaused",
+    "RecordsDeletedUnread",
+    "SnapshotEnded",
+]
 
 #: Results of a snapshot that are as they should be; of any other an operator wants to know.
 _SNAPSHOT_QUIET: Final = frozenset({"saved", "loaded", "absent"})
@@ -43,6 +52,47 @@ class ConsumerReplaced:
 
 
 @dataclass(frozen=True, slots=True)
+class LaneHeldBack:
+    """A lane took no records, because those in hand were not seen through."""
+
+    duration_s: float
+
+    def tell(self, scribe: Scribe) -> None:
+        """Count the time."""
+        scribe.meters.backpressure.inc(self.duration_s)
+
+
+@dataclass(frozen=True, slots=True)
+class LanePaused:
+    """A lane takes no records for so long that it was paused."""
+
+    partition: int
+    idle_s: float
+
+    def tell(self, scribe: Scribe) -> None:
+        """Take it into the gauge; say it sparingly: what hangs, hangs in all lanes."""
+        scribe.meters.lanes_paused.set(self.partition, 1)
+        since = scribe.sparing.allow(LanePaused)
+        if since is not None:
+            scribe.log.warning(
+                "lane_paused", partition=self.partition, idle_s=round(self.idle_s, 1), count=since
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class LaneFlows:
+    """A lane that was paused takes records again, or has another owner now."""
+
+    partition: int
+    idle_s: float
+
+    def tell(self, scribe: Scribe) -> None:
+        """Take it out of the gauge and say it."""
+        scribe.meters.lanes_paused.drop(self.partition)
+        scribe.log.info("lane_flows", partition=self.partition, idle_s=round(self.idle_s, 1))
+
+
+@dataclass(frozen=True, slots=True)
 class SnapshotEnded:
     """A lane's snapshot was saved, loaded, found absent, or refused for a named reason."""
 
@@ -55,3 +105,16 @@ class SnapshotEnded:
         scribe.meters.snapshots.add(1, self.result)
         say = scribe.log.info if self.result in _SNAPSHOT_QUIET else scribe.log.warning
         say("state_snapshot", partition=self.partition, result=self.result, detail=self.detail)
+
+
+@dataclass(frozen=True, slots=True)
+class StepsParked:
+    """So many steps of a lane wait for an answer, by kind."""
+
+    partition: int
+    counts: Mapping[Kind, int]
+
+    def tell(self, scribe: Scribe) -> None:
+        """Take the lane's part of the stage's steps."""
+        for kind, count in self.counts.items():
+            scribe.meters.parked[kind].set(self.partition, count)

@@ -4,7 +4,7 @@ Everything a lane asks of the group goes through it, so that work of a past assi
 fetch nor commit under the present one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +13,7 @@ from aiokafka.errors import OffsetOutOfRangeError, for_code
 
 from batuta.schemas.errors import LaterError, OursError, OwnershipLostError
 from batuta.schemas.record import Record
+from batuta.streams.lanes.backpressure import Backpressure
 from batuta.streams.lanes.log import Member, Offsets
 
 __all__ = ["Fetched", "Offsets", "Ownership"]
@@ -43,8 +44,9 @@ class Fetched:
 class Ownership:
     """One assignment of one member."""
 
-    def __init__(self, member: Member) -> None:
+    def __init__(self, member: Member, backpressure: Backpressure) -> None:
         self._member = member
+        self._backpressure = backpressure
         self._revoked = False
         self._draining = False
 
@@ -65,6 +67,7 @@ class Ownership:
     def revoke(self) -> None:
         """End it: nothing that has not begun to commit will."""
         self._revoked = True
+        self._backpressure.end()
 
     async def confirm(self) -> None:
         """Make sure the group still counts this member as an owner, by a heartbeat of its own.
@@ -125,11 +128,14 @@ class Ownership:
             LaterError: our offset was deleted.
             aiokafka.errors.KafkaError: the broker failed.
         """
+        self._check()
+        self._backpressure.fetching(tps)
         try:
             by_input = await self._member.fetch(tps, records_max, wait_ms)
         except OffsetOutOfRangeError as error:
             raise await self._out_of_range(tps) from error
         self._check()
+        self._backpressure.fetched(tps[0].partition)
         return Fetched(by_input, {tp: await self._member.position(tp) for tp in tps})
 
     async def _out_of_range(self, tps: Sequence[TopicPartition]) -> LaterError | OursError:
@@ -145,6 +151,11 @@ class Ownership:
             " offset this group has committed; the topic was made anew or lost records."
             " Reset the group's offsets to go on"
         )
+
+    def watch(self, at_work: Iterable[int]) -> None:
+        """See to the backpressure of those lanes; see `Backpressure.watch`."""
+        if not self._revoked:
+            self._backpressure.watch(at_work)
 
     def lag(self, position: Mapping[TopicPartition, int]) -> int:
         """Return how many offsets lie between `position` and the last ones known."""

@@ -16,6 +16,7 @@ from mode import Service
 
 from batuta.schemas.errors import LaterError, TopicMismatchError
 from batuta.streams.lanes.assignor import LaneAssignor
+from batuta.streams.lanes.backpressure import Backpressure
 from batuta.streams.lanes.lane import Lane
 from batuta.streams.lanes.lane_facts import ConsumerReplaced
 from batuta.streams.lanes.log import Member
@@ -112,10 +113,15 @@ class Source(Service):
             while True:
                 member.raise_error()
                 self._check_counts()
+                self._watch_lanes()
                 await asyncio.sleep(_WATCH_S)
         finally:
             await self._suspend()
             await self._close(member)
+
+    def _watch_lanes(self) -> None:
+        if self._ownership is not None:
+            self._ownership.watch([n for n, lane in self._lanes.items() if lane.ready])
 
     async def _close(self, member: Member) -> None:
         """Leave the group, unless that takes longer than the group would wait for us."""
@@ -159,19 +165,23 @@ class Source(Service):
         assert self._member is not None
         if self._ending:
             return
-        self._world.telemetry.rebalanced()
+        given = {tp.partition for tp in assigned}
+        self._world.telemetry.rebalanced(self._lanes, given)
         try:
             self._check_counts()
         except TopicMismatchError:
             return  # no lane starts; `_consume_once` finds the same and says it
-        self._ownership = Ownership(self._member)
+        self._ownership = Ownership(self._member, self._backpressure(self._member))
         if self._draining:
             self._ownership.drain()
-        given = {tp.partition for tp in assigned}
         for partition in set(self._lanes) - given:
             self._close_later(self._lanes.pop(partition))
         for partition in sorted(given):
             self._start_lane(partition, self._ownership)
+
+    def _backpressure(self, member: Member) -> Backpressure:
+        world = self._world
+        return Backpressure(member, world.telemetry, world.settings.pause_after_ms)
 
     def _start_lane(self, partition: int, ownership: Ownership) -> None:
         """Start a lane's task, unless trouble of our own stopped it in this process before."""

@@ -239,12 +239,25 @@ class LagMeasured:
 
 @dataclass(frozen=True, slots=True)
 class Rebalanced:
-    """The group assigned partitions anew."""
+    """The group assigned partitions anew: these lanes came to this worker, those left it.
+
+    Attributes:
+        kept: stayed, with producer and state.
+    """
+
+    given: tuple[int, ...] = ()
+    taken: tuple[int, ...] = ()
+    kept: tuple[int, ...] = ()
 
     def tell(self, scribe: Scribe) -> None:
         """Count and say it."""
         scribe.meters.rebalances.inc()
-        scribe.log.info("partitions_rebalanced")
+        scribe.log.info(
+            "partitions_rebalanced",
+            given=list(self.given),
+            taken=list(self.taken),
+            kept=list(self.kept),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +273,8 @@ class LaneChanged:
         if self.status != "closed":
             meters.lanes.set(self.partition, self.status)
         else:
-            for gauge in (meters.lanes, meters.lag, meters.state_entries, meters.restore_remaining):
+            sums = (meters.lag, meters.state_entries, meters.restore_remaining)
+            for gauge in (meters.lanes, *sums, *meters.parked.values()):
                 gauge.drop(self.partition)
         if self.status == "ready":
             meters.restore_remaining.set(self.partition, 0)

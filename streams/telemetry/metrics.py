@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 from prometheus_client import Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 
+from batuta.agents.state.parking import KINDS
 from batuta.schemas.decision import Outcome
 from batuta.schemas.refusals import REASONS
 from batuta.streams.telemetry.instruments import BusyShare, LaneStates, LaneSum, Tally
@@ -162,8 +163,19 @@ class Families:
             "lane_restarts_total", "Lanes that began again after trouble.", *_STAGE, "reason"
         )
         self.state_entries = declare.gauge("state_entries", "Entries of keyed state.", *_STAGE)
+        self.parked = declare.gauge(
+            "parked_steps", "Steps that wait for an answer.", *_STAGE, "kind"
+        )
         self.restore_remaining = declare.gauge(
             "state_restore_remaining_records", "Changelog records still to be read.", *_STAGE
+        )
+        self.backpressure = declare.counter(
+            "backpressure_seconds_total",
+            "Time lanes took no records, because those in hand were not seen through.",
+            *_STAGE,
+        )
+        self.lanes_paused = declare.gauge(
+            "lanes_paused", "Lanes that take no records at all.", *_STAGE
         )
         self.snapshots = declare.counter(
             "state_snapshots_total", "Snapshots saved, loaded, missed or refused.",
@@ -217,7 +229,10 @@ class Meters:
         self.lanes = LaneStates(families.lanes, of, _LANE_STATES)
         self.restarts = Tally(families.restarts, of, _each(_RETRIES))
         self.state_entries = LaneSum(families.state_entries.labels(*of))
+        self.parked = {kind: LaneSum(families.parked.labels(*of, kind)) for kind in KINDS}
         self.restore_remaining = LaneSum(families.restore_remaining.labels(*of))
+        self.backpressure = families.backpressure.labels(*of)
+        self.lanes_paused = LaneSum(families.lanes_paused.labels(*of))
         self.snapshots = Tally(families.snapshots, of, _each(_SNAPSHOTS))
         self.unreadable_changes = families.unreadable_changes.labels(*of)
         self.busy = BusyShare(self.lanes.count)

@@ -16,7 +16,7 @@ from batuta.streams.telemetry.logs import Sparing
 from batuta.streams.telemetry.metrics import Meters, families_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     import numpy as np
     import numpy.typing as npt
@@ -105,9 +105,11 @@ class StageTelemetry:
 
     # Lanes
 
-    def rebalanced(self) -> None:
-        """Count an assignment by the group."""
-        self.tell(facts.Rebalanced())
+    def rebalanced(self, before: Iterable[int] = (), after: Iterable[int] = ()) -> None:
+        """Count an assignment by the group, and say which lanes it gave and took."""
+        had, has = set(before), set(after)
+        changes = (has - had, had - has, had & has)
+        self.tell(facts.Rebalanced(*(tuple(sorted(lanes)) for lanes in changes)))
 
     def lane_state(self, partition: int, status: LaneStatus) -> None:
         """Say which state of its life a lane is in; `closed` forgets it."""

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 import pytest
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
+from prometheus_client import CollectorRegistry
 
 from batuta.schemas.errors import OwnershipLostError, TopicMismatchError
 from batuta.streams.lanes.assignor import LaneAssignor
+from batuta.streams.lanes.backpressure import Backpressure
 from batuta.streams.lanes.kafka_log import KafkaMember
 from batuta.streams.lanes.lane_testing import lane_settings
 from batuta.streams.lanes.ownership import Ownership
+from batuta.streams.telemetry.stage_telemetry import StageTelemetry
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -185,7 +188,8 @@ async def test_who_the_group_has_moved_on_from_takes_no_producer_id(bench: Bench
     first, second = member(), member()
     await first.start(bench.layout.inputs, _Unconcerned())
     await bench.eventually(first.assignment)
-    ownership = Ownership(first)
+    telemetry = StageTelemetry("lanes", "counting", CollectorRegistry())
+    ownership = Ownership(first, Backpressure(first, telemetry, settings.pause_after_ms))
     await ownership.confirm()
     joining = asyncio.create_task(second.start(bench.layout.inputs, _Unconcerned()))
     try:
