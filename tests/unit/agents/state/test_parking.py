@@ -159,6 +159,24 @@ def test_an_event_put_back_keeps_its_place_and_costs_no_record() -> None:
     assert [each.id for each in lot.free(limit=9)] == ["3", "4"]
 
 
+def test_at_the_bound_the_oldest_for_a_model_is_given_up_first_then_the_oldest_for_a_human() -> (
+    None
+):
+    lot = opened()
+    lot.begin()
+    for each in (
+        step("1", "human"),
+        step("2", "model"),
+        step("3", "queued"),
+        step("4", "model", "other"),
+    ):
+        assert lot.park(each) is None
+    given_up = [lot.park(step(name, "human")) for name in ("5", "6", "7")]
+    assert given_up == [step("2", "model"), step("4", "model", "other"), step("1", "human")]
+    assert [each.id for each in lot.free(limit=9)] == ["3"]
+    assert lot.resume("2") is None
+
+
 def test_nothing_waits_behind_a_human() -> None:
     lot = opened()
     lot.begin()
