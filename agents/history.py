@@ -5,12 +5,13 @@ events and labels, and trains on a part of them. Mappings are pure.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from batuta.agents.evaluation.ranking import Booleans, Integers, Numbers
+from batuta.agents.evaluation.report import Evaluation, Oracle
 from batuta.agents.evaluation.weeks import Weeks
 from batuta.agents.models.card import TrainedModel
 from batuta.agents.samples import SampleEvent
@@ -85,11 +86,16 @@ class History(Protocol):
         ...
 
 
-class HistoryMapping(Protocol):
+HistoryT = TypeVar("HistoryT")
+
+
+class HistoryMapping(Protocol[HistoryT]):
     """How the files of one data set become the history of one pipeline.
 
     Attributes:
         files: which files are read: Parquet files to their columns, JSON files to no columns.
+        oracle_files: the names, as a pattern, of files with published features; "" for none.
+        oracle_columns: what is read of them.
     """
 
     @property
@@ -97,7 +103,17 @@ class HistoryMapping(Protocol):
         """Which files are read."""
         ...
 
-    def history(self, tables: Tables) -> History:
+    @property
+    def oracle_files(self) -> str:
+        """Files with published features."""
+        ...
+
+    @property
+    def oracle_columns(self) -> tuple[str, ...]:
+        """What is read of them."""
+        ...
+
+    def history(self, tables: Tables) -> HistoryT:
         """Return the history that was read.
 
         Raises:
@@ -105,12 +121,28 @@ class HistoryMapping(Protocol):
         """
         ...
 
+    def oracle(self, columns: Columns, history: HistoryT) -> Oracle:
+        """Return the published features of a part of `history`.
+
+        Raises:
+            UsageError: they are of another history.
+        """
+        ...
+
     def train(
-        self, history: History, weeks: Weeks, seed: int, progress: Progress = never_told
+        self, history: HistoryT, weeks: Weeks, seed: int, progress: Progress = never_told
     ) -> TrainedModel:
         """Return a model fitted to the training days of `history`; the same arguments, the same.
 
         Raises:
-            UsageError: there is nothing to learn in those days.
+            UsageError: there is nothing to learn in those days, or at all.
+        """
+        ...
+
+    def measure(self, history: HistoryT, weeks: Weeks, scores: Numbers) -> Evaluation:
+        """Return how well scores, one per event and NaN where there is none, tell positives.
+
+        Raises:
+            UsageError: the history does not reach the test days, or scores are missing there.
         """
         ...

@@ -13,11 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from batuta.agents.evaluation.ranking import Booleans, Integers, Numbers
+from batuta.agents.evaluation.report import Oracle
 from batuta.agents.samples import SampleEvent
 from batuta.schemas.errors import UsageError
 
 __all__ = [
     "ORACLE_COLUMNS",
+    "ORACLE_FILES",
     "TRANSACTION_COLUMNS",
     "TRANSACTION_FILE",
     "Transactions",
@@ -35,7 +37,8 @@ TRANSACTION_COLUMNS: Final = (
     "TX_AMOUNT_CENTS",
     "TX_FRAUD",
 )
-#: The published features by the names of ours.
+#: Files of published features, and these by the names of ours.
+ORACLE_FILES: Final = "features_oracle_*.parquet"
 ORACLE_COLUMNS: Final[Mapping[str, str]] = {
     "weekend": "TX_DURING_WEEKEND",
     "night": "TX_DURING_NIGHT",
@@ -178,17 +181,12 @@ def transactions_of(columns: Mapping[str, npt.NDArray[np.generic]]) -> Transacti
     )
 
 
-def oracle_of(
-    columns: Mapping[str, npt.NDArray[np.generic]], transactions: Transactions
-) -> tuple[Integers, Numbers]:
-    """Return which rows of `transactions` have published features, and these.
+def oracle_of(columns: Mapping[str, npt.NDArray[np.generic]], transactions: Transactions) -> Oracle:
+    """Return the published features of a part of the transactions.
 
     Args:
-        columns: of the oracle's file: the numbers, and `ORACLE_COLUMNS`.
-        transactions: with every transaction that the oracle speaks of.
-
-    Returns:
-        Rows, and (rows, len(ORACLE_COLUMNS)) values.
+        columns: of the oracle's file: the numbers, and the values of `ORACLE_COLUMNS`.
+        transactions: with every one that the oracle speaks of.
 
     Raises:
         UsageError: the oracle speaks of a transaction that is not there.
@@ -200,7 +198,7 @@ def oracle_of(
     if not bool(np.all(known[places] == numbers)):
         raise UsageError("the published features speak of a transaction that is not there")
     values = [columns[name].astype(np.float64) for name in ORACLE_COLUMNS.values()]
-    return order[places], np.column_stack(values)
+    return Oracle(tuple(ORACLE_COLUMNS), order[places], np.column_stack(values))
 
 
 def _whole(column: npt.NDArray[np.generic], name: str) -> Integers:

@@ -11,14 +11,19 @@ from typing import Final, cast
 
 import numpy as np
 
-from batuta.agents.evaluation.ranking import Integers, average_precision, roc_auc
+from batuta.agents.evaluation.ranking import Integers, Numbers, average_precision, roc_auc
+from batuta.agents.evaluation.report import Evaluation, Oracle
 from batuta.agents.evaluation.weeks import Weeks
 from batuta.agents.fraud.data import (
+    ORACLE_COLUMNS,
+    ORACLE_FILES,
     TRANSACTION_COLUMNS,
     TRANSACTION_FILE,
     Transactions,
+    oracle_of,
     transactions_of,
 )
+from batuta.agents.fraud.evaluation import measure_frauds
 from batuta.agents.fraud.features import FraudFeatures
 from batuta.agents.fraud.pipeline import FRAUD
 from batuta.agents.history import Columns, Progress, Tables, never_told
@@ -36,7 +41,14 @@ from batuta.agents.understanding.windows import TrailingWindows
 from batuta.schemas.errors import UsageError
 from batuta.schemas.pipeline_rules import ShareFeature
 
-__all__ = ["HISTORY_INPUTS", "TERMINAL_RISK", "FraudHistory", "features_when_due", "train_forest"]
+__all__ = [
+    "HISTORY_INPUTS",
+    "TERMINAL_RISK",
+    "FraudHistory",
+    "features_when_due",
+    "fit_forest_on",
+    "train_forest",
+]
 
 _DAY_MS: Final = 86_400_000
 _BATCH: Final = 5_000
@@ -61,6 +73,8 @@ class FraudHistory:
     """A HistoryMapping: the handbook's transactions, and a forest on a part of them."""
 
     files: Mapping[str, tuple[str, ...]] = {TRANSACTION_FILE: TRANSACTION_COLUMNS}
+    oracle_files: str = ORACLE_FILES
+    oracle_columns: tuple[str, ...] = ("TRANSACTION_ID", *ORACLE_COLUMNS.values())
 
     def history(self, tables: Tables) -> Transactions:
         """Return the transactions that were read.
@@ -80,6 +94,22 @@ class FraudHistory:
             UsageError: the history does not reach those days, or holds no fraud in them.
         """
         return train_forest(history, weeks, seed, progress)
+
+    def oracle(self, columns: Columns, history: Transactions) -> Oracle:
+        """Return the published features.
+
+        Raises:
+            UsageError: they are of another history.
+        """
+        return oracle_of(columns, history)
+
+    def measure(self, history: Transactions, weeks: Weeks, scores: Numbers) -> Evaluation:
+        """Return how well scores find frauds on the test days.
+
+        Raises:
+            UsageError: the history does not reach those days, or a score is missing there.
+        """
+        return measure_frauds(history, weeks, scores)
 
 
 def features_when_due(history: Transactions, progress: Progress = never_told) -> Features:
@@ -113,14 +143,27 @@ def train_forest(
         UsageError: the history does not reach those days, or holds no fraud in them.
     """
     past = history.before(weeks.train_end)
-    rows = weeks.training_rows(past.days)
-    labels = past.positive[rows]
-    if not 0 < np.count_nonzero(labels) < len(labels):
-        raise UsageError(
-            f"days {weeks.train_start} to {weeks.train_end - 1} hold {len(labels):,} transactions "
-            f"and {np.count_nonzero(labels):,} frauds: nothing can be learnt; choose other days"
-        )
-    inputs = features_when_due(past, progress)[rows].astype(np.float32)
+    _check(past, weeks)
+    return fit_forest_on(past, features_when_due(past, progress), weeks, seed)
+
+
+def fit_forest_on(
+    history: Transactions, features: Features, weeks: Weeks, seed: int
+) -> TrainedModel:
+    """Fit a forest to the training days of a history whose features are known already.
+
+    Args:
+        history: as `features` are of.
+        features: what `features_when_due` gave.
+        weeks: which days.
+        seed: of the forest.
+
+    Raises:
+        UsageError: the history does not reach those days, or holds no fraud in them.
+    """
+    _check(history, weeks)
+    rows = weeks.training_rows(history.days)
+    labels, inputs = history.positive[rows], features[rows].astype(np.float32)
     plan = ForestPlan(seed=seed)
     fitted = fit_forest(inputs, labels, plan)
     data = fitted.to_onnx()
@@ -145,6 +188,15 @@ def train_forest(
         },
     )
     return TrainedModel(data, card)
+
+
+def _check(history: Transactions, weeks: Weeks) -> None:
+    labels = history.positive[weeks.training_rows(history.days)]
+    if not 0 < np.count_nonzero(labels) < len(labels):
+        raise UsageError(
+            f"days {weeks.train_start} to {weeks.train_end - 1} hold {len(labels):,} transactions "
+            f"and {np.count_nonzero(labels):,} frauds: nothing can be learnt; choose other days"
+        )
 
 
 def _card_windows(history: Transactions, reached: _Reached) -> Features:

@@ -35,8 +35,9 @@ WINDOWS_FILE: Final = "combined_windows.json"
 SERIES_COLUMNS: Final = ("series", "row", "timestamp", "value")
 
 _SENSOR: Final = "value"
+_DAY_MS: Final = 86_400_000
 #: An asset is looked at a week after the reading.
-_LABEL_AFTER_MS: Final = 7 * 86_400_000
+_LABEL_AFTER_MS: Final = 7 * _DAY_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +48,37 @@ class Readings:
         corpus: the series and their windows, in the order of the rows.
         times_ms: milliseconds since 1970, the data set's local times taken as UTC.
         values: what was measured.
-        anomalous: which rows lie in a window.
+        positive: which rows lie in a window.
     """
 
     corpus: tuple[Series, ...]
     times_ms: Integers
     values: Numbers
-    anomalous: Booleans
+    positive: Booleans
 
     def __len__(self) -> int:
         return len(self.values)
+
+    @property
+    def days(self) -> Integers:
+        """Days since the earliest reading's."""
+        days = self.times_ms // _DAY_MS
+        return days - int(days.min())
+
+    @property
+    def entities(self) -> Integers:
+        """The series, by number."""
+        return np.repeat(np.arange(len(self.corpus)), [series.rows for series in self.corpus])
+
+    @property
+    def losses(self) -> Numbers:
+        """Nobody knows."""
+        return np.zeros(len(self))
+
+    @property
+    def label_after_ms(self) -> int:
+        """A week: until somebody has looked at the asset."""
+        return _LABEL_AFTER_MS
 
     def series_keys(self) -> list[str]:
         """Return the name of each row's series."""
@@ -68,8 +90,8 @@ class Readings:
         parts = np.split(scores, ends[:-1])
         return {series.name: part for series, part in zip(self.corpus, parts, strict=True)}
 
-    def reading_ids(self) -> Iterator[str]:
-        """Yield the id of each row's reading."""
+    def event_ids(self) -> Iterator[str]:
+        """Yield the id of each reading."""
         for series in self.corpus:
             for row in range(series.rows):
                 yield f"{series.name}#{row}"
@@ -79,12 +101,12 @@ class Readings:
         times = _rfc3339(self.times_ms)
         label_times = _rfc3339(self.times_ms + _LABEL_AFTER_MS)
         rows = zip(
-            self.reading_ids(),
+            self.event_ids(),
             self.series_keys(),
             times,
             label_times,
             self.values.tolist(),
-            self.anomalous.tolist(),
+            self.positive.tolist(),
             strict=True,
         )
         for reading_id, asset, time, label_time, value, anomalous in rows:
