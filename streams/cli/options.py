@@ -1,10 +1,25 @@
 """The options that several commands share, each worded once."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Final
 
 import typer
 
-__all__ = ["Bootstrap", "Json", "MetricsPort", "PipelineName", "Rate", "Seed", "Spoiled"]
+__all__ = [
+    "TRAIN_START",
+    "Bootstrap",
+    "Data",
+    "Json",
+    "MetricsPort",
+    "PipelineName",
+    "Rate",
+    "Seed",
+    "Spoiled",
+    "TrainStart",
+]
+
+#: The first training day of the published baseline.
+TRAIN_START: Final = 115
 
 Bootstrap = Annotated[
     str | None,
@@ -14,6 +29,10 @@ Bootstrap = Annotated[
         metavar="HOST:PORT",
         help="Kafka brokers to use, separated by commas.",
     ),
+]
+Data = Annotated[
+    Path,
+    typer.Option("--data", metavar="DIR", help="The folder of the labelled data set."),
 ]
 Json = Annotated[
     bool,
@@ -47,5 +66,14 @@ Spoiled = Annotated[
     float,
     typer.Option(
         "--bad", metavar="SHARE", min=0, max=1, help="How many events are spoiled on purpose."
+    ),
+]
+TrainStart = Annotated[
+    int,
+    typer.Option(
+        "--train-start",
+        metavar="DAY",
+        min=0,
+        help="First of 7 training days; 7 days of delay follow, then 7 test days.",
     ),
 ]
