@@ -5,6 +5,7 @@ so clients that discover brokers stay with it.
 """
 
 import asyncio
+from collections import Counter
 
 __all__ = ["LossyProxy"]
 
@@ -19,6 +20,8 @@ class LossyProxy:
         losing: the API whose answers are lost, with their connection, from the next one on.
         withholding: the API whose requests are lost likewise.
         lost: how many of either were.
+        asked: how many requests of each API were carried.
+        answered_bytes: how long the answers to each API's requests were, all together.
     """
 
     def __init__(self, bootstrap: str) -> None:
@@ -32,6 +35,8 @@ class LossyProxy:
         self.losing: int | None = None
         self.withholding: int | None = None
         self.lost = 0
+        self.asked: Counter[int] = Counter()
+        self.answered_bytes: Counter[int] = Counter()
 
     async def start(self) -> None:
         """Listen on a free port."""
@@ -91,6 +96,7 @@ class LossyProxy:
             if api == self.withholding:
                 self.lost += 1
                 return
+            self.asked[api] += 1
             writer.write(frame)
             await writer.drain()
 
@@ -102,9 +108,11 @@ class LossyProxy:
         there = b"127.0.0.1" + self._port.to_bytes(4, "big")
         while True:
             frame = await _frame(reader)
-            if asked.pop(frame[4:8]) == self.losing:
+            api = asked.pop(frame[4:8])
+            if api == self.losing:
                 self.lost += 1
                 return
+            self.answered_bytes[api] += len(frame)
             writer.write(frame.replace(there, here))
             await writer.drain()
 
