@@ -1,6 +1,8 @@
 """Codecs: how keys and values of a keyed table become bytes and are read back.
 
 A codec is two encodings, one of keys and one of values. Equal values must encode to equal bytes.
+An encoding that says it is `immutable` gives things that nobody can change in place: a table then
+keeps them as they are, and encodes each once per batch.
 
     Codec(TEXT, JSON)
     Codec(INT, Packed(">qd", Position))      # Position: a NamedTuple of an int and a float
@@ -69,6 +71,8 @@ class Codec(Generic[KeyT, ValueT]):
 class RawEncoding:
     """Bytes as they are."""
 
+    immutable = True
+
     def encode(self, thing: bytes, /) -> bytes:
         """Return `thing`."""
         return thing
@@ -80,6 +84,8 @@ class RawEncoding:
 
 class TextEncoding:
     """Text as UTF-8."""
+
+    immutable = True
 
     def encode(self, thing: str, /) -> bytes:
         """Return the text in UTF-8."""
@@ -99,6 +105,8 @@ class TextEncoding:
 
 class IntEncoding:
     """Signed 64-bit whole numbers; their bytes sort as they do."""
+
+    immutable = True
 
     def encode(self, thing: int, /) -> bytes:
         """Return eight bytes."""
@@ -139,6 +147,8 @@ class JsonEncoding:
 
 class Packed(Generic[RowT]):
     """A named tuple of fixed width, packed by the format of Python's `struct`."""
+
+    immutable = True
 
     def __init__(self, layout: str, row: Callable[..., RowT]) -> None:
         """Bind the layout of the bytes to the named tuple made of them."""

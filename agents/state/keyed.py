@@ -6,7 +6,9 @@ to `changes`; at most `EXPIRED_MAX` end with one batch, the earliest first, the 
 next ones. Beyond `entries_max` a new key is refused with StateFullError.
 
 What a batch costs goes by what it writes, never by what is held: a write keeps what stood there
-before in the batch's layer; commit drops the oldest layer, rollback puts the newest one back.
+before in the batch's layer; commit drops the oldest layer, rollback puts the newest one back. A
+value that cannot be changed in place is encoded once per batch, with its changes, and decoded once
+as long as it is in use: of keys in use their bytes and such values are kept too, within a bound.
 
 Changelog: key `tag` + the codec's bytes of the key. Value, version 1: the codec's bytes of the
 value; version 2: the time at which the entry ends (8 bytes, signed, big endian), then those bytes.
@@ -35,6 +37,9 @@ __all__ = ["EXPIRED_MAX", "KeyedTable"]
 
 #: So many entries end with one batch at most: its transaction must stay small.
 EXPIRED_MAX: Final = 10_000
+
+#: Of so many keys their bytes are kept, and their values where these cannot be changed in place.
+_KEPT_MAX: Final = 50_000
 
 _PLAIN: Final = 1
 _ENDING: Final = 2
@@ -85,6 +90,11 @@ class KeyedTable(Generic[KeyT, ValueT]):
         self._ttl_ms = ttl_ms
         self._encode_key, self._decode_key = codec.keys.encode, codec.keys.decode
         self._encode_value, self._decode_value = codec.values.encode, codec.values.decode
+        self._lasting_values = getattr(codec.values, "immutable", False)
+        #: Of keys in use: their bytes, and by these the values as they were put or read. What the
+        #: open batch put stands here alone until it is encoded; `_held` has its place.
+        self._raw_keys: dict[KeyT, bytes] = {}
+        self._values: dict[bytes, ValueT] = {}
         #: By changelog key, the codec's bytes of the value.
         self._held: dict[bytes, bytes] = {}
         self._ends = Agenda()
@@ -100,7 +110,7 @@ class KeyedTable(Generic[KeyT, ValueT]):
 
     def __contains__(self, key: KeyT) -> bool:
         """Say whether `key` has an entry."""
-        return self.tag + self._encode_key(key) in self._held
+        return self._raw_key(key) in self._held
 
     def get(self, key: KeyT) -> ValueT | None:
         """Return the value of `key`, a fresh one each time, or None.
@@ -108,8 +118,17 @@ class KeyedTable(Generic[KeyT, ValueT]):
         Raises:
             StateCorruptError: what was loaded for this key cannot be decoded.
         """
-        raw = self._held.get(self.tag + self._encode_key(key))
-        return None if raw is None else self._decode_value(raw)
+        raw_key = self._raw_keys.get(key) or self._raw_key(key)
+        kept = self._values.get(raw_key)
+        if kept is not None:
+            return kept
+        raw = self._held.get(raw_key)
+        if raw is None:
+            return None
+        value = self._decode_value(raw)
+        if self._lasting_values:
+            self._values[raw_key] = value
+        return value
 
     def put(self, key: KeyT, value: ValueT) -> None:
         """Set the value of `key`; its time to live begins anew.
@@ -119,26 +138,33 @@ class KeyedTable(Generic[KeyT, ValueT]):
         """
         before, held = self._before, self._held
         assert before is not None, "writes belong between begin and changes"
-        raw_key, raw = self.tag + self._encode_key(key), self._encode_value(value)
+        raw_key = self._raw_keys.get(key) or self._raw_key(key)
         previous = held.get(raw_key)
-        if previous is None and len(held) >= self._entries_max:
-            raise self._full()
+        if previous is None:
+            if len(held) >= self._entries_max:
+                raise self._full()
+            held[raw_key] = b""
         before.setdefault(raw_key, previous)
-        held[raw_key] = raw
+        if self._lasting_values:
+            self._values[raw_key] = value
+        else:
+            held[raw_key] = self._encode_value(value)
 
     def delete(self, key: KeyT) -> bool:
         """Remove the entry of `key`; say whether there was one."""
         before = self._before
         assert before is not None, "writes belong between begin and changes"
-        raw_key = self.tag + self._encode_key(key)
+        raw_key = self._raw_key(key)
         previous = self._held.pop(raw_key, None)
         if previous is None:
             return False
+        self._values.pop(raw_key, None)
         before.setdefault(raw_key, previous)
         return True
 
     def items(self) -> Iterator[tuple[KeyT, ValueT]]:
         """Yield every entry, by the order of the keys' bytes. Nothing may be written meanwhile."""
+        self._encode()
         for raw_key in sorted(self._held):
             yield self._decode_key(raw_key[1:]), self._decode_value(self._held[raw_key])
 
@@ -151,6 +177,9 @@ class KeyedTable(Generic[KeyT, ValueT]):
         assert not self._layers or self._layers[-1].told, (
             "the batch before has not told its changes"
         )
+        if len(self._raw_keys) > _KEPT_MAX or len(self._values) > _KEPT_MAX:
+            self._raw_keys.clear()
+            self._values.clear()
         layer = _Layer()
         self._layers.append(layer)
         self._before = layer.values
@@ -160,14 +189,21 @@ class KeyedTable(Generic[KeyT, ValueT]):
         assert self._before is not None, "changes are told once, after begin"
         layer = self._layers[-1]
         layer.told = True
+        self._encode()
         self._before = None
         if self._ttl_ms is not None:
             self._end(layer, now_ms, self._ttl_ms)
-        held, lasting = self._held, self._ttl_ms is None
+        held, before = self._held, layer.values
+        if self._ttl_ms is None:
+            return [
+                (raw_key, None if now is None else _PLAIN_BYTE + now)
+                for raw_key in sorted(before)
+                if (now := held.get(raw_key)) != before[raw_key]
+            ]
         return [
             (raw_key, None if (now := held.get(raw_key)) is None else self._write(raw_key, now))
-            for raw_key, previous in sorted(layer.values.items())
-            if held.get(raw_key) != previous or not (lasting or previous is None)
+            for raw_key in sorted(before)
+            if held.get(raw_key) != before[raw_key] or before[raw_key] is not None
         ]
 
     def commit(self) -> None:
@@ -180,6 +216,7 @@ class KeyedTable(Generic[KeyT, ValueT]):
         layer, held = self._layers.pop(), self._held
         self._before = None
         for raw_key, previous in layer.values.items():
+            self._values.pop(raw_key, None)
             if previous is None:
                 held.pop(raw_key, None)
             else:
@@ -202,6 +239,7 @@ class KeyedTable(Generic[KeyT, ValueT]):
             StateCorruptError: one is of a version or table this code does not know.
         """
         assert not self._layers, "load comes before the first batch"
+        self._values.clear()
         tag, held, plain = self.tag, self._held, self._ttl_ms is None
         ends: dict[bytes, int] = {}
         for key, value in zip(keys, values, strict=True):
@@ -235,12 +273,25 @@ class KeyedTable(Generic[KeyT, ValueT]):
         for end_ms, raw_key in ends.take(now_ms, EXPIRED_MAX):
             layer.ends[raw_key] = end_ms
             layer.values[raw_key] = held.pop(raw_key)
+            self._values.pop(raw_key, None)
 
     def _end_the_endless(self, end_ms: int) -> None:
         held, ends, loaded = self._held, self._ends, self._endless
         if loaded:
             ends.fill({key: end_ms for key in loaded if key in held and ends.get(key) is None})
             loaded.clear()
+
+    def _raw_key(self, key: KeyT) -> bytes:
+        raw_key = self._raw_keys[key] = self.tag + self._encode_key(key)
+        return raw_key
+
+    def _encode(self) -> None:
+        """Encode what the open batch put."""
+        encode, held, values = self._encode_value, self._held, self._values
+        for raw_key in self._before or () if self._lasting_values else ():
+            value = values.get(raw_key)
+            if value is not None:
+                held[raw_key] = encode(value)
 
     def _write(self, raw_key: bytes, raw: bytes) -> bytes:
         end_ms = self._ends.get(raw_key)
