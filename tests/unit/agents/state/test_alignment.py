@@ -125,6 +125,16 @@ def test_what_comes_out_does_not_depend_on_which_input_was_faster(
     assert out == sorted(whole, key=rank)
 
 
+def test_a_record_that_is_held_already_takes_no_room() -> None:
+    table = opened()
+    table.begin()
+    held = [HeldRecord(5, 0, Record("t", 0, offset, 0, None, None)) for offset in range(4)]
+    table.offer(held)
+    assert (table.room(0), table.room(1)) == (0, 4)
+    table.offer(held)
+    assert table.release(6, limit=9) == held
+
+
 GOOD = HeldRecord(-5, 1, Record("t", 2, 3, 4, b"k", None, (("h", b"x"),)))
 
 
