@@ -1,9 +1,10 @@
 """Asking: what an agent asks of models, and the answers that come too late for their batch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, Literal, TypeVar
 
-__all__ = ["OUTSTANDING", "Arrival", "Outstanding"]
+__all__ = ["OUTSTANDING", "Arrival", "News", "Outstanding"]
 
 QuestionT_co = TypeVar("QuestionT_co", covariant=True)
 AnswerT_co = TypeVar("AnswerT_co", covariant=True)
@@ -26,3 +27,16 @@ class Arrival(Generic[QuestionT_co, AnswerT_co]):
     question: QuestionT_co
     answer: AnswerT_co | None
     error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class News(Generic[QuestionT_co, AnswerT_co]):
+    """What a batch hears of questions that earlier ones have asked.
+
+    Attributes:
+        arrivals: answers to them.
+        revived: nobody remembers what was asked: parked steps are to be asked about again.
+    """
+
+    arrivals: Sequence[Arrival[QuestionT_co, AnswerT_co]] = ()
+    revived: bool = False

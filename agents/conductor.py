@@ -2,11 +2,13 @@
 
     understand   windows of the scoring key beside the features that came with the event
     select       which model shall answer (one, here)
-    delegate     ask it, once per batch
+    delegate     ask it, once per batch; an event that it takes too long for is parked
     verify       an answer is a finite number from 0 to 1, one per event; else a person decides
     decide       thresholds, outcome and reasons
 
-No event leaves without a decision, and nothing but a verified score ever approves.
+A batch goes through it in three steps, so that a lane can understand the next one while a model is
+asked: `understand`, `ask`, `conclude`. No event leaves without a decision, and nothing but a
+verified score ever approves.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,10 +22,19 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from batuta.agents.asking import News, Outstanding
 from batuta.agents.context import Context
 from batuta.agents.identity import scoped
 from batuta.agents.models.port import Model, Scores
-from batuta.agents.reasons import MODEL_ANSWER_INVALID, MODEL_FAILED, SCORE_REASONS, Reasons
+from batuta.agents.questions import Answer, Question, question_of, waiting_key
+from batuta.agents.reasons import (
+    MODEL_ANSWER_INVALID,
+    MODEL_FAILED,
+    MODEL_LATE,
+    SCORE_REASONS,
+    Reasons,
+)
+from batuta.agents.state.parking import Step
 from batuta.agents.state.port import Tables
 from batuta.agents.understanding.features import (
     ContextFeatures,
@@ -33,12 +44,13 @@ from batuta.agents.understanding.features import (
     window_names,
 )
 from batuta.agents.understanding.windows import TrailingWindows
+from batuta.agents.waiting import Waiting
 from batuta.schemas.decision import Decision, Outcome
 from batuta.schemas.errors import LaterError, OursError, UsageError
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.pipeline import Pipeline
 
-__all__ = ["SCORE_UNKNOWN", "Conductor", "ConductorState"]
+__all__ = ["SCORE_UNKNOWN", "Concluded", "Conductor", "ConductorState"]
 
 #: What a decision's score reads where the model gave none: unknown risk counts as the highest.
 SCORE_UNKNOWN: Final = 1.0
@@ -46,6 +58,7 @@ SCORE_UNKNOWN: Final = 1.0
 
 _OUTCOMES: Final[tuple[Outcome, ...]] = ("approve", "review", "block")
 _APPROVE, _REVIEW, _BLOCK = range(3)
+NO_NEWS: Final[News[Question, Answer]] = News()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +73,25 @@ class _Verified:
     def unusable(cls, rows: int, reason: str) -> "_Verified":
         return cls(np.full(rows, SCORE_UNKNOWN), np.zeros(rows, np.bool_), reason)
 
+    def at(self, places: npt.NDArray[np.int64]) -> "_Verified":
+        return _Verified(self.scores[places], self.usable[places], self.reason)
+
 
 def _unheard(failure: Exception) -> None:
     del failure
+
+
+@dataclass(frozen=True, slots=True)
+class Concluded:
+    """What a batch came to.
+
+    Attributes:
+        decisions: about its events, and about parked ones that were answered or given up.
+        follow_up: what is to be asked next, outside of any batch; None where nothing is.
+    """
+
+    decisions: list[Decision]
+    follow_up: Question | None = None
 
 
 class ConductorState(Tables):
@@ -110,23 +139,86 @@ class Conductor:
         with_mean = windows.mean_of is not None
         return ConductorState(TrailingWindows(b"w", windows.windows_ms, with_mean=with_mean))
 
-    async def decide(
-        self, events: Sequence[Ingested], context: Context[ConductorState]
-    ) -> list[Decision]:
-        """Return one decision per event, in order.
+    def understand(self, events: Sequence[Ingested], context: Context[ConductorState]) -> Question:
+        """Return the question that a batch's events are, and remember the events."""
+        question = Question.about(events, self._understand(events, context.state))
+        if context.parked.entries():
+            question.asked[:] = [not context.parked.blocks(waiting_key(e)) for e in events]
+        return question
+
+    async def ask(self, question: Question) -> Answer:
+        """Ask the model, or nobody where there is nothing to ask.
 
         Raises:
             LaterError: the model's outside world failed; the batch may be tried again.
         """
-        if not events:
+        features = question.features[question.asked]
+        return await self._delegate(self._select(), features) if len(features) else np.empty(0)
+
+    def conclude(
+        self,
+        question: Question,
+        answer: Answer | Outstanding,
+        context: Context[ConductorState],
+        news: News[Question, Answer] = NO_NEWS,
+    ) -> Concluded:
+        """Decide what can be decided; park the rest.
+
+        Args:
+            question: the batch's own.
+            answer: to it, or that it is outstanding.
+            context: the lane's world; its parking lot open for this batch.
+            news: of questions that earlier batches have asked.
+        """
+        now_ms = context.now_ms
+        waiting = Waiting(context.parked, now_ms, self._pipeline.parking.deadline_ms)
+        decisions: list[Decision] = []
+        for arrival in news.arrivals:
+            rows = waiting.resumed(arrival.question)
+            decisions += self._answered(arrival.question, arrival.answer, rows, now_ms)
+        decisions += self._unanswered(waiting.expired(), now_ms)
+        rows = waiting.admitted(question, answered=not isinstance(answer, str))
+        heard = None if isinstance(answer, str) else answer
+        decisions += self._answered(question, heard, rows, now_ms)
+        to_ask = waiting.to_ask(revived=news.revived)
+        decisions += self._unanswered(waiting.given_up, now_ms)
+        return Concluded(decisions, question_of(to_ask) if to_ask else None)
+
+    async def decide(
+        self, events: Sequence[Ingested], context: Context[ConductorState]
+    ) -> list[Decision]:
+        """Return one decision per event, in order: a batch by itself, that waits for its model.
+
+        Raises:
+            LaterError: the model's outside world failed; the batch may be tried again.
+        """
+        question = self.understand(events, context)
+        return self.conclude(question, await self.ask(question), context).decisions
+
+    def _answered(
+        self, question: Question, answer: Answer, rows: Sequence[int], now_ms: int
+    ) -> list[Decision]:
+        """Decide about the rows of a question that was answered; the answer is to all asked."""
+        if not rows:
             return []
-        features = self._understand(events, context.state)
-        model = self._select()
-        answer = await self._delegate(model, features)
-        verified = self._verify(answer, len(events))
-        return self._decide(events, features, verified, context.now_ms)
+        verified = self._verify(answer, int(question.asked.sum()))
+        if len(rows) == len(question.events):
+            return self._decide(question.events, question.features, verified, now_ms)
+        places = (np.cumsum(question.asked) - 1)[list(rows)]
+        events = [question.events[row] for row in rows]
+        return self._decide(events, question.features[list(rows)], verified.at(places), now_ms)
+
+    def _unanswered(self, steps: Sequence[Step], now_ms: int) -> list[Decision]:
+        """Let a person decide about events that no answer came for."""
+        if not steps:
+            return []
+        question = question_of(steps)
+        verified = _Verified.unusable(len(steps), MODEL_LATE)
+        return self._decide(question.events, question.features, verified, now_ms)
 
     def _understand(self, events: Sequence[Ingested], state: ConductorState) -> Features:
+        if not events:
+            return np.empty((0, len(self._columns)))
         windows = self._pipeline.scoring_windows
         own = state.windows.observe(
             [scoped(event.tenant, event.scoring_key) for event in events],

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from batuta.agents.state.parking import ParkingLot
 from batuta.agents.state.timers import Timers
 
 __all__ = ["Context"]
@@ -19,6 +20,11 @@ def _no_timers() -> Timers:
     return Timers(b"-", entries_max=1)
 
 
+def _no_parking() -> ParkingLot:
+    """Return a lot on which no batch is open: nothing may wait."""
+    return ParkingLot(b"-", steps_max=1)
+
+
 @dataclass(frozen=True, slots=True)
 class Context(Generic[StateT_co]):
     """The world of one batch.
@@ -29,6 +35,7 @@ class Context(Generic[StateT_co]):
         partition_of: which partition of the input a key belongs to.
         state: the lane's state, open for this batch.
         timers: what the agent asks to be called for; it is, in a later batch, as a firing.
+        parked: what waits for an answer; written once the batch's own answer is there.
         watermark_ms: no event from before it is to come; None where nobody knows.
     """
 
@@ -37,4 +44,5 @@ class Context(Generic[StateT_co]):
     partition_of: Callable[[bytes], int]
     state: StateT_co
     timers: Timers = field(default_factory=_no_timers)
+    parked: ParkingLot = field(default_factory=_no_parking)
     watermark_ms: int | None = None

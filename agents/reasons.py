@@ -11,6 +11,7 @@ from batuta.schemas.decision import Outcome
 __all__ = [
     "MODEL_ANSWER_INVALID",
     "MODEL_FAILED",
+    "MODEL_LATE",
     "SCORE_REASONS",
     "NoReasons",
     "Reasons",
@@ -21,6 +22,8 @@ __all__ = [
 MODEL_ANSWER_INVALID: Final = "model_answer_invalid"
 #: The model raised instead of answering.
 MODEL_FAILED: Final = "model_failed"
+#: The model gave no answer by the deadline, or too many events waited for one.
+MODEL_LATE: Final = "model_late"
 #: Which side of the thresholds a score fell on.
 SCORE_REASONS: Final[Mapping[Outcome, str]] = {
     "approve": "score_low",
@@ -34,6 +37,7 @@ _TEXTS: Final[Mapping[str, str]] = {
     "score_very_high": "the score is above the block threshold",
     MODEL_ANSWER_INVALID: "the model gave no usable answer, so a person decides",
     MODEL_FAILED: "the model failed, so a person decides",
+    MODEL_LATE: "the model gave no answer in time, so a person decides",
 }
 
 

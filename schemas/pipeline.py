@@ -16,6 +16,7 @@ __all__ = [
     "Duplicates",
     "Escalation",
     "Lateness",
+    "Parking",
     "Pipeline",
     "Source",
     "Thresholds",
@@ -136,6 +137,16 @@ class Escalation(_Part):
     due_ms: int = Field(default=1_800_000, gt=0, le=_YEAR_MS)
 
 
+class Parking(_Part):
+    """How long an event waits for a model that is slow, and how many may wait in one lane.
+
+    At the bound the one that has waited longest is decided without the model, by a person.
+    """
+
+    deadline_ms: int = Field(default=10_000, gt=0, le=_YEAR_MS)
+    steps_max: int = Field(default=10_000, gt=0, le=1_000_000)
+
+
 class Pipeline(_Part):
     """One pipeline, whole.
 
@@ -162,6 +173,7 @@ class Pipeline(_Part):
     scoring_windows: WindowFeature
     thresholds: Thresholds = Thresholds()
     escalation: Escalation
+    parking: Parking = Parking()
     context: tuple[ContextFeature, ...] = ()
     shares: tuple[ShareFeature, ...] = ()
     labels: LabelRule | None = None

@@ -113,6 +113,7 @@ def scoring(app: LaneApp, house: House) -> None:
             shipped.pipeline.source.lateness.idle_ms,
             hears={topics.ingested: app.partitions(topics.events)},
         ),
+        parked_max=shipped.pipeline.parking.steps_max,
     )
     notifier = Notifier(shipped.pipeline, shipped.reasons)
     decisions = Outlet(topics.decisions, codec.encode_decision)
@@ -122,7 +123,12 @@ def scoring(app: LaneApp, house: House) -> None:
     async def score(batches: StreamT[Batch[Ingested, ConductorState]]) -> None:
         async for batch in batches:
             async with batch as out:
-                decided = await conductor.decide(batch.items, batch.context)
+                question = conductor.understand(batch.items, batch.context)
+                answer = await out.ask(question, conductor.ask(question))
+                concluded = conductor.conclude(question, answer, batch.context, batch.news)
+                if (follow_up := concluded.follow_up) is not None:
+                    out.ask_later(follow_up, partial(conductor.ask, follow_up))
+                decided = concluded.decisions
                 for decision in decided:
                     out.send(decisions, decision)
                 for notification in notifier.notify(decided, batch.context):

@@ -140,6 +140,11 @@ class ParkingLot:
         """Return a step that waits, or None."""
         return self._known.get(step_id)
 
+    def waiting(self, kind: Kind) -> list[Step]:
+        """Return the steps of one kind, in their order."""
+        steps = [step for step in self._known.values() if step.kind == kind]
+        return sorted(steps, key=lambda step: step.order or 0)
+
     def park(self, step: Step) -> Step | None:
         """Let `step` wait; return the step that was given up for it, if there is no room.
 

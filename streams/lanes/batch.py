@@ -13,9 +13,9 @@ events; the agent goes on with the next batch. An agent that asks models does so
         answer = await batch.ask(question, conductor.ask(question))
 
 so that the lane's next batch is understood meanwhile; from there on it writes no state of its
-stage. An answer that takes longer than the soft deadline comes as one of a later batch's
-`arrivals`. An agent that dies outside the block, or never opens
-it, is trouble of our own as well: `Handover` tells the lane.
+stage. An answer that takes longer than the soft deadline comes as `news` of a later batch. An agent
+that dies outside the block, or never opens it, is trouble of our own as well: `Handover` tells the
+lane.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from batuta.agents.asking import Arrival, Outstanding
+from batuta.agents.asking import News, Outstanding
 from batuta.agents.context import Context
 from batuta.schemas.codec import Refused
 from batuta.schemas.errors import OursError
@@ -85,7 +85,7 @@ class Batch(Generic[ItemT_co, StateT_co]):
         refused: what did not; the lane writes the dead letters.
         context: clock, partition and state.
         firings: timers whose time has come.
-        arrivals: answers that came too late for the batch that asked.
+        news: of what earlier batches have asked.
         outputs: what the block wrote.
     """
 
@@ -101,7 +101,8 @@ class Batch(Generic[ItemT_co, StateT_co]):
         self.items = items
         self.refused = list(refused)
         self.firings: Sequence[Firing] = ()
-        self.arrivals: Sequence[Arrival[Any, Any]] = ()
+        self.news: News[Any, Any] = News()
+        self.questions: list[tuple[object, Callable[[], Coroutine[Any, Any, object]]]] = []
         self.outputs: list[Output] = []
         self.error: BaseException | None = None
         self._ended = asyncio.Event()
@@ -139,6 +140,10 @@ class Batch(Generic[ItemT_co, StateT_co]):
         """
         self._turns.understood()
         return await self._turns.ask(question, asking)
+
+    def ask_later(self, question: object, ask: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        """Ask once this batch is committed; the answer comes as news of a later one."""
+        self.questions.append((question, ask))
 
     def after_commit(self, fact: Callable[[], None]) -> None:
         """Count something once it is true."""

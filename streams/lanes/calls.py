@@ -53,9 +53,12 @@ class Calls:
             raise
         if task.done():
             return task.result()
-        self._questions[task] = question
-        task.add_done_callback(self._arrive)
+        self._follow(question, task)
         return OUTSTANDING
+
+    def start(self, question: object, asking: Coroutine[Any, Any, object]) -> None:
+        """Ask outside of any batch."""
+        self._follow(question, asyncio.ensure_future(asking))
 
     def take(self) -> tuple[Arrival[object, object], ...]:
         """Return the answers that came since the last time."""
@@ -70,6 +73,10 @@ class Calls:
         self._arrivals.clear()
         for task in tasks:
             task.cancel()
+
+    def _follow(self, question: object, task: "asyncio.Task[Any]") -> None:
+        self._questions[task] = question
+        task.add_done_callback(self._arrive)
 
     def _arrive(self, task: "asyncio.Task[object]") -> None:
         error = None if task.cancelled() else task.exception()

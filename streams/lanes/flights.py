@@ -46,6 +46,7 @@ class Part:
         timers: whether timers that are due fire in it.
         arrivals: answers to what batches before have asked.
         watermarks: what the lanes above have told.
+        revived: whether the agent has to ask again what was asked before.
     """
 
     records: Sequence[Record]
@@ -53,6 +54,7 @@ class Part:
     timers: bool = False
     arrivals: tuple[Arrival[object, object], ...] = ()
     watermarks: tuple[Told, ...] = ()
+    revived: bool = False
 
     @property
     def empty(self) -> bool:
@@ -66,7 +68,7 @@ class Part:
 
     @property
     def _mixed(self) -> bool:
-        return self.timers or bool(self.arrivals or self.watermarks)
+        return self.timers or self.revived or bool(self.arrivals or self.watermarks)
 
     def halves(self) -> "tuple[Part, Part]":
         """Return two parts of it: what is no record and the records, or two halves of those."""
@@ -105,6 +107,7 @@ class Flight:
         self._batch: AnyBatch | None = None
         self._understood = asyncio.Event()
         self._answered = asyncio.Event()
+        self._answering = False
 
     @property
     def batch(self) -> AnyBatch:
@@ -145,14 +148,8 @@ class Flight:
             Exception: what `asking` raised.
         """
         answer = await self.calls.ask(question, asking)
-        await self._answering()
+        await self._answer()
         return answer
-
-    async def _answering(self) -> None:
-        if (before := self.before) is not None:
-            reach("flight.answered")
-            await before._answered.wait()  # noqa: SLF001  its own kind
-            self._check(before)
 
     async def commit(self) -> None:
         """Commit in turn; called as the agent leaves the batch.
@@ -162,7 +159,8 @@ class Flight:
             Exception: what the commit raised.
         """
         self.understood()
-        await self._answering()
+        await self._answer()
+        self.changes += self.memory.answer_changes(self, self.now_ms)
         self._answered.set()
         if (before := self.before) is not None:
             await before.batch.wait_ended()
@@ -170,6 +168,17 @@ class Flight:
         self.before = None
         reach("flight.commit")
         await self.commit_it(self)
+
+    async def _answer(self) -> None:
+        """Begin the second turn, once every batch before has had its own."""
+        if self._answering:
+            return
+        if (before := self.before) is not None:
+            reach("flight.answered")
+            await before._answered.wait()  # noqa: SLF001  its own kind
+            self._check(before)
+        self._answering = True
+        self.memory.begin_answers(self)
 
     def ended(self) -> None:
         """Let whoever waits for this batch see how it ended."""

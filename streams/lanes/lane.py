@@ -17,21 +17,21 @@ from typing import Final, Literal
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
+from batuta.agents.asking import News
 from batuta.agents.context import Context
 from batuta.agents.state.event_time import BEFORE_ALL_MS
 from batuta.agents.state.port import State
 from batuta.schemas.errors import LaterError, OursError, OwnershipLostError, RefusedEventError
-from batuta.streams.lanes.announcer import Announcement
 from batuta.streams.lanes.batch import Batch
 from batuta.streams.lanes.calls import Calls
+from batuta.streams.lanes.closing import Closing
 from batuta.streams.lanes.commits import Commits
 from batuta.streams.lanes.failpoints import reach
 from batuta.streams.lanes.flights import AnyBatch, Flight, Flights, Part
-from batuta.streams.lanes.lane_facts import RecordsDeletedUnread
+from batuta.streams.lanes.lane_facts import RecordsDeletedUnread, StepsParked
 from batuta.streams.lanes.lane_time import LaneTime
 from batuta.streams.lanes.log import Offsets, TransactionFailedError
 from batuta.streams.lanes.memory import LaneMemory
-from batuta.streams.lanes.outbox import Outbox
 from batuta.streams.lanes.ownership import Fetched, Ownership
 from batuta.streams.lanes.received import Received
 from batuta.streams.lanes.recovery import Recovery
@@ -63,13 +63,13 @@ class Lane:
         self._commits = Commits(
             world.log, stage.group, partition, world.partition_of, world.telemetry
         )
-        self._outbox = Outbox(stage, partition, world.clock)
-        self._committing = asyncio.Lock()
         self._flights = Flights()
         self._recovery = Recovery(stage, partition, world, self._commits, self._flights)
-        self._calls = Calls(world.settings.soft_deadline_ms)
-        self._received = Received()
         self._time = LaneTime(stage, partition, world)
+        self._closing = Closing(stage, partition, world, self._recovery, self._time)
+        self._calls = Calls(world.settings.soft_deadline_ms)
+        self._revived = False
+        self._received = Received()
         self._taking = Taking(stage, partition, world.settings.batch_records_max)
         self.ready = False
 
@@ -100,8 +100,7 @@ class Lane:
 
     async def settle(self) -> None:
         """Wait for a commit that is running; what has not begun to commit is abandoned."""
-        async with self._committing:
-            pass
+        await self._closing.settle()
 
     async def close(self, status: Literal["closed", "failed"] = "closed") -> None:
         """Let go of producer and state."""
@@ -126,6 +125,8 @@ class Lane:
             await self._recovery.restore(committed)
         for tp, records in (await ownership.begin_at(committed)).items():
             self._world.telemetry.tell(RecordsDeletedUnread(tp.topic, tp.partition, records))
+        self._calls.forget()
+        self._revived = False
         self._show("ready")
 
     # Work
@@ -160,7 +161,13 @@ class Lane:
             timers=self._memory.is_due(now_ms),
             arrivals=self._calls.take(),
             watermarks=watermarks,
+            revived=self._revives(),
         )
+
+    def _revives(self) -> bool:
+        """Say once after a take-over whether steps are parked whose questions nobody remembers."""
+        revives, self._revived = not self._revived and self._memory.parked.entries() > 0, True
+        return revives
 
     def _wait_ms(self) -> int:
         """Return how long to wait for records: not beyond what else there is to do."""
@@ -169,7 +176,8 @@ class Lane:
             patience_ms = min(patience_ms, _CALL_WAIT_MS)
         due_ms = self._memory.next_due_ms()
         if due_ms is not None:
-            patience_ms = min(patience_ms, max(due_ms - self._world.clock(), 0))
+            # Never nothing: a fetch that waits for nothing lets nobody else run.
+            patience_ms = min(patience_ms, max(due_ms - self._world.clock(), 1))
         return patience_ms
 
     async def _make_room(self, ownership: Ownership, flights_max: int) -> None:
@@ -189,7 +197,8 @@ class Lane:
         await self._make_room(ownership, 0)
         told = self._time.rest(self._memory.watermark_ms, self._world.clock())
         if told is not None or not positions.items() <= self._commits.position.items():
-            await self._advance(positions, told, ownership)
+            await self._commits.ensure(ownership)
+            await self._closing.advance(positions, told, ownership)
 
     async def _see_through(self, error: BaseException, ownership: Ownership) -> None:
         """See every batch under way through, one after the other, after the oldest failed."""
@@ -232,7 +241,7 @@ class Lane:
             case DeadLetterIt(reason=reason):
                 refused = RefusedEventError(reason, str(error))
                 await self._commits.ensure(ownership)
-                await self._bury(part, refused, attempt, ownership)
+                await self._closing.bury(part, refused, attempt, ownership)
                 parts.pop()
         return 1
 
@@ -286,7 +295,10 @@ class Lane:
         memory, now_ms = self._memory, self._world.clock()
 
         async def commit(flight: Flight) -> None:
-            await self._commit(flight, ownership)
+            await self._closing.commit(flight, ownership)
+            self._tell(flight.batch)
+            duration_s = asyncio.get_running_loop().time() - flight.started_s
+            self._world.telemetry.batch(len(flight.batch.records), duration_s)
 
         flight = Flight(
             part=part,
@@ -310,7 +322,7 @@ class Lane:
             memory.hear(part.watermarks, now_ms)
         taken = self._taking.take(part.records, now_ms, memory)
         batch: AnyBatch = Batch(taken.records, taken.items, taken.refused, context, flight)
-        batch.arrivals = part.arrivals
+        batch.news = News(part.arrivals, part.revived)
         if part.timers or part.watermarks:
             batch.firings = memory.fire(now_ms)
         return batch
@@ -323,69 +335,21 @@ class Lane:
             partition_of=self._world.partition_of[self._stage.inputs[0]],
             state=memory.state,
             timers=memory.timers,
+            parked=memory.parked,
             watermark_ms=watermark_ms if watermark_ms != BEFORE_ALL_MS else None,
         )
 
-    # Commits
-
-    async def _commit(self, flight: Flight, ownership: Ownership) -> None:
-        """Commit one batch; called by the agent as it leaves the batch."""
-        batch = flight.batch
-        reach("lane.commit_turn")
-        async with self._committing:
-            if not (ownership.held and self._flights.may_commit(flight)):
-                raise OwnershipLostError("the lane was revoked before its commit began")
-            letters = self._outbox.dead_letters(batch.records, batch.refused)
-            changes = self._outbox.changelog(flight.changes)
-            told = self._time.announce(flight.watermark_ms, self._world.clock())
-            outputs = [*batch.outputs, *letters, *changes, *(told.outputs if told else ())]
-            await self._commits.transact(outputs, flight.part.ends, flight)
-            self._memory.commit(flight)
-            self._time.told(told)
-        self._tell(batch)
-        duration_s = asyncio.get_running_loop().time() - flight.started_s
-        self._world.telemetry.batch(len(batch.records), duration_s)
-
-    async def _advance(
-        self, positions: Offsets, told: Announcement | None, ownership: Ownership
-    ) -> None:
-        """Commit past what is no record, and tell those downstream that there is none."""
-        await self._commits.ensure(ownership)
-        reach("lane.advance_turn")
-        async with self._committing:
-            if not ownership.held:
-                raise OwnershipLostError("the lane was revoked before its commit began")
-            await self._commits.transact(told.outputs if told else [], positions, None)
-            self._time.told(told)
-
-    async def _bury(
-        self, part: Part, error: RefusedEventError, attempts: int, ownership: Ownership
-    ) -> None:
-        """Dead-letter one record that no attempt could see through."""
-        (record,) = part.records
-        reach("lane.bury_turn")
-        async with self._committing:
-            if not ownership.held:
-                raise OwnershipLostError("the lane was revoked before its commit began")
-            try:
-                await self._commits.transact(
-                    [self._outbox.dead_letter(record, error, attempts)], part.ends, None
-                )
-            except TransactionFailedError:
-                raise
-            except LaterError as refusal:
-                raise OursError(
-                    f"{self._stage.deadletters} takes no dead letter of {record.topic}"
-                    f"[{record.partition}]@{record.offset}: {refusal}"
-                ) from refusal
-        self._world.telemetry.dead_lettered(error.reason, 1)
-
     def _tell(self, batch: AnyBatch) -> None:
         """Count what a committed batch did."""
-        self._world.telemetry.state_entries(self.partition, batch.context.state.entries())
+        telemetry = self._world.telemetry
+        telemetry.state_entries(self.partition, batch.context.state.entries())
+        if self._stage.parked_max:
+            telemetry.tell(StepsParked(self.partition, batch.context.parked.counts()))
         for refused in batch.refused:
-            self._world.telemetry.dead_lettered(refused.error.reason, 1)
+            telemetry.dead_lettered(refused.error.reason, 1)
         batch.tell()
+        for question, ask in batch.questions:
+            self._calls.start(question, ask())
 
     # Trouble
 

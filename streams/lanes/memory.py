@@ -11,6 +11,7 @@ from typing import Final
 
 from batuta.agents.state.alignment import Held
 from batuta.agents.state.event_time import BEFORE_ALL_MS, Watermarks
+from batuta.agents.state.parking import ParkingLot
 from batuta.agents.state.port import Change, State, StateTable, Tables, load_by_tag, settle
 from batuta.agents.state.timers import Firing, Timers
 from batuta.schemas.watermark import Watermark
@@ -26,6 +27,7 @@ Told = tuple[int, Watermark]
 _WATERMARKS: Final = b"\x01"
 _TIMERS: Final = b"\x02"
 _HELD: Final = b"\x03"
+_PARKED: Final = b"\x04"
 _STAGE_TAGS_FROM: Final = 0x20
 _TIMERS_MAX: Final = 1_000_000
 #: So many records of one input wait for the others at most.
@@ -42,6 +44,7 @@ class LaneMemory:
         timers: what its agent asked to be called for.
         watermarks: what the lanes above have told.
         held: records that wait until nothing earlier can come.
+        parked: steps that wait for an answer.
     """
 
     def __init__(self, stage: AnyStage) -> None:
@@ -57,6 +60,9 @@ class LaneMemory:
             tables.append(self.timers)
         self._runtime = Tables(tables if stage.changelog is not None else ())
         self._layers = (Layers(self.state), Layers(self._runtime))
+        self.parked = ParkingLot(_PARKED, steps_max=max(stage.parked_max, 1))
+        self._parks = stage.parked_max > 0
+        self._answers = Layers(self.parked)
 
     # Batches
 
@@ -69,14 +75,25 @@ class LaneMemory:
         """Return what the newest batch changed."""
         return [change for layers in self._layers for change in layers.changes(batch, now_ms)]
 
+    def begin_answers(self, batch: object) -> None:
+        """Open the second turn of a batch, once those before have had theirs."""
+        if self._parks:
+            self._answers.begin(batch)
+
+    def answer_changes(self, batch: object, now_ms: int) -> list[Change]:
+        """Return what the batch changed in its second turn."""
+        return self._answers.changes(batch, now_ms) if self._parks else []
+
     def commit(self, batch: object) -> None:
         """Keep what the oldest batch changed."""
         for layers in self._layers:
             layers.commit(batch)
+        if self._parks:
+            self._answers.commit(batch)
 
     def rollback(self, keep: object = None) -> None:
         """Forget what every open batch changed but `keep`, which must be the oldest."""
-        for layers in self._layers:
+        for layers in (*self._layers, self._answers):
             layers.rollback(keep)
 
     # Time
@@ -106,21 +123,27 @@ class LaneMemory:
         self.watermarks.advance(now_ms, lanes, self._event_time.idle_ms)
 
     def is_due(self, now_ms: int) -> bool:
-        """Whether a timer waits to be fired, or a record to be let go."""
+        """Whether a timer waits to be fired, a record to be let go, or a step to be given up."""
         by_clock, by_event = self.timers.next_due("processing"), self.timers.next_due("event")
         return (
             (by_clock is not None and by_clock <= now_ms)
             or (by_event is not None and by_event <= self.watermark_ms)
             or self._lets_go()
+            or self._expires(now_ms)
         )
 
     def _lets_go(self) -> bool:
         first_ms = self.held.first_ms()
         return first_ms is not None and first_ms < self.watermarks.watermark_ms
 
+    def _expires(self, now_ms: int) -> bool:
+        deadline_ms = self.parked.next_deadline()
+        return deadline_ms is not None and deadline_ms <= now_ms
+
     def next_due_ms(self) -> int | None:
-        """Return when the clock fires the next timer."""
-        return self.timers.next_due("processing")
+        """Return when the clock fires the next timer, or ends a step's waiting."""
+        dues = (self.timers.next_due("processing"), self.parked.next_deadline())
+        return min((due_ms for due_ms in dues if due_ms is not None), default=None)
 
     def fire(self, now_ms: int) -> list[Firing]:
         """Take out what is due, within the batch that was begun last."""
@@ -155,11 +178,13 @@ class LaneMemory:
 
     def dump(self) -> Iterable[Change]:
         """Give everything held, as changelog records, while no batch is open."""
-        return chain.from_iterable(layers.state.dump() for layers in self._layers)
+        return chain.from_iterable(layers.state.dump() for layers in (*self._layers, self._answers))
 
     def entries(self) -> int:
         """Return how many entries are held."""
-        return sum(layers.state.entries() for layers in self._layers)
+        return sum(layers.state.entries() for layers in (*self._layers, self._answers))
 
     def _owner(self, key: bytes) -> State:
+        if key[:1] == _PARKED:
+            return self.parked
         return self._runtime if key[:1] < bytes([_STAGE_TAGS_FROM]) else self.state

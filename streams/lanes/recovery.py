@@ -31,6 +31,8 @@ class Recovery:
 
     Attributes:
         memory: None until it was restored, and where it was given up.
+        commits: its transactions.
+        flights: its batches under way.
     """
 
     def __init__(
@@ -45,8 +47,8 @@ class Recovery:
         self._stage = stage
         self._partition = partition
         self._world = world
-        self._commits = commits
-        self._flights = flights
+        self.commits = commits
+        self.flights = flights
         topic = stage.changelog
         self._changelog = None if topic is None else TopicPartition(topic, partition)
         self._snapshots = self._open_snapshots()
@@ -55,12 +57,12 @@ class Recovery:
         """Take the memory back from batches that were abandoned, or give it up with them."""
         try:
             async with asyncio.timeout(_RECLAIM_S):
-                await self._flights.wait_ended()
+                await self.flights.wait_ended()
         except TimeoutError:
             self.memory = None
-        self._flights.take()
+        self.flights.take()
         if self.memory is not None:
-            unsettled = self._commits.unsettled
+            unsettled = self.commits.unsettled
             self.memory.rollback(keep=unsettled.flight if unsettled is not None else None)
 
     def end_unsettled(self, committed: Offsets) -> AnyBatch | None:
@@ -69,25 +71,25 @@ class Recovery:
         Returns:
             Its batch, where it was committed.
         """
-        if (unsettled := self._commits.unsettled) is None:
+        if (unsettled := self.commits.unsettled) is None:
             return None
-        self._commits.unsettled = None
+        self.commits.unsettled = None
         flight, happened = unsettled.flight, committed == unsettled.offsets
         if happened:
-            self._commits.position = unsettled.offsets
+            self.commits.position = unsettled.offsets
         batch = flight.batch if flight is not None and happened else None
         if flight is None or self.memory is None:
             return batch
         if not happened:
             self.memory.rollback()
             return None
-        self._commits.written.clear()  # nobody saw where its records went
+        self.commits.written.clear()  # nobody saw where its records went
         self.memory.commit(flight)
         return batch
 
     def restores(self, committed: Offsets) -> bool:
         """Whether the memory is of another age than the committed offsets."""
-        return self.memory is None or self._commits.position != committed
+        return self.memory is None or self.commits.position != committed
 
     async def restore(self, committed: Offsets) -> None:
         """Read the memory back from the changelog.
@@ -98,7 +100,7 @@ class Recovery:
             aiokafka.errors.KafkaError: the broker failed.
         """
         self.memory = await self._restored()
-        self._commits.position = dict(committed)
+        self.commits.position = dict(committed)
 
     async def save_snapshot(self, *, due_only: bool = True) -> None:
         """Take a snapshot, where there is a place for one; no batch may be open."""
@@ -119,7 +121,7 @@ class Recovery:
         """The changelog's offset below which the memory holds everything; None where unknown."""
         if self._changelog is None:
             return None
-        return self._commits.written.get((self._changelog.topic, self._changelog.partition))
+        return self.commits.written.get((self._changelog.topic, self._changelog.partition))
 
     async def _restored(self) -> LaneMemory:
         open_memory = partial(LaneMemory, self._stage)
@@ -128,7 +130,7 @@ class Recovery:
         remaining = partial(self._world.telemetry.restore_remaining, self._partition)
         log = self._world.log
         restored = await restore(log, changelog, open_memory, remaining, self._snapshots)
-        self._commits.written[changelog.topic, changelog.partition] = restored.covered
+        self.commits.written[changelog.topic, changelog.partition] = restored.covered
         return restored.state
 
     def _open_snapshots(self) -> Snapshots | None:

@@ -111,6 +111,7 @@ class Stage(Generic[ItemT_co, StateT_co]):
         changelog: the compacted topic of its state, None where it remembers nothing.
         deadletters: where refused records go.
         event_time: None where nobody asks for it.
+        parked_max: how many steps may wait for an answer in one lane; 0 where none do.
     """
 
     pipeline: str
@@ -122,6 +123,7 @@ class Stage(Generic[ItemT_co, StateT_co]):
     changelog: str | None
     deadletters: str
     event_time: EventTime | None = None
+    parked_max: int = 0
 
 
 #: A stage whatever its items and state are.

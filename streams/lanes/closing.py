@@ -1,0 +1,98 @@
+"""Closing: the three ways in which a lane ends work, each in one transaction under one lock."""
+
+import asyncio
+
+from batuta.schemas.errors import LaterError, OursError, OwnershipLostError, RefusedEventError
+from batuta.streams.lanes.announcer import Announcement
+from batuta.streams.lanes.failpoints import reach
+from batuta.streams.lanes.flights import Flight, Part
+from batuta.streams.lanes.lane_time import LaneTime
+from batuta.streams.lanes.log import Offsets, TransactionFailedError
+from batuta.streams.lanes.outbox import Outbox
+from batuta.streams.lanes.ownership import Ownership
+from batuta.streams.lanes.recovery import Recovery
+from batuta.streams.lanes.stage import AnyStage
+from batuta.streams.lanes.world import LaneWorld
+
+__all__ = ["Closing"]
+
+
+class Closing:
+    """Ends what one lane has begun: a batch, a rest without records, a record given up."""
+
+    def __init__(
+        self,
+        stage: AnyStage,
+        partition: int,
+        world: LaneWorld,
+        recovery: Recovery,
+        time: LaneTime,
+    ) -> None:
+        self._stage = stage
+        self._world = world
+        self._recovery = recovery
+        self._commits = recovery.commits
+        self._flights = recovery.flights
+        self._time = time
+        self._outbox = Outbox(stage, partition, world.clock)
+        self._committing = asyncio.Lock()
+
+    async def settle(self) -> None:
+        """Wait for a transaction that is running."""
+        async with self._committing:
+            pass
+
+    async def commit(self, flight: Flight, ownership: Ownership) -> None:
+        """Commit one batch; called by the agent as it leaves the batch.
+
+        Raises:
+            OwnershipLostError: the lane is not ours any more, or it is not the batch's turn.
+            LaterError: the transaction did not commit, or nobody can say whether it did.
+        """
+        batch = flight.batch
+        reach("lane.commit_turn")
+        async with self._committing:
+            if not (ownership.held and self._flights.may_commit(flight)):
+                raise OwnershipLostError("the lane was revoked before its commit began")
+            letters = self._outbox.dead_letters(batch.records, batch.refused)
+            changes = self._outbox.changelog(flight.changes)
+            told = self._time.announce(flight.watermark_ms, self._world.clock())
+            outputs = [*batch.outputs, *letters, *changes, *(told.outputs if told else ())]
+            await self._commits.transact(outputs, flight.part.ends, flight)
+            memory = self._recovery.memory
+            assert memory is not None, "a lane that commits has its memory"
+            memory.commit(flight)
+            self._time.told(told)
+
+    async def advance(
+        self, positions: Offsets, told: Announcement | None, ownership: Ownership
+    ) -> None:
+        """Commit past what is no record, and tell those downstream that there is none."""
+        reach("lane.advance_turn")
+        async with self._committing:
+            if not ownership.held:
+                raise OwnershipLostError("the lane was revoked before its commit began")
+            await self._commits.transact(told.outputs if told else [], positions, None)
+            self._time.told(told)
+
+    async def bury(
+        self, part: Part, error: RefusedEventError, attempts: int, ownership: Ownership
+    ) -> None:
+        """Dead-letter one record that no attempt could see through."""
+        (record,) = part.records
+        reach("lane.bury_turn")
+        async with self._committing:
+            if not ownership.held:
+                raise OwnershipLostError("the lane was revoked before its commit began")
+            try:
+                await self._commits.transact(
+                    [self._outbox.dead_letter(record, error, attempts)], part.ends, None
+                )
+            except TransactionFailedError:
+                raise
+            except LaterError as refusal:
+                raise OursError(
+                    f"{self._stage.deadletters} takes no dead letter of {record.topic}"
+                    f"[{record.partition}]@{record.offset}: {refusal}"
+                ) from refusal
+        self._world.telemetry.dead_lettered(error.reason, 1)

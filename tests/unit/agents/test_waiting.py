@@ -1,0 +1,178 @@
+"""Parking in the conductor: who waits, behind whom, and how each event ends in one decision."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from batuta.agents.asking import OUTSTANDING, Arrival, News
+from batuta.agents.conductor import Concluded, Conductor
+from batuta.agents.context import Context
+from batuta.agents.reasons import NoReasons
+from batuta.agents.state.parking import ParkingLot
+from batuta.schemas.ingested import Ingested
+from batuta.schemas.partition import PartitionOf
+from batuta.schemas.pipeline import Escalation, Parking, Pipeline, Source, WindowFeature
+
+if TYPE_CHECKING:
+    from batuta.agents.models.port import Matrix, Scores
+    from batuta.agents.questions import Answer, Question
+    from batuta.schemas.decision import Decision
+
+PARCELS = Pipeline(
+    name="parcels",
+    version=1,
+    source=Source(id_field="parcel", key_field="sender", time_field="at"),
+    scoring_key_field="depot",
+    ingestion_windows=WindowFeature(name="sender", by="sender", windows_ms=(60_000,)),
+    scoring_windows=WindowFeature(name="depot", by="depot", windows_ms=(60_000,)),
+    escalation=Escalation(queue="dispatch"),
+    parking=Parking(deadline_ms=1_000, steps_max=5),
+)
+
+
+class Oracle:
+    """A model that answers 0.1, whatever it is asked."""
+
+    name = "oracle"
+    version = "oracle@000000000000"
+    inputs = ("depot_count_1m",)
+
+    def __init__(self) -> None:
+        self.rows = 0
+
+    async def answer(self, inputs: Matrix) -> Scores:
+        self.rows += len(inputs)
+        return np.full(len(inputs), 0.1)
+
+
+def parcel(name: str, depot: str) -> Ingested:
+    data = {"parcel": name, "depot": depot}
+    return Ingested(name, "s1", depot, 1_000, 7, "default", data, {"sender_count_1m": 1.0})
+
+
+class Lane:
+    """A scoring lane whose every batch is committed; its lot lives through restarts."""
+
+    def __init__(self) -> None:
+        self.model = Oracle()
+        self.conductor = Conductor(PARCELS, self.model, NoReasons())
+        self.state = self.conductor.open_state()
+        self.lot = ParkingLot(b"p", steps_max=PARCELS.parking.steps_max)
+        self.now_ms = 0
+
+    def _context(self) -> Context[object]:
+        return Context(self.now_ms, 0, PartitionOf(1), self.state, parked=self.lot)
+
+    def batch(
+        self,
+        *events: Ingested,
+        late: bool = False,
+        news: News[Question, Answer] | None = None,
+    ) -> tuple[Concluded, Question]:
+        self.state.begin()
+        question = self.conductor.understand(events, self._context())
+        self.state.changes(self.now_ms)
+        self.state.commit()
+        answer = OUTSTANDING if late else asyncio.run(self.conductor.ask(question))
+        self.lot.begin()
+        concluded = self.conductor.conclude(question, answer, self._context(), news or News())
+        self.lot.changes(self.now_ms)
+        self.lot.commit()
+        return concluded, question
+
+    def answer(self, question: Question | None) -> Concluded:
+        """Let the answer to a question arrive in a batch of its own."""
+        assert question is not None
+        scores = asyncio.run(self.conductor.ask(question))
+        return self.batch(news=News((Arrival(question, scores),)))[0]
+
+
+def ids(decisions: list[Decision]) -> list[str]:
+    return [decision.event_id for decision in decisions]
+
+
+def test_what_is_not_answered_in_time_is_decided_when_the_answer_comes_and_once() -> None:
+    lane = Lane()
+    parked, question = lane.batch(parcel("a", "d1"), parcel("b", "d2"), late=True)
+    assert parked.decisions == []
+    assert lane.lot.counts() == {"model": 2, "human": 0, "queued": 0}
+    assert ids(lane.answer(question).decisions) == ["a", "b"]
+    assert lane.lot.entries() == 0
+    assert lane.answer(question).decisions == []
+
+
+def test_later_events_of_a_key_wait_behind_a_model_and_others_do_not() -> None:
+    lane = Lane()
+    _, question = lane.batch(parcel("a", "d1"), late=True)
+    asked_before = lane.model.rows
+    concluded, _ = lane.batch(parcel("b", "d1"), parcel("c", "d2"))
+    assert ids(concluded.decisions) == ["c"]
+    assert lane.model.rows == asked_before + 1, "nobody is asked about what has to wait"
+    first = lane.answer(question)
+    assert ids(first.decisions) == ["a"]
+    assert ids(lane.answer(first.follow_up).decisions) == ["b"]
+
+
+def test_events_of_one_key_in_one_late_batch_are_decided_together_in_order() -> None:
+    lane = Lane()
+    _, question = lane.batch(*(parcel(name, "d1") for name in "abc"), late=True)
+    assert lane.lot.counts() == {"model": 1, "human": 0, "queued": 2}
+    assert ids(lane.answer(question).decisions) == ["a", "b", "c"]
+
+
+def test_at_the_deadline_a_person_decides_and_the_next_of_the_key_is_asked_about() -> None:
+    lane = Lane()
+    _, question = lane.batch(parcel("a", "d1"), parcel("b", "d1"), late=True)
+    lane.now_ms = 1_000
+    concluded, _ = lane.batch()
+    assert ids(concluded.decisions) == ["a"]
+    assert concluded.decisions[0].outcome == "review"
+    assert concluded.decisions[0].reasons[0] == "model_late"
+    assert ids(lane.answer(concluded.follow_up).decisions) == ["b"]
+    assert lane.answer(question).decisions == [], "an answer after the deadline counts no more"
+
+
+def test_at_the_bound_the_one_that_waited_longest_goes_to_a_person() -> None:
+    lane = Lane()
+    names = "abcdefg"
+    concluded = [lane.batch(parcel(name, name), late=True)[0] for name in names]
+    given_up = [ids(one.decisions) for one in concluded]
+    assert given_up == [[], [], [], [], [], ["a"], ["b"]]
+    assert concluded[-1].decisions[0].reasons[0] == "model_late"
+
+
+def test_whoever_owns_the_lane_next_asks_again() -> None:
+    lane = Lane()
+    lane.batch(parcel("a", "d1"), parcel("b", "d1"), parcel("c", "d2"), late=True)
+    successor = Lane()
+    for key, value in lane.lot.dump():
+        successor.lot.load(key, value)
+    revived, _ = successor.batch(news=News(revived=True))
+    assert revived.decisions == []
+    assert revived.follow_up is not None
+    answered = successor.answer(revived.follow_up)
+    assert ids(answered.decisions) == ["a", "c"]
+    assert ids(successor.answer(answered.follow_up).decisions) == ["b"]
+    assert successor.lot.entries() == 0
+
+
+def test_the_same_event_again_waits_as_well_and_both_are_decided() -> None:
+    lane = Lane()
+    _, first = lane.batch(parcel("a", "d1"), late=True)
+    lane.batch(parcel("a", "d1"))
+    answered = lane.answer(first)
+    assert ids(answered.decisions) == ["a"]
+    assert ids(lane.answer(answered.follow_up).decisions) == ["a"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("it broke"), None])
+def test_an_answer_that_is_none_lets_a_person_decide(error: Exception | None) -> None:
+    lane = Lane()
+    _, question = lane.batch(parcel("a", "d1"), late=True)
+    concluded, _ = lane.batch(news=News((Arrival(question, None, error),)))
+    assert [d.outcome for d in concluded.decisions] == ["review"]
+    assert concluded.decisions[0].reasons[0] == "model_failed"
