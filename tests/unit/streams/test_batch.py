@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
+from batuta.agents.context import Context
 from batuta.schemas.errors import OursError, OwnershipLostError
 from batuta.schemas.record import Output
 from batuta.streams.lanes.batch import Batch, Handover, group_rows
