@@ -21,6 +21,7 @@ from aiokafka.errors import (
     NoError,
     NotCoordinatorError,
     OperationNotAttempted,
+    ProducerClosed,
     ProducerFenced,
     RecordListTooLargeError,
     RequestTimedOutError,
@@ -297,8 +298,13 @@ class InProcessProducer:
             await asyncio.sleep(self._backoff_s)
 
     async def _try(self, request: object, answer: type[R]) -> R | None:
-        """Ask once; None, after a pause, where there is no answer."""
-        assert not self._closed, "a producer that was discarded is asked to send"
+        """Ask once; None, after a pause, where there is no answer.
+
+        Raises:
+            ProducerClosed: it was discarded meanwhile.
+        """
+        if self._closed:
+            raise ProducerClosed
         try:
             return await self._link.ask(request, answer)
         except KafkaError:

@@ -215,6 +215,24 @@ async def test_a_producer_is_told_partition_counts_and_what_is_unknown(cluster: 
     await producer.discard()
 
 
+async def test_a_producer_that_is_discarded_writes_nothing_more(cluster: Cluster) -> None:
+    topic = await cluster.create("out")
+    tp = TopicPartition(topic, 0)
+    producer = cluster.log(lossy=True, transaction_timeout_ms=700).producer(
+        TopicFactory.unique("id")
+    )
+    await producer.start()
+    cluster.lose_requests(PRODUCE)
+    writing = asyncio.create_task(producer.transact({(topic, 0): [row(b"never")]}, {}, "nobody"))
+    await eventually(lambda: cluster.lost)
+    await producer.discard()
+    cluster.heal()
+    with pytest.raises(TransactionFailedError) as failed:
+        await writing
+    assert failed.value.outcome == "aborted"
+    assert await read_all(cluster.log(), tp) == []
+
+
 async def test_a_transaction_of_nothing_is_none(cluster: Cluster) -> None:
     topic, log = await cluster.create("out"), cluster.log()
     assert await write(log, {}) == {}
