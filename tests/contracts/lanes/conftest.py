@@ -343,7 +343,7 @@ async def proxy(broker: str) -> AsyncIterator[LossyProxy]:
     await proxy.stop()
 
 
-#: A worker of its own process; with a second argument it dies before its n-th commit.
+#: A worker of its own process; told so, it dies before its n-th commit, or has a slow model.
 CHILD = """
 import asyncio, json, os, signal, sys
 from aiokafka import AIOKafkaProducer
@@ -353,6 +353,8 @@ from batuta.streams.lanes.lane_testing import CountingWorker, Layout, lane_setti
 layout = json.loads(sys.argv[2])
 layout["inputs"] = tuple(layout["inputs"])
 left = int(sys.argv[3])
+overrides = {"batch_records_max": 20, **json.loads(sys.argv[4])}
+ask_s = overrides.pop("ask_s", None)
 commit = AIOKafkaProducer.commit_transaction
 
 async def commit_or_die(self):
@@ -365,8 +367,12 @@ async def commit_or_die(self):
 async def think(batch):
     await asyncio.sleep(0.02)
 
+async def ask(batch):
+    await asyncio.sleep(ask_s)
+
 AIOKafkaProducer.commit_transaction = commit_or_die
-worker = CountingWorker(lane_settings(sys.argv[1], batch_records_max=20), Layout(**layout), think)
+settings = lane_settings(sys.argv[1], **overrides)
+worker = CountingWorker(settings, Layout(**layout), think, None if ask_s is None else ask)
 asyncio.run(worker.run_for_ever())
 """
 
@@ -376,10 +382,11 @@ def spawn(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """Starts a worker of a bench in a process of its own."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(bench: Bench, commits: int = 0) -> subprocess.Popen[bytes]:
+    def start(bench: Bench, commits: int = 0, **overrides: object) -> subprocess.Popen[bytes]:
         layout = json.dumps(dataclasses.asdict(bench.layout))
         with (tmp_path / f"worker-{len(started)}.log").open("wb") as log:
-            command = [sys.executable, "-c", CHILD, bench.bootstrap, layout, str(commits)]
+            told = (bench.bootstrap, layout, str(commits), json.dumps(overrides))
+            command = [sys.executable, "-c", CHILD, *told]
             started.append(subprocess.Popen(command, stdout=log, stderr=log))
         return started[-1]
 
