@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
-from batuta.schemas.errors import StateCorruptError
 from batuta.streams.telemetry.histograms import observe_all
 
 if TYPE_CHECKING:
@@ -307,8 +306,6 @@ class LaneFailed:
     def tell(self, scribe: Scribe) -> None:
         """Count it, and call a human."""
         scribe.meters.lanes.set(self.partition, "failed")
-        if isinstance(self.error, StateCorruptError):
-            scribe.meters.unreadable_changes.inc()
         scribe.log.error("lane_failed", partition=self.partition, exc_info=self.error)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import structlog
 
+from batuta.schemas.errors import StateCorruptError
 from batuta.streams.telemetry import facts
 from batuta.streams.telemetry.logs import Sparing
 from batuta.streams.telemetry.metrics import Meters, families_of
@@ -122,6 +123,8 @@ class StageTelemetry:
     def lane_failed(self, partition: int, error: BaseException) -> None:
         """Say that a lane stopped on trouble of our own: a human must act."""
         self.tell(facts.LaneFailed(partition, error))
+        if isinstance(error, StateCorruptError):
+            self._scribe.meters.unreadable_changes.inc()
 
     def state_entries(self, partition: int, entries: int) -> None:
         """Say how many entries a lane's state holds."""
