@@ -10,9 +10,12 @@ import pytest
 from batuta.agents.evaluation.ranking import roc_auc
 from batuta.agents.maintenance.data import readings_of
 from batuta.agents.maintenance.detector import SurpriseTable
+from batuta.agents.maintenance.features import SurpriseFeature
 from batuta.agents.maintenance.generator import Plant, PlantPlan, sensor_samples
 from batuta.agents.maintenance.model import SurpriseModel, score_of_surprise, surprise_of_score
+from batuta.agents.maintenance.reasons import MaintenanceReasons
 from batuta.schemas.errors import StateCorruptError, UsageError
+from batuta.schemas.ingested import Ingested
 from batuta.schemas.maintenance import AnomalyLabel, SensorReading
 
 NOW_MS = 1_795_000_000_000
@@ -68,6 +71,27 @@ async def test_a_score_keeps_the_order_of_surprises() -> None:
     assert bool(np.all(np.diff(scores) > 0))
     assert bool(np.all(scores < 1.0))
     np.testing.assert_allclose(surprise_of_score(score_of_surprise(surprises)), surprises)
+
+
+def test_each_sensor_of_each_tenants_asset_has_a_memory_of_its_own() -> None:
+    feature = SurpriseFeature()
+    table = feature.open_table(b"n")
+
+    def seen(tenant: str, sensor: str, value: float) -> float:
+        data = {"sensor": sensor, "value": value}
+        event = Ingested("r", "pump", "pump", NOW_MS, NOW_MS, tenant, data, {})
+        return float(feature.compute([event], table)[0, 0])
+
+    table.begin()
+    for number in range(300):
+        for tenant, sensor, level in (("", "flow", 1.0), ("", "heat", 50.0), ("x", "flow", 900.0)):
+            assert seen(tenant, sensor, level + number % 7) < 2.0
+    assert len(table) == 3
+    unusual = seen("", "flow", 50.0)
+    reasons = MaintenanceReasons()
+    (code,) = reasons.codes_of({"surprise": unusual})
+    assert reasons.text_of(code).startswith("the sensor")
+    assert reasons.codes_of({"surprise": 0.0}) == ()
 
 
 @pytest.mark.parametrize("instead", [b"", b"\x02", b"\x01", b"\x01" + bytes(60)])
