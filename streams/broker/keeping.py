@@ -56,6 +56,7 @@ def restore(state: BrokerState, journal: DiskJournal, *, salvage: bool) -> Recov
             log.restore(report, salvage=salvage)
     _tell_strangers(state)
     report.completed_transactions = state.transactions.resume()
+    report.unknown_transactions = state.transactions.abort_unknown()
     state.groups.resume()
     if report.salvaged:
         journal.rewrite(entries_of(state))

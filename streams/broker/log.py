@@ -77,6 +77,10 @@ class PartitionLog:
         """Whether records of an unfinished transaction of this producer are here."""
         return producer_id in self._open
 
+    def open_producers(self) -> list[tuple[int, int]]:
+        """Producer id and epoch of each transaction that has records here and no marker yet."""
+        return [(producer_id, self.producers.epoch_of(producer_id)) for producer_id in self._open]
+
     def restore(self, report: RecoveryReport, *, salvage: bool) -> None:
         """Read back what an earlier broker left.
 

@@ -48,12 +48,15 @@ class RecoveryReport:
         torn_bytes: how much that was; nobody was told that it was written.
         salvaged: damaged files that were set aside.
         completed_transactions: decided before the stop, finished now.
+        unknown_transactions: partitions with records of a transaction that was noted nowhere, and
+            is aborted now; only the end of the machine leaves such.
     """
 
     torn_writes: int = 0
     torn_bytes: int = 0
     salvaged: list[str] = field(default_factory=list[str])
     completed_transactions: int = 0
+    unknown_transactions: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,11 @@ class ProducerStates:
         state = self._at_epoch(header.producer_id, header.producer_epoch)
         state.batches.append(Appended(header.base_sequence, header.last_sequence, base_offset))
 
+    def epoch_of(self, producer_id: int) -> int:
+        """The last epoch it was seen under; 0 where it was not."""
+        state = self._states.get(producer_id)
+        return 0 if state is None else state.epoch
+
     def fence(self, producer_id: int, epoch: int) -> None:
         """Refuse every epoch before this one: a marker was written under it."""
         self._at_epoch(producer_id, epoch)

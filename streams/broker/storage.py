@@ -196,6 +196,8 @@ class SegmentedStorage:
         return is_old or last.size + size > self.limits.size_bytes
 
     def _begin(self, base_offset: int, now_ms: int) -> Segment:
+        # A segment with another behind it is whole: what is missing from it is damage, never torn.
+        self.sync()
         path = f"{self.folder}/{segment_name(base_offset)}"
         return Segment(path, SegmentHeader(base_offset, now_ms))
 

@@ -85,7 +85,7 @@ class TransactionCoordinator:
                 return ProducerIdentity(self.producer_ids.take(), 0)
             return self._init_transactional(transactional_id, timeout_ms, claimed)
         except DiskError as refusal:
-            _log.error("producer_not_noted", reason=str(refusal))
+            _log.info("producer_not_noted", reason=str(refusal))
             return ProducerIdentity(error=Code.NOT_COORDINATOR)
 
     def _init_transactional(
@@ -99,7 +99,7 @@ class TransactionCoordinator:
         if known is not None:
             return self._next_identity(known, timeout_ms, claimed)
         first = Transaction(transactional_id, self.producer_ids.take(), 0, timeout_ms)
-        self._journal.append(first.entry())
+        self._journal.append(first.entry(), is_final=True)
         self._transactions[transactional_id] = first
         return ProducerIdentity(first.producer_id, 0)
 
@@ -119,7 +119,8 @@ class TransactionCoordinator:
             producer_id, epoch = self.producer_ids.take(), 0
         renewed = replace(known, producer_id=producer_id, epoch=epoch, timeout_ms=timeout_ms)
         renewed.state, renewed.partitions, renewed.groups = TransactionState.EMPTY, _NONE, _NO_GROUP
-        self._note(renewed)
+        # Given out twice, an epoch would let a former owner back in, or take new records for old.
+        self._note(renewed, is_final=True)
         return ProducerIdentity(producer_id, epoch)
 
     def _fence_and_abort(self, known: Transaction) -> None:
@@ -132,7 +133,7 @@ class TransactionCoordinator:
         try:
             self._fence_and_abort(known)
         except DiskError as refusal:
-            _log.error("abort_not_noted", transactional_id=transactional_id, reason=str(refusal))
+            _log.info("abort_not_noted", transactional_id=transactional_id, reason=str(refusal))
             self._wake_later(known, RETRY_MS)
 
     def add_partitions(
@@ -166,7 +167,7 @@ class TransactionCoordinator:
         try:
             self._finish(known, decision, known.epoch)
         except DiskError as refusal:
-            _log.error("decision_not_noted", transactional_id=transactional_id, reason=str(refusal))
+            _log.info("decision_not_noted", transactional_id=transactional_id, reason=str(refusal))
             return Code.NOT_COORDINATOR
         return Code.NONE
 
@@ -216,15 +217,15 @@ class TransactionCoordinator:
         try:
             self._note(grown)
         except DiskError as refusal:
-            _log.error("transaction_not_noted", reason=str(refusal))
+            _log.info("transaction_not_noted", reason=str(refusal))
             return Code.NOT_COORDINATOR
         if begins:
             self._wake_later(grown, grown.timeout_ms)
         return Code.NONE
 
-    def _note(self, changed: Transaction) -> None:
+    def _note(self, changed: Transaction, *, is_final: bool = False) -> None:
         """Let a change count once it is noted."""
-        self._journal.append(changed.entry())
+        self._journal.append(changed.entry(), is_final=is_final)
         self._transactions[changed.transactional_id] = changed
 
     def _wake_later(self, known: Transaction, delay_ms: float) -> None:
@@ -258,10 +259,13 @@ class TransactionCoordinator:
         ended = replace(decided, state=final, partitions=_NONE, groups=_NO_GROUP, alarm=None)
         try:
             self._write_markers(decided, commit=commit)
+            if commit and self._settings.sync_commits:
+                # Once it is noted as ended, nobody would write a lost marker again.
+                self._sync(decided)
             self._note(ended)
         except DiskError as refusal:
             name = decided.transactional_id
-            _log.error("transaction_not_ended", transactional_id=name, reason=str(refusal))
+            _log.info("transaction_not_ended", transactional_id=name, reason=str(refusal))
             again = self._clock.call_later(RETRY_MS, lambda: self._carry_out(decided))
             decided.set_alarm(again)
             return
@@ -303,6 +307,27 @@ class TransactionCoordinator:
             if known.state is TransactionState.ONGOING:
                 self._wake_later(known, max(0, known.since_ms + known.timeout_ms - now_ms))
         return len(prepared)
+
+    def abort_unknown(self) -> int:
+        """Abort what has records in a log and is noted nowhere: the note ended with the machine.
+
+        Returns:
+            How many partitions were held by such a transaction.
+        """
+        ongoing = {
+            (known.producer_id, key)
+            for known in self
+            if known.state is TransactionState.ONGOING or known.state.is_prepared
+            for key in known.partitions
+        }
+        now_ms, count = self._clock.wall_ms(), 0
+        for topic in self._topics:
+            for number, log in enumerate(topic.partitions):
+                for producer_id, epoch in log.open_producers():
+                    if (producer_id, (topic.name, number)) not in ongoing:
+                        log.end_transaction(producer_id, epoch, commit=False, timestamp_ms=now_ms)
+                        count += 1
+        return count
 
     def _is_open(self, known: Transaction, key: PartitionKey) -> bool:
         """Whether a partition has records of a transaction and no marker yet."""
