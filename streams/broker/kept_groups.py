@@ -76,7 +76,7 @@ class KeptGroups:
         try:
             self._journal.append(offsets_entry(group_id, offsets, producer_id))
         except DiskError as refusal:
-            _log.error("offsets_not_noted", group=group_id, reason=str(refusal))
+            _log.info("offsets_not_noted", group=group_id, reason=str(refusal))
             return False
         self._store(group_id, offsets, producer_id)
         return True
@@ -102,7 +102,7 @@ class KeptGroups:
         try:
             self._journal.append(OffsetsRemoved(group.group_id, keys))
         except DiskError as refusal:
-            _log.error("offsets_not_noted", group=group.group_id, reason=str(refusal))
+            _log.info("offsets_not_noted", group=group.group_id, reason=str(refusal))
             return False
         for key in keys:
             group.offsets.pop(key, None)
@@ -134,4 +134,4 @@ class KeptGroups:
         try:
             self._journal.append(group_entry(group))
         except DiskError as refusal:
-            _log.warning("group_not_noted", group=group.group_id, reason=str(refusal))
+            _log.info("group_not_noted", group=group.group_id, reason=str(refusal))

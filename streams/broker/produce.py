@@ -97,7 +97,7 @@ def _append(state: BrokerState, append: _Append) -> ProducePartitionResult:
     try:
         return _appended(append, append.log.append(append.data, header))
     except DiskError as refusal:
-        _log.error("append_refused", topic=append.topic.name, reason=str(refusal))
+        _log.info("append_refused", topic=append.topic.name, reason=str(refusal))
         return ProducePartitionResult(append.partition, Code.KAFKA_STORAGE_ERROR)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import sys
 from dataclasses import asdict, dataclass, fields
@@ -14,6 +15,7 @@ import structlog
 from batuta.schemas.errors import UsageError
 from batuta.streams.broker.api import APIS
 from batuta.streams.broker.broker import KeptOn
+from batuta.streams.broker.disk_watch import DiskWatch
 from batuta.streams.broker.faults import Fault, Faults
 from batuta.streams.broker.folder_disk import FolderDisk
 from batuta.streams.broker.log_recovery import RecoveryReport
@@ -80,6 +82,7 @@ async def serve(options: ServeOptions) -> None:
     Raises:
         UsageError: it cannot listen there, or the data directory is in use or damaged.
     """
+    _log_to_stderr()
     faults = None if options.faults is None else load_faults(options.faults)
     server = BrokerServer(options.settings, faults, _kept_on(options))
     try:
@@ -97,7 +100,16 @@ async def serve(options: ServeOptions) -> None:
 def _kept_on(options: ServeOptions) -> KeptOn | None:
     if options.data_dir is None:
         return None
-    return KeptOn(FolderDisk(options.data_dir), options.salvage)
+    return KeptOn(DiskWatch(FolderDisk(options.data_dir)), options.salvage)
+
+
+def _log_to_stderr() -> None:
+    """Keep stdout for the one line: whoever waits for it may read no further, and it would fill."""
+    if not structlog.is_configured():
+        structlog.configure(
+            wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+            logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        )
 
 
 def _log_repairs(report: RecoveryReport) -> None:
