@@ -4,7 +4,7 @@
     select       which model shall answer (one, here)
     delegate     ask it, once per batch; an event that it takes too long for is parked
     verify       an answer is a finite number from 0 to 1, one per event; else a person decides
-    decide       thresholds, outcome and reasons
+    decide       the pipeline's rules, outcome and reasons
 
 A batch goes through it in three steps, so that a lane can understand the next one while a model is
 asked: `understand`, `ask`, `conclude`. No event leaves without a decision, and nothing but a
@@ -19,62 +19,33 @@ from operator import itemgetter
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 
 from batuta.agents.asking import News, Outstanding
 from batuta.agents.context import Context
 from batuta.agents.identity import scoped
+from batuta.agents.judging import SCORE_UNKNOWN, Deciding, Judge, Verified
 from batuta.agents.models.port import Model, Scores
 from batuta.agents.questions import Answer, Question, question_of, waiting_key
 from batuta.agents.reasons import (
     MODEL_ANSWER_INVALID,
     MODEL_FAILED,
     MODEL_LATE,
-    SCORE_REASONS,
     Reasons,
 )
 from batuta.agents.state.parking import Step
 from batuta.agents.state.port import Tables
-from batuta.agents.understanding.features import (
-    ContextFeatures,
-    Features,
-    NoContext,
-    amounts_of,
-    window_names,
-)
-from batuta.agents.understanding.windows import TrailingWindows
+from batuta.agents.understanding.features import Features
+from batuta.agents.understanding.window_sets import WindowSet
 from batuta.agents.waiting import Waiting
-from batuta.schemas.decision import Decision, Outcome
+from batuta.schemas.decision import Decision
 from batuta.schemas.errors import LaterError, OursError, UsageError
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.pipeline import Pipeline
 
 __all__ = ["SCORE_UNKNOWN", "Concluded", "Conductor", "ConductorState"]
 
-#: What a decision's score reads where the model gave none: unknown risk counts as the highest.
-SCORE_UNKNOWN: Final = 1.0
-
-
-_OUTCOMES: Final[tuple[Outcome, ...]] = ("approve", "review", "block")
-_APPROVE, _REVIEW, _BLOCK = range(3)
 NO_NEWS: Final[News[Question, Answer]] = News()
-
-
-@dataclass(frozen=True, slots=True)
-class _Verified:
-    """Scores, which of them are usable, and the reason of those that are not."""
-
-    scores: Scores
-    usable: npt.NDArray[np.bool_]
-    reason: str
-
-    @classmethod
-    def unusable(cls, rows: int, reason: str) -> "_Verified":
-        return cls(np.full(rows, SCORE_UNKNOWN), np.zeros(rows, np.bool_), reason)
-
-    def at(self, places: npt.NDArray[np.int64]) -> "_Verified":
-        return _Verified(self.scores[places], self.usable[places], self.reason)
 
 
 def _unheard(failure: Exception) -> None:
@@ -97,8 +68,8 @@ class Concluded:
 class ConductorState(Tables):
     """What scoring remembers: the windows of the scoring key."""
 
-    def __init__(self, windows: TrailingWindows) -> None:
-        super().__init__((windows,))
+    def __init__(self, windows: WindowSet) -> None:
+        super().__init__(windows.tables)
         self.windows = windows
 
 
@@ -110,7 +81,7 @@ class Conductor:
         pipeline: Pipeline,
         model: Model,
         reasons: Reasons,
-        context_features: ContextFeatures | None = None,
+        deciding: Deciding | None = None,
         report: Callable[[Exception], None] = _unheard,
     ) -> None:
         """Join what the pipeline computes with what the model wants to see.
@@ -119,8 +90,8 @@ class Conductor:
             pipeline: whose events are decided.
             model: who scores them.
             reasons: what the pipeline's features say about a suspicious event.
-            context_features: what the pipeline computes of an event alone.
-            report: told of every failure of the model, once per batch.
+            deciding: what the compiled pipeline brings beside its windows.
+            report: told of every failure of the model or of a part, once per batch.
 
         Raises:
             UsageError: the model wants a feature that the pipeline does not compute.
@@ -129,15 +100,15 @@ class Conductor:
         self._model = model
         self._reasons = reasons
         self._report = report
-        self._context = context_features or NoContext()
-        self._carried = window_names(pipeline.ingestion_windows)
-        self._columns = self._columns_of(model)
+        deciding = deciding or Deciding()
+        self._understanding = deciding.understanding
+        self._carried = WindowSet(pipeline.ingestion_windows).names
+        self._judge = Judge(pipeline.decide, deciding, model.inputs)
+        self._refuse_unknown(model)
 
     def open_state(self) -> ConductorState:
         """Return the empty state of one lane."""
-        windows = self._pipeline.scoring_windows
-        with_mean = windows.mean_of is not None
-        return ConductorState(TrailingWindows(b"w", windows.windows_ms, with_mean=with_mean))
+        return ConductorState(WindowSet(self._pipeline.scoring_windows))
 
     def understand(self, events: Sequence[Ingested], context: Context[ConductorState]) -> Question:
         """Return the question that a batch's events are, and remember the events."""
@@ -213,21 +184,22 @@ class Conductor:
         if not steps:
             return []
         question = question_of(steps)
-        verified = _Verified.unusable(len(steps), MODEL_LATE)
+        verified = Verified.unusable(len(steps), MODEL_LATE)
         return self._decide(question.events, question.features, verified, now_ms)
 
     def _understand(self, events: Sequence[Ingested], state: ConductorState) -> Features:
         if not events:
-            return np.empty((0, len(self._columns)))
-        windows = self._pipeline.scoring_windows
+            return np.empty((0, len(self._judge.columns)))
         own = state.windows.observe(
             [scoped(event.tenant, event.scoring_key) for event in events],
             np.array([event.event_time_ms for event in events], np.int64),
-            amounts_of([event.data for event in events], windows.mean_of),
+            [event.data for event in events],
         )
         carried = _matrix([event.features for event in events], self._carried)
-        computed = np.hstack((carried, own, self._context.compute(events)))
-        return computed[:, self._columns]
+        windows = dict(zip(self._carried, carried.T, strict=True))
+        windows |= zip(state.windows.names, own.T, strict=True)
+        understood = self._understanding.complete(events, windows, self._report)
+        return understood.matrix(self._judge.columns)
 
     def _select(self) -> Model:
         return self._model
@@ -235,33 +207,34 @@ class Conductor:
     async def _delegate(self, model: Model, features: Features) -> Scores | None:
         """Return the model's answer, or None where it broke: no fault of the events'."""
         try:
-            return await model.answer(features.astype(np.float32))
+            return await model.answer(features[:, : len(model.inputs)].astype(np.float32))
         except (LaterError, OursError):
             raise
         except Exception as failure:  # noqa: BLE001 - a model is anybody's code
             self._report(failure)
             return None
 
-    def _verify(self, answer: Scores | None, rows: int) -> _Verified:
+    def _verify(self, answer: Scores | None, rows: int) -> Verified:
         if answer is None:
-            return _Verified.unusable(rows, MODEL_FAILED)
+            return Verified.unusable(rows, MODEL_FAILED)
         if np.shape(answer) != (rows,):
-            return _Verified.unusable(rows, MODEL_ANSWER_INVALID)
+            return Verified.unusable(rows, MODEL_ANSWER_INVALID)
         scores = np.asarray(answer, np.float64)
         usable = (scores >= 0.0) & (scores <= 1.0)  # NaN is neither
-        return _Verified(np.where(usable, scores, SCORE_UNKNOWN), usable, MODEL_ANSWER_INVALID)
+        return Verified(np.where(usable, scores, SCORE_UNKNOWN), usable, MODEL_ANSWER_INVALID)
 
     def _decide(
-        self, events: Sequence[Ingested], features: Features, verified: _Verified, now_ms: int
+        self, events: Sequence[Ingested], features: Features, verified: Verified, now_ms: int
     ) -> list[Decision]:
-        names, pipeline = self._model.inputs, self._pipeline
-        assert features.shape == (len(events), len(names)), features.shape
+        names, pipeline = self._judge.columns, self._pipeline
+        judged = self._judge.judge(events, features, verified)
         decisions: list[Decision] = []
-        for event, row, score, outcome, first in zip(
-            events, features.tolist(), *self._judge(verified), strict=True
+        for event, row, (score, outcome, first, rule) in zip(
+            events, features.tolist(), judged, strict=True
         ):
             seen: dict[str, float] = dict(zip(names, row, strict=False))
             more = () if outcome == "approve" else self._reasons.codes_of(seen)
+            action = rule.action if rule is not None else None
             decisions.append(
                 Decision(
                     event_id=event.event_id,
@@ -278,38 +251,27 @@ class Conductor:
                     features=seen,
                     input_sha256=sha256(orjson.dumps(event.data)).hexdigest(),
                     published_ms=event.published_ms,
+                    action=action or "",
+                    action_version=rule.action_version if rule is not None and action else 0,
                 )
             )
         return decisions
 
-    def _judge(self, verified: _Verified) -> tuple[list[float], list[Outcome], list[str]]:
-        """Return score, outcome and first reason of every event; without a usable score: review."""
-        thresholds, scores = self._pipeline.thresholds, verified.scores
-        level = np.where(scores >= thresholds.review, _REVIEW, _APPROVE)
-        level[scores >= thresholds.block] = _BLOCK
-        level[~verified.usable] = _REVIEW
-        outcomes = [_OUTCOMES[i] for i in level.tolist()]
-        firsts = [SCORE_REASONS[outcome] for outcome in outcomes]
-        for i in np.flatnonzero(~verified.usable).tolist():
-            firsts[i] = verified.reason
-        return scores.tolist(), outcomes, firsts
-
-    def _columns_of(self, model: Model) -> list[int]:
+    def _refuse_unknown(self, model: Model) -> None:
         computed = (
             *self._carried,
-            *window_names(self._pipeline.scoring_windows),
-            *self._context.names,
+            *WindowSet(self._pipeline.scoring_windows).names,
+            *self._understanding.names,
         )
         if missing := [name for name in model.inputs if name not in computed]:
             raise UsageError(
                 f"model {model.version} wants {', '.join(missing)}, which pipeline "
                 f"{self._pipeline.name} does not compute; it computes {', '.join(computed)}"
             )
-        return [computed.index(name) for name in model.inputs]
 
 
 def _matrix(rows: list[Mapping[str, float]], names: tuple[str, ...]) -> Features:
-    if len(names) == 1:
-        return np.array([[row[names[0]]] for row in rows], np.float64)
+    if len(names) <= 1:
+        return np.array([[row[name] for name in names] for row in rows], np.float64)
     values = chain.from_iterable(map(itemgetter(*names), rows))
     return np.fromiter(values, np.float64, len(rows) * len(names)).reshape(len(rows), len(names))

@@ -24,8 +24,8 @@ from batuta.agents.identity import scoped
 from batuta.agents.state.event_time import EventClock
 from batuta.agents.state.port import Tables
 from batuta.agents.understanding.deduplication import DIGEST_BYTES, Deduplication
-from batuta.agents.understanding.features import Features, amounts_of, window_names
-from batuta.agents.understanding.windows import TrailingWindows
+from batuta.agents.understanding.features import Features
+from batuta.agents.understanding.window_sets import WindowSet
 from batuta.schemas.codec import Refused
 from batuta.schemas.errors import RefusedEventError
 from batuta.schemas.event import Event
@@ -59,10 +59,8 @@ class Ingest:
 class IngestionState(Tables):
     """What ingestion remembers: ids it has seen, windows of the source's key, its events' time."""
 
-    def __init__(
-        self, duplicates: Deduplication, windows: TrailingWindows, clock: EventClock
-    ) -> None:
-        super().__init__((duplicates, windows, clock))
+    def __init__(self, duplicates: Deduplication, windows: WindowSet, clock: EventClock) -> None:
+        super().__init__((duplicates, *windows.tables, clock))
         self.duplicates = duplicates
         self.windows = windows
         self.clock = clock
@@ -79,14 +77,14 @@ class Ingestion:
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self._id_path = pipeline.source.id_field or ""
-        self._names = window_names(pipeline.ingestion_windows)
+        self._names = WindowSet(pipeline.ingestion_windows).names
 
     def open_state(self) -> IngestionState:
         """Return the empty state of one lane."""
-        duplicates, windows = self._pipeline.source.duplicates, self._pipeline.ingestion_windows
+        duplicates = self._pipeline.source.duplicates
         return IngestionState(
             Deduplication(b"d", duplicates.within_ms, duplicates.entries_max),
-            TrailingWindows(b"w", windows.windows_ms, with_mean=windows.mean_of is not None),
+            WindowSet(self._pipeline.ingestion_windows),
             EventClock(b"t", self._pipeline.source.lateness.allowed_ms),
         )
 
@@ -169,13 +167,12 @@ class Ingestion:
         self,
         events: list[Event[DataT]],
         data: list[dict[str, object]],
-        windows: TrailingWindows,
+        windows: WindowSet,
     ) -> Features:
-        mean_of = self._pipeline.ingestion_windows.mean_of
         return windows.observe(
             [scoped(event.tenant, event.key) for event in events],
             np.array([event.time_ms for event in events], np.int64),
-            amounts_of(data, mean_of),
+            data,
         )
 
     def _refuse(self, event: Event[DataT]) -> Refused:

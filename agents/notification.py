@@ -1,58 +1,96 @@
 """The notification agent's rules: what people should be told now, and what can wait in a queue.
 
-    a decision to block                                  critical
-    a review case without a usable score                 warning: the model needs a look
-    a review case in the upper half of the review band   warning: likely the next block
-    anything else                                        nothing
+    a review without a usable score      warning: the model needs a look
+    the first notify rule that holds     as it says; of a review once its case is open
+    anything else                        nothing
 
+A rule that cannot be answered counts as one that holds: people are rather told than not.
 Ids follow from what happened, so a retry or a replay tells the same and a sink can drop it. A
 notification names the event, never the entity or its data: those may be personal.
 """
 
 from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
 
 from batuta.agents.context import Context
 from batuta.agents.identity import derived_id
-from batuta.agents.reasons import MODEL_ANSWER_INVALID, MODEL_FAILED, NoReasons, Reasons
+from batuta.agents.policy.decision_rows import DecisionRows
+from batuta.agents.policy.expressions import Expression
+from batuta.agents.policy.names import Names
+from batuta.agents.reasons import (
+    MODEL_ANSWER_INVALID,
+    MODEL_FAILED,
+    MODEL_LATE,
+    NoReasons,
+    Reasons,
+)
 from batuta.schemas.decision import Decision
 from batuta.schemas.notification import Notification, Severity
 from batuta.schemas.pipeline import Pipeline
+from batuta.schemas.pipeline_rules import NotifyRule
 from batuta.schemas.review import ReviewCase
 
-__all__ = ["Notifier"]
+__all__ = ["TOLD_NAMES", "Notifier"]
+
+#: What every notify rule may name.
+TOLD_NAMES: Final = Names({"score": "double", "outcome": "string"})
+_BLIND: Final = frozenset({MODEL_FAILED, MODEL_ANSWER_INVALID, MODEL_LATE})
 
 
 class Notifier:
     """Chooses what people are told, for one pipeline."""
 
-    def __init__(self, pipeline: Pipeline, reasons: Reasons | None = None) -> None:
+    def __init__(
+        self, pipeline: Pipeline, reasons: Reasons | None = None, names: Names = TOLD_NAMES
+    ) -> None:
+        """Compile the notify rules.
+
+        Args:
+            pipeline: whose decisions are told of.
+            reasons: say in words why.
+            names: what the rules may use, all of it in a decision's record.
+
+        Raises:
+            ExpressionError: a rule does not compile.
+        """
         self._reasons = reasons or NoReasons()
-        thresholds = pipeline.thresholds
-        self._urgent = (thresholds.review + thresholds.block) / 2
+        self._kinds = names.kinds
+        self._rules = [(rule, Expression(rule.when, names, ("bool",))) for rule in pipeline.notify]
 
     def notify(
         self, subjects: Sequence[Decision | ReviewCase], context: Context[object]
     ) -> list[Notification]:
         """Return what `subjects` give reason to tell, in order; their times are the subjects'."""
         del context
-        told = [
-            self._of_case(subject) if isinstance(subject, ReviewCase) else self._of(subject)
-            for subject in subjects
-        ]
-        return [notification for notification in told if notification is not None]
+        decisions = [one.decision if isinstance(one, ReviewCase) else one for one in subjects]
+        told: list[Notification] = []
+        for subject, decision, rule in zip(
+            subjects, decisions, self._holding(decisions), strict=True
+        ):
+            case = subject if isinstance(subject, ReviewCase) else None
+            if case is None and decision.outcome == "review":
+                continue
+            labels = {} if case is None else {"queue": case.queue}
+            if case is not None and decision.reasons[0] in _BLIND:
+                told.append(self._tell(decision, "warning", "undecided without a model", labels))
+            elif rule is not None:
+                told.append(self._tell(decision, rule.severity, rule.title, labels))
+        return told
 
-    def _of(self, decision: Decision) -> Notification | None:
-        if decision.outcome != "block":
-            return None
-        return self._tell(decision, "critical", "blocked", {})
-
-    def _of_case(self, case: ReviewCase) -> Notification | None:
-        decision = case.decision
-        blind = decision.reasons[0] in {MODEL_FAILED, MODEL_ANSWER_INVALID}
-        if not blind and decision.score < self._urgent:
-            return None
-        title = "undecided without a model" if blind else "for urgent review"
-        return self._tell(decision, "warning", title, {"queue": case.queue})
+    def _holding(self, decisions: Sequence[Decision]) -> list[NotifyRule | None]:
+        """Return the first rule that holds for each decision."""
+        rows = DecisionRows(decisions, self._kinds)
+        found: list[NotifyRule | None] = [None] * len(decisions)
+        for rule, expression in self._rules:
+            answer = expression.answer(rows)
+            holds = answer.values.astype(np.bool_)
+            if answer.missing is not None:
+                holds |= answer.missing
+            for row in np.flatnonzero(holds).tolist():
+                found[row] = found[row] or rule
+        return found
 
     def _tell(
         self, decision: Decision, severity: Severity, what: str, labels: dict[str, str]

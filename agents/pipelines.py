@@ -1,25 +1,22 @@
-"""The pipelines that ship with batuta, by name: everything the other rooms need of one."""
+"""A pipeline as everything else takes it: compiled, with the parts its file names."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
 from pydantic import BaseModel
 
 from batuta.agents.compiler.compiling import Plan
-from batuta.agents.fraud.features import FraudFeatures
-from batuta.agents.fraud.generator import fraud_samples
-from batuta.agents.fraud.pipeline import FRAUD, RECIPE
-from batuta.agents.fraud.reasons import FraudReasons
+from batuta.agents.judging import Deciding
 from batuta.agents.models.card import TrainedModel
 from batuta.agents.policy.checks import BoundCheck
 from batuta.agents.reasons import Reasons
-from batuta.agents.samples import Samples
-from batuta.agents.understanding.features import ContextFeatures
-from batuta.schemas.fraud import Transaction
+from batuta.agents.samples import Clock, SampleEvent, Samples
+from batuta.agents.understanding.features import window_names
+from batuta.schemas.errors import UsageError
 from batuta.schemas.pipeline import Pipeline
 
-__all__ = ["PIPELINES", "LoadedPipeline", "Shipped", "Trainer"]
+__all__ = ["LoadedPipeline", "NoSamples", "NoTrainer", "Shipped", "Trainer"]
 
 
 class Trainer(Protocol):
@@ -37,18 +34,51 @@ class Trainer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class NoSamples:
+    """Stands where a pipeline file names no samples."""
+
+    file: str
+
+    def __call__(self, seed: int, now_ms: int, clock: Clock | None = None) -> Iterator[SampleEvent]:
+        """Refuse.
+
+        Raises:
+            UsageError: always.
+        """
+        del seed, now_ms, clock
+        raise UsageError(f'{self.file} makes no sample events; add samples: "package.module:name"')
+
+
+@dataclass(frozen=True, slots=True)
+class NoTrainer:
+    """Stands where a pipeline file names no trainer."""
+
+    file: str
+    recipe: int = 0
+
+    def train(self, plan: Plan) -> TrainedModel:
+        """Refuse.
+
+        Raises:
+            UsageError: always.
+        """
+        what = f"has no file for the model {plan.model}, and nothing makes one"
+        raise UsageError(f"{self.file} {what}; add file and sha256 to the model, or train:")
+
+
+@dataclass(frozen=True, slots=True)
 class LoadedPipeline:
-    """One pipeline, whole: compiled, with the parts its file names.
+    """One pipeline, whole.
 
     Attributes:
         pipeline: what the stages run by.
-        plan: what it was compiled to.
+        plan: what its file was compiled to.
         data: the schema of its events' payload.
         label: the schema of its labels, where it has any.
         reasons: what its features say, as codes and texts.
         checks: of answers, in order.
-        samples: makes sample events without end, where it can.
-        trainer: makes its sample model, where it can.
+        samples: makes sample events without end.
+        trainer: makes its sample model.
     """
 
     pipeline: Pipeline
@@ -57,47 +87,21 @@ class LoadedPipeline:
     label: type[BaseModel] | None
     reasons: Reasons
     checks: tuple[BoundCheck, ...]
-    samples: Samples | None
-    trainer: Trainer | None
-
-
-@dataclass(frozen=True, slots=True)
-class Shipped:
-    """One pipeline, whole.
-
-    Attributes:
-        pipeline: as declared.
-        data: the schema of its events' payload.
-        features: what it computes of an event alone.
-        reasons: what its features say, as codes and texts.
-        samples: makes sample events without end.
-        train: makes its sample model from generated history, in seconds.
-        recipe: which recipe `train` follows; a sample model of another one is made anew.
-    """
-
-    pipeline: Pipeline
-    data: type[BaseModel]
-    features: ContextFeatures
-    reasons: Reasons
     samples: Samples
-    train: Callable[[], TrainedModel]
-    recipe: int
+    trainer: Trainer
+
+    @property
+    def deciding(self) -> Deciding:
+        """What the conductor is given beside the windows."""
+        return Deciding(self.plan.understanding, self.plan.names, self.checks)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Every feature a model may see, in the order they are computed."""
+        windows = (*self.pipeline.ingestion_windows, *self.pipeline.scoring_windows)
+        names = (name for one in windows for name in window_names(one))
+        return (*names, *self.plan.understanding.names)
 
 
-def _train_fraud() -> TrainedModel:
-    from batuta.agents.fraud.training import train  # noqa: PLC0415 - loads the compiler
-
-    return train()
-
-
-PIPELINES: Final[Mapping[str, Shipped]] = {
-    "fraud": Shipped(
-        pipeline=FRAUD,
-        data=Transaction,
-        features=FraudFeatures(),
-        reasons=FraudReasons(),
-        samples=fraud_samples,
-        train=_train_fraud,
-        recipe=RECIPE,
-    ),
-}
+#: As a pipeline was called while batuta had none but its own.
+Shipped = LoadedPipeline

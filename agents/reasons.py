@@ -6,13 +6,13 @@ A code is a contract (it stands in records and on metrics); its text is for peop
 from collections.abc import Mapping
 from typing import Final, Protocol
 
-from batuta.schemas.decision import Outcome
-
 __all__ = [
+    "CHECK_BROKE",
+    "FEATURE_FAILED",
     "MODEL_ANSWER_INVALID",
     "MODEL_FAILED",
     "MODEL_LATE",
-    "SCORE_REASONS",
+    "RULE_FAILED",
     "NoReasons",
     "Reasons",
     "shared_text_of",
@@ -24,12 +24,12 @@ MODEL_ANSWER_INVALID: Final = "model_answer_invalid"
 MODEL_FAILED: Final = "model_failed"
 #: The model gave no answer by the deadline, or too many events waited for one.
 MODEL_LATE: Final = "model_late"
-#: Which side of the thresholds a score fell on.
-SCORE_REASONS: Final[Mapping[Outcome, str]] = {
-    "approve": "score_low",
-    "review": "score_high",
-    "block": "score_very_high",
-}
+#: An expression or a part of the user's own could not tell a feature of the event.
+FEATURE_FAILED: Final = "feature_failed"
+#: A check of the user's own raised, or answered no truth value per event.
+CHECK_BROKE: Final = "check_broke"
+#: A rule could not be answered for the event.
+RULE_FAILED: Final = "rule_failed"
 
 _TEXTS: Final[Mapping[str, str]] = {
     "score_low": "the score is below the review threshold",
@@ -37,6 +37,10 @@ _TEXTS: Final[Mapping[str, str]] = {
     "score_very_high": "the score is above the block threshold",
     MODEL_ANSWER_INVALID: "the model gave no usable answer, so a person decides",
     MODEL_FAILED: "the model failed, so a person decides",
+    FEATURE_FAILED: "a feature could not be told, so a person decides",
+    CHECK_BROKE: "a check of the answer broke, so a person decides",
+    RULE_FAILED: "a rule could not be answered, so a person decides",
+    "check_failed": "the answer did not pass a check, so a person decides",
     MODEL_LATE: "the model gave no answer in time, so a person decides",
 }
 

@@ -30,7 +30,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from batuta.agents.pipelines import PIPELINES
+from batuta.streams.pipelines.finding import PIPELINES
 from batuta.schemas.topics import Topics
 from batuta.streams.broker.apache import ApacheKafka, find_libraries
 from batuta.streams.broker.process import BrokerProcess

@@ -31,6 +31,8 @@ class Decision(NamedTuple):
         features: what the model saw; NaN travels as null.
         input_sha256: hex digest of the event's payload.
         published_ms: timestamp of the source record; not written, the start of the event's age.
+        action, action_version: what the deciding rule asks for, empty where nothing; not written,
+            an action is a record of its own.
     """
 
     event_id: str
@@ -47,3 +49,5 @@ class Decision(NamedTuple):
     features: Mapping[str, float]
     input_sha256: str
     published_ms: int = 0
+    action: str = ""
+    action_version: int = 0

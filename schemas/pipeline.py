@@ -1,7 +1,7 @@
 """The pipeline: what a stream of events is, what is understood of it, and how it is decided.
 
-Frozen pydantic models that refuse unknown keys. Shipped pipelines declare one in
-`batuta.agents.<name>.pipeline`.
+Frozen pydantic models that refuse unknown keys: what `batuta.agents.compiler` makes of a pipeline
+file, and all that the stages need to know of it.
 """
 
 from itertools import pairwise
@@ -9,7 +9,14 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from batuta.schemas.pipeline_rules import ContextFeature, LabelRule, ShareFeature
+from batuta.schemas.pipeline_rules import (
+    ContextFeature,
+    LabelRule,
+    NotifyRule,
+    Rule,
+    ShareFeature,
+    by_score,
+)
 from batuta.schemas.times import EARLIEST_MS, LATEST_MS
 
 __all__ = [
@@ -19,7 +26,6 @@ __all__ = [
     "Parking",
     "Pipeline",
     "Source",
-    "Thresholds",
     "WindowFeature",
 ]
 
@@ -113,23 +119,6 @@ class WindowFeature(_Part):
         return self
 
 
-class Thresholds(_Part):
-    """From which score on an event is reviewed, and from which it is blocked.
-
-    >>> Thresholds(review=0.5, block=0.9).block
-    0.9
-    """
-
-    review: float = Field(default=0.6, ge=0, le=1)
-    block: float = Field(default=0.95, ge=0, le=1)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "Thresholds":
-        if self.review > self.block:
-            raise ValueError(f"review ({self.review}) must not be above block ({self.block})")
-        return self
-
-
 class Escalation(_Part):
     """Who reviews, and within what time."""
 
@@ -155,12 +144,12 @@ class Pipeline(_Part):
     ...     version=1,
     ...     source=Source(id_field="transaction_id", key_field="card_id", time_field="event_time"),
     ...     scoring_key_field="terminal_id",
-    ...     ingestion_windows=WindowFeature(name="card", by="card_id", mean_of="amount"),
-    ...     scoring_windows=WindowFeature(name="terminal", by="terminal_id"),
+    ...     ingestion_windows=(WindowFeature(name="card", by="card_id", mean_of="amount"),),
+    ...     scoring_windows=(WindowFeature(name="terminal", by="terminal_id"),),
     ...     escalation=Escalation(queue="fraud_review"),
     ... )
-    >>> pipeline.thresholds.review
-    0.6
+    >>> pipeline.decide[-1].outcome
+    'approve'
     """
 
     name: Name
@@ -169,9 +158,10 @@ class Pipeline(_Part):
     scoring_key_field: FieldName = Field(
         description="the key of .ingested, whose state scoring holds"
     )
-    ingestion_windows: WindowFeature
-    scoring_windows: WindowFeature
-    thresholds: Thresholds = Thresholds()
+    ingestion_windows: tuple[WindowFeature, ...] = Field(default=(), max_length=16)
+    scoring_windows: tuple[WindowFeature, ...] = Field(default=(), max_length=16)
+    decide: tuple[Rule, ...] = Field(default=by_score(0.6, 0.95), min_length=1)
+    notify: tuple[NotifyRule, ...] = ()
     escalation: Escalation
     parking: Parking = Parking()
     context: tuple[ContextFeature, ...] = ()

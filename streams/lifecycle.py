@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -12,13 +12,14 @@ from prometheus_client import CollectorRegistry
 
 from batuta.agents.models.port import Model
 from batuta.agents.pipelines import Shipped
-from batuta.agents.understanding.windows import TrailingWindows
+from batuta.agents.understanding.window_sets import WindowSet
 from batuta.schemas.errors import BrokerUnreachableError, LaterError, OursError, UsageError
 from batuta.schemas.pipeline import Pipeline
 from batuta.schemas.topics import Topics
 from batuta.streams.app import LaneApp
 from batuta.streams.settings import Settings
 from batuta.streams.sinks import open_sinks
+from batuta.streams.sinks.port import Sink
 from batuta.streams.stages import ROUTE, House
 from batuta.streams.telemetry.broker_probe import BrokerProbe
 from batuta.streams.telemetry.metrics_server import MetricsServer
@@ -65,6 +66,11 @@ class Worker:
         self._sinks = open_sinks(settings)
         self._probe = BrokerProbe(settings, self.registry)
         self._server = MetricsServer(settings, self.registry, self._not_ready)
+
+    def deliver_to(self, sinks: Iterable[Sink]) -> None:
+        """Send notifications to these as well; they are closed when the worker stops."""
+        assert self._app is None, "sinks are added before the start"
+        self._sinks += sinks
 
     @property
     def ready(self) -> bool:
@@ -189,15 +195,15 @@ class Worker:
 def _compile(pipeline: Pipeline) -> None:
     """Compile what compiles at first use: it takes seconds, and a group waits for heartbeats."""
     for spec in (pipeline.ingestion_windows, pipeline.scoring_windows):
-        windows = [
-            TrailingWindows(b"w", spec.windows_ms, with_mean=spec.mean_of is not None)
-            for _ in range(2)
-        ]
-        windows[0].begin()
-        windows[0].observe(["key"], np.zeros(1, np.int64), np.ones(1))
-        for key, value in windows[0].changes(0):
-            windows[1].load(key, value)
-        windows[0].rollback()
+        observed, loaded = WindowSet(spec), WindowSet(spec)
+        for table in observed.tables:
+            table.begin()
+        payload = dict.fromkeys((one.mean_of or "" for one in spec), 1.0)
+        observed.observe(["key"], np.zeros(1, np.int64), [payload])
+        for table, other in zip(observed.tables, loaded.tables, strict=True):
+            for key, value in table.changes(0):
+                other.load(key, value)
+            table.rollback()
 
 
 def _calm_the_collector() -> None:

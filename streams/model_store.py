@@ -94,10 +94,10 @@ def sample_model(
     """
     store, name = ModelStore(directory), shipped.pipeline.name
     card = store.card(name)
-    if card is not None and card.recipe in {None, shipped.recipe}:
+    if card is not None and card.recipe in {None, shipped.trainer.recipe}:
         return store.load(card)
     progress(f"training a model for {name} from generated history")
-    trained = shipped.train()
+    trained = shipped.trainer.train(shipped.plan)
     path = store.save(trained)
     progress(f"{trained.card.version} written to {path}")
     return store.load(trained.card)

@@ -1,6 +1,7 @@
 """The stages: the route of an event, in order, as Faust agents.
 
     .events ── ingestion ── .ingested ── scoring ── .decisions ── escalation ── .escalations
+                                            ├────── .actions
                                             └────── .notifications ── notification ── sinks
 
 Each agent is a thin loop around a pure one of `batuta.agents`; `ROUTE` is the order, and the whole
@@ -24,7 +25,8 @@ from batuta.agents.escalation import Escalation
 from batuta.agents.ingestion import Ingest, Ingestion, IngestionState
 from batuta.agents.models.port import Model
 from batuta.agents.notification import Notifier
-from batuta.agents.pipelines import Shipped
+from batuta.agents.pipelines import LoadedPipeline
+from batuta.agents.policy.actions import actions_of
 from batuta.agents.state.port import State
 from batuta.schemas import codec
 from batuta.schemas.decision import Decision
@@ -50,7 +52,7 @@ ItemT = TypeVar("ItemT")
 class House:
     """What the stages of one pipeline are built from."""
 
-    shipped: Shipped
+    shipped: LoadedPipeline
     model: Model
     sinks: Sequence[Sink]
 
@@ -115,7 +117,8 @@ def scoring(app: LaneApp, house: House) -> None:
         ),
         parked_max=shipped.pipeline.parking.steps_max,
     )
-    notifier = Notifier(shipped.pipeline, shipped.reasons)
+    notifier = Notifier(shipped.pipeline, shipped.reasons, shipped.plan.told)
+    actions = Outlet(topics.actions, codec.encode_action)
     decisions = Outlet(topics.decisions, codec.encode_decision)
     notifications = Outlet(topics.notifications, codec.encode_notification)
 
@@ -131,6 +134,8 @@ def scoring(app: LaneApp, house: House) -> None:
                 decided = concluded.decisions
                 for decision in decided:
                     out.send(decisions, decision)
+                for action in actions_of(decided):
+                    out.send(actions, action)
                 for notification in notifier.notify(decided, batch.context):
                     out.send(notifications, notification)
                 out.after_commit(partial(_count_decided, telemetry, decided))
@@ -140,7 +145,7 @@ def escalation(app: LaneApp, house: House) -> None:
     """Open a case for every decision that asks for a person."""
     topics, shipped = house.topics, house.shipped
     agent = Escalation(shipped.pipeline)
-    notifier = Notifier(shipped.pipeline, shipped.reasons)
+    notifier = Notifier(shipped.pipeline, shipped.reasons, shipped.plan.told)
     escalations = Outlet(topics.escalations, codec.encode_case)
     notifications = Outlet(topics.notifications, codec.encode_notification)
     stage = _stateless(house, "escalation", topics.decisions, codec.decode_decisions)
@@ -203,7 +208,7 @@ def _conductor(house: House, telemetry: StageTelemetry) -> Conductor:
         shipped.pipeline,
         MeteredModel(house.model, telemetry),
         shipped.reasons,
-        shipped.features,
+        shipped.deciding,
     )
 
 

@@ -22,7 +22,7 @@ from batuta.agents.understanding.features import ContextFeatures
 from batuta.agents.understanding.steps import Understanding
 from batuta.schemas.pipeline import Escalation, Pipeline, Source
 from batuta.schemas.pipeline_file.reading import Document
-from batuta.schemas.pipeline_rules import ContextFeature, LabelRule
+from batuta.schemas.pipeline_rules import ContextFeature, LabelRule, NotifyRule, Rule
 
 __all__ = ["Parts", "Plan", "compile_pipeline"]
 
@@ -97,7 +97,7 @@ def compile_pipeline(document: Document, parts: Parts) -> Plan:
     notices = notify_rules(file, told, faults)
     faults.settle()
     compiled = _Compiled(source, labels, scoring_key, tuple(placed))
-    pipeline = compiled.pipeline(document).model_copy(update={"decide": rules, "notify": notices})
+    pipeline = compiled.pipeline(document, rules, notices)
     return Plan(
         pipeline=pipeline,
         understanding=_understanding(so_far, source, inputs),
@@ -124,20 +124,24 @@ class _Compiled:
     scoring_key: str
     placed: tuple[Placed, ...]
 
-    def pipeline(self, document: Document) -> Pipeline:
+    def pipeline(
+        self, document: Document, rules: tuple[Rule, ...], notices: tuple[NotifyRule, ...]
+    ) -> Pipeline:
         file = document.file
         context = [pair for step in file.understand for pair in (step.context or {}).items()]
         windows = {
             stage: tuple(w for one in self.placed if one.stage == stage for w in one.windows)
             for stage in ("ingestion", "scoring")
         }
-        return Pipeline.model_construct(
+        return Pipeline(
             name=file.pipeline,
             version=file.version,
             source=self.source,
             scoring_key_field=self.scoring_key,
             ingestion_windows=windows["ingestion"],
             scoring_windows=windows["scoring"],
+            decide=rules,
+            notify=notices,
             escalation=Escalation(queue=file.escalate.queue, due_ms=file.escalate.due),
             context=tuple(ContextFeature(name=n, expression=text) for n, text in context),
             shares=tuple(one.share for one in self.placed if one.share is not None),

@@ -5,16 +5,16 @@ from typing import Final
 from batuta.agents.compiler.compiling import Plan
 from batuta.agents.models.card import TrainedModel
 
-__all__ = ["FraudTrainer"]
+__all__ = ["RECIPE", "FraudTrainer"]
 
 #: Raise it whenever the sample model would come out differently: its generator, its inputs.
-_RECIPE: Final = 2
+RECIPE: Final = 2
 
 
 class FraudTrainer:
     """Boosted trees on a generated world."""
 
-    recipe: int = _RECIPE
+    recipe: int = RECIPE
 
     def train(self, plan: Plan) -> TrainedModel:
         """Train; takes some seconds."""

@@ -12,7 +12,8 @@ import numpy as np
 
 from batuta.agents.fraud.features import FraudFeatures
 from batuta.agents.fraud.generator import DAY_MS, CardPlan, CardWorld, Day
-from batuta.agents.fraud.pipeline import FRAUD, RECIPE
+from batuta.agents.fraud.pipeline import BLOCK_FROM, FRAUD, REVIEW_FROM
+from batuta.agents.fraud.trainer import RECIPE
 from batuta.agents.models.boosted_trees import Labels, TreePlan, fit
 from batuta.agents.models.card import ModelCard, TrainedModel
 from batuta.agents.models.port import Matrix, Scores
@@ -25,8 +26,8 @@ __all__ = ["INPUTS", "features_of", "train"]
 #: What the model sees, in order.
 INPUTS: Final = (
     *FraudFeatures.names,
-    *window_names(FRAUD.ingestion_windows),
-    *window_names(FRAUD.scoring_windows),
+    *window_names(FRAUD.ingestion_windows[0]),
+    *window_names(FRAUD.scoring_windows[0]),
 )
 _DAYS: Final = 30
 _HELD_OUT_DAYS: Final = 10
@@ -68,8 +69,8 @@ def features_of(history: Day) -> Matrix:
     """Return what the model would have seen of each transaction, (len(history), len(INPUTS))."""
     columns = (
         FraudFeatures().of_arrays(history.times_ms, history.amounts),
-        _observed(FRAUD.ingestion_windows, history.cards.tolist(), history),
-        _observed(FRAUD.scoring_windows, history.terminals.tolist(), history),
+        _observed(FRAUD.ingestion_windows[0], history.cards.tolist(), history),
+        _observed(FRAUD.scoring_windows[0], history.terminals.tolist(), history),
     )
     return np.hstack(columns).astype(np.float32)
 
@@ -85,7 +86,7 @@ def _measured(scores: Scores, labels: Labels) -> dict[str, float]:
     """Return how well held-out transactions are told apart, and what the thresholds make of it."""
     from sklearn.metrics import average_precision_score, roc_auc_score  # noqa: PLC0415
 
-    caught, blocked = scores >= FRAUD.thresholds.review, scores >= FRAUD.thresholds.block
+    caught, blocked = scores >= REVIEW_FROM, scores >= BLOCK_FROM
     measured = {
         "roc_auc": roc_auc_score(labels, scores),
         "average_precision": average_precision_score(labels, scores),

@@ -64,7 +64,7 @@ TERMINAL_RISK: Final = ShareFeature(
 #: What a model of history sees, in order.
 HISTORY_INPUTS: Final = (
     *FraudFeatures.names,
-    *window_names(FRAUD.ingestion_windows),
+    *window_names(FRAUD.ingestion_windows[0]),
     *share_names(TERMINAL_RISK),
 )
 
@@ -200,7 +200,7 @@ def _check(history: Transactions, weeks: Weeks) -> None:
 
 
 def _card_windows(history: Transactions, reached: _Reached) -> Features:
-    windows = FRAUD.ingestion_windows
+    windows = FRAUD.ingestion_windows[0]
     table = TrailingWindows(b"w", windows.windows_ms, with_mean=windows.mean_of is not None)
     keys, parts = list(map(str, history.cards.tolist())), list[Features]()
     for begin in range(0, len(keys), _BATCH):

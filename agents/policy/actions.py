@@ -5,22 +5,18 @@ from collections.abc import Iterable
 from batuta.agents.identity import derived_id
 from batuta.schemas.action import Action
 from batuta.schemas.decision import Decision
-from batuta.schemas.pipeline_rules import Rule
 
-__all__ = ["action_of", "actions_of"]
+__all__ = ["actions_of"]
 
 
-def actions_of(decided: Iterable[tuple[Decision, Rule | None]]) -> list[Action]:
+def actions_of(decisions: Iterable[Decision]) -> list[Action]:
     """Return the actions of decisions, in order; most decisions ask for none."""
-    return [
-        action_of(decision, rule.action, rule.action_version)
-        for decision, rule in decided
-        if rule is not None and rule.action is not None
-    ]
+    return [_action_of(decision) for decision in decisions if decision.action]
 
 
-def action_of(decision: Decision, action: str, version: int) -> Action:
+def _action_of(decision: Decision) -> Action:
     """Return what `decision` asks for, under an id that only its event and the action make."""
+    action, version = decision.action, decision.action_version
     named = (decision.tenant, decision.pipeline, decision.event_id, action, str(version))
     return Action(
         action_id=derived_id("action", *named),

@@ -10,10 +10,8 @@ from batuta.agents.policy.expressions import Expression
 from batuta.agents.policy.names import Flags, Names, Rows
 from batuta.schemas.pipeline_rules import Rule
 
-__all__ = ["RULE_FAILED", "SCORE_NAMES", "Policy", "Verdict"]
+__all__ = ["SCORE_NAMES", "Policy", "Verdict"]
 
-#: The reason of a decision whose rules could not be answered for the event.
-RULE_FAILED: Final = "rule_failed"
 #: What every decide rule may name.
 SCORE_NAMES: Final = Names({"score": "double"})
 _FAILED: Final = -1
@@ -54,6 +52,11 @@ class Policy:
         self._conditions = [
             Expression(rule.when, names, ("bool",)) for rule in rules if rule.when is not None
         ]
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What the rules use."""
+        return frozenset(name for one in self._conditions for name in one.names)
 
     def judge(self, rows: Rows) -> Verdict:
         """Return which rule decides each event.

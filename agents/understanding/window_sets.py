@@ -34,6 +34,10 @@ class WindowSet:
         self._features = tuple(features)
         self._columns = [_columns(one) for one in features]
 
+    def entries(self) -> int:
+        """Return how many entries all tables hold."""
+        return sum(table.entries() for table in self.tables)
+
     def observe(
         self,
         keys: Sequence[str],

@@ -13,8 +13,11 @@ from batuta.streams.cli.deadletters import deadletters
 from batuta.streams.cli.demo import demo
 from batuta.streams.cli.explain import explain
 from batuta.streams.cli.generate import generate
+from batuta.streams.cli.plan import plan
 from batuta.streams.cli.produce import produce
+from batuta.streams.cli.rehearse import rehearse
 from batuta.streams.cli.tail import tail
+from batuta.streams.cli.train import train
 from batuta.streams.cli.version import print_version, version
 from batuta.streams.cli.worker import worker
 
@@ -46,6 +49,18 @@ def batuta(
     del version
 
 
-for command in (demo, worker, broker, generate, produce, tail, explain, version):
+for command in (
+    demo,
+    worker,
+    broker,
+    generate,
+    produce,
+    plan,
+    train,
+    rehearse,
+    tail,
+    explain,
+    version,
+):
     app.command()(command)
 app.add_typer(deadletters)

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
 
     from batuta.agents.models.port import Model
-    from batuta.agents.pipelines import Shipped
     from batuta.streams.demo.session import Load
     from batuta.streams.demo.view import Result, Stage
     from batuta.streams.lifecycle import Worker
+    from batuta.streams.pipelines.loading import PipelineOnDisk
     from batuta.streams.settings import Settings
 
 __all__ = ["demo"]
@@ -33,7 +33,7 @@ _EMBEDDED_SEED: Final = 7
 
 def demo(
     pipeline: Annotated[
-        str, typer.Argument(metavar="PIPELINE", help="A shipped pipeline.")
+        str, typer.Argument(metavar="PIPELINE", help="A shipped pipeline, or a file.")
     ] = "fraud",
     *,
     events: Annotated[
@@ -96,17 +96,17 @@ class _Plan:
 
 def _demonstrate(plan: _Plan, settings: "Settings") -> "Result | None":
     with step("libraries"):
-        from batuta.streams.cli.pipelines import shipped_pipeline
-        from batuta.streams.model_store import sample_model
+        from batuta.streams.pipelines.finding import find_pipeline
+        from batuta.streams.pipelines.opening import open_model
         from batuta.streams.telemetry.logs import configure_logs
 
     configure_logs(settings)
-    shipped = shipped_pipeline(plan.pipeline)
+    on_disk = find_pipeline(plan.pipeline)
     with step("model") as said:
-        model = sample_model(shipped, settings.model_dir, lambda what: say(what, style="dim"))
+        model = open_model(on_disk, settings.model_dir, lambda what: say(what, style="dim"))
         said(model.version)
     with _broker(settings) as reached:
-        cast = _Cast(plan, reached, shipped, model, embedded=reached is not settings)
+        cast = _Cast(plan, reached, on_disk, model, embedded=reached is not settings)
         return run_until_stopped(lambda stop: _run(cast, stop))
 
 
@@ -116,7 +116,7 @@ class _Cast:
 
     plan: _Plan
     settings: "Settings"
-    shipped: "Shipped"
+    on_disk: "PipelineOnDisk"
     model: "Model"
     embedded: bool
 
@@ -128,7 +128,7 @@ class _Cast:
         plan = self.plan
         otherwise = _EMBEDDED_SEED if self.embedded else fresh_seed()
         seed = otherwise if plan.seed is None else plan.seed
-        return Load(samples_of(self.shipped, seed, plan.events, plan.spoiled), plan.rate)
+        return Load(samples_of(self.on_disk.loaded, seed, plan.events, plan.spoiled), plan.rate)
 
     def stage(self, worker: "Worker") -> "Stage":
         """Return the scene for those who watch."""
@@ -136,7 +136,7 @@ class _Cast:
         from batuta.streams.lifecycle import STAGE_NAMES
 
         return Stage(
-            pipeline=self.shipped.pipeline.name,
+            pipeline=self.on_disk.loaded.pipeline.name,
             bootstrap=self.settings.brokers,
             embedded=self.embedded,
             model=self.model.version,
@@ -182,7 +182,8 @@ async def _worker(cast: _Cast, stop: asyncio.Event) -> "AsyncGenerator[Worker]":
     """Yield a worker that is ready, or not where `stop` was set before it was."""
     from batuta.streams.lifecycle import STAGE_NAMES, Worker
 
-    worker = Worker(cast.settings, cast.shipped, cast.model)
+    worker = Worker(cast.settings, cast.on_disk.loaded, cast.model)
+    worker.deliver_to(cast.on_disk.sinks.values())
     try:
         with step("worker") as said:
             await until_first(_start(worker), stop.wait())

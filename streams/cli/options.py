@@ -50,7 +50,7 @@ MetricsPort = Annotated[
 ]
 PipelineName = Annotated[
     str,
-    typer.Argument(metavar="PIPELINE", help="A shipped pipeline."),
+    typer.Argument(metavar="PIPELINE", help="A shipped pipeline, or the path of a file."),
 ]
 Rate = Annotated[
     float,

@@ -1,7 +1,7 @@
 """Tells the story of one event, for people and for programs."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Group, RenderableType
@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from batuta.schemas.decision import Decision, Outcome
-from batuta.schemas.pipeline import Thresholds
+from batuta.schemas.pipeline_rules import Rule
 from batuta.streams.cli.records import as_json, at, clock, shown_value, when
 from batuta.streams.cli.story import Story
 
@@ -34,7 +34,7 @@ def story_as_json(story: Story, shipped: "Shipped") -> dict[str, object]:
         "pipeline": shipped.pipeline.name,
         "outcome": story.decisions[0].message.outcome if story.decisions else None,
         "reasons": [{"code": code, "text": shipped.reasons.text_of(code)} for code in codes],
-        "thresholds": shipped.pipeline.thresholds.model_dump(),
+        "rules": [rule.model_dump() for rule in shipped.pipeline.decide],
         "times": [
             {"what": hop.what, "at": when(hop.time_ms), "after_ms": hop.after_ms}
             for hop in story.hops()
@@ -76,7 +76,7 @@ def _chapters(story: Story, shipped: "Shipped") -> Iterator[tuple[str, Renderabl
         yield "", _where(found.record.topic and at(found.record))
     for made in story.decisions:
         yield "", ""
-        yield "Decision", _verdict(made.message, shipped.pipeline.thresholds)
+        yield "Decision", _verdict(made.message, shipped.pipeline.decide)
         yield "", _where(at(made.record))
         yield "Because", _reasons(made.message, shipped)
         yield "Model", f"{made.message.model}, which saw"
@@ -120,11 +120,12 @@ def _where(place: str) -> Text:
     return Text(place, style="dim")
 
 
-def _verdict(decision: Decision, thresholds: Thresholds) -> Text:
+def _verdict(decision: Decision, rules: Sequence[Rule]) -> Text:
     line = Text(decision.outcome, style=f"bold {OUTCOME_STYLES[decision.outcome]}")
     line.append(f"  score {decision.score:.3f}", style="default not bold")
-    limits = f"  (review from {thresholds.review:g}, block from {thresholds.block:g})"
-    return line.append(limits, style="dim not bold")
+    hit = next((rule for rule in rules if rule.reason == decision.reasons[0]), None)
+    told = "" if hit is None else f"  (rule: {hit.when or 'no other holds'})"
+    return line.append(told, style="dim not bold")
 
 
 def _reasons(decision: Decision, shipped: "Shipped") -> Table:

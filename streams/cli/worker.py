@@ -11,8 +11,8 @@ from batuta.streams.cli.signals import run_until_stopped, sigterm_interrupts, un
 
 if TYPE_CHECKING:
     from batuta.agents.models.port import Model
-    from batuta.agents.pipelines import Shipped
     from batuta.streams.lifecycle import Worker
+    from batuta.streams.pipelines.loading import PipelineOnDisk
     from batuta.streams.settings import Settings
 
 __all__ = ["worker"]
@@ -49,8 +49,8 @@ def worker(
     """
     import structlog
 
-    from batuta.streams.cli.pipelines import shipped_pipeline
-    from batuta.streams.model_store import sample_model
+    from batuta.streams.pipelines.finding import find_pipeline
+    from batuta.streams.pipelines.opening import open_model
     from batuta.streams.settings import load_settings
     from batuta.streams.telemetry.logs import configure_logs
 
@@ -62,11 +62,11 @@ def worker(
     )
     configure_logs(settings)
     assert settings.brokers, "raises where none is given, before a model is made ready"
-    shipped = shipped_pipeline(pipeline)
+    on_disk = find_pipeline(pipeline)
     names = _stage_names(stages)
     log = structlog.get_logger(__name__)
-    model = sample_model(shipped, settings.model_dir, lambda what: log.info("model", doing=what))
-    crew = _Crew(settings, shipped, model, names)
+    model = open_model(on_disk, settings.model_dir, lambda what: log.info("model", doing=what))
+    crew = _Crew(settings, on_disk, model, names)
     run_until_stopped(lambda stop: _work(crew, stop))
 
 
@@ -75,7 +75,7 @@ class _Crew:
     """What a worker is made of."""
 
     settings: "Settings"
-    shipped: "Shipped"
+    on_disk: "PipelineOnDisk"
     model: "Model"
     stages: tuple[str, ...]
 
@@ -96,7 +96,8 @@ async def _work(crew: _Crew, stop: asyncio.Event) -> None:
     from batuta.streams.cli.restore_screen import show_restoring
     from batuta.streams.lifecycle import Worker
 
-    worker = Worker(crew.settings, crew.shipped, crew.model, stages=crew.stages)
+    worker = Worker(crew.settings, crew.on_disk.loaded, crew.model, stages=crew.stages)
+    worker.deliver_to(crew.on_disk.sinks.values())
     showing = asyncio.create_task(show_restoring(worker.registry))
     try:
         await until_first(_start_and_run(worker), stop.wait())

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from batuta.agents.compiler.compiling import Parts, compile_pipeline
 from batuta.agents.compiler.faults import Faults
-from batuta.agents.pipelines import LoadedPipeline, Trainer
+from batuta.agents.pipelines import LoadedPipeline, NoSamples, NoTrainer, Trainer
 from batuta.agents.policy.checks import BoundCheck, Check
 from batuta.agents.reasons import NoReasons, Reasons
 from batuta.agents.understanding.features import ContextFeatures
@@ -91,6 +91,7 @@ class _Loading:
         trainer = self._optional("train", file.train, ("recipe", "train"))
         self._faults.settle()
         assert data is not None
+        name = self._document.tree.name
         plan = compile_pipeline(self._document, Parts(data, label, parts))
         loaded = LoadedPipeline(
             pipeline=plan.pipeline,
@@ -99,8 +100,8 @@ class _Loading:
             label=label,
             reasons=cast("Reasons", reasons or NoReasons()),
             checks=tuple(checks),
-            samples=cast("Samples | None", samples),
-            trainer=cast("Trainer | None", trainer),
+            samples=cast("Samples", samples or NoSamples(name)),
+            trainer=cast("Trainer", trainer or NoTrainer(name)),
         )
         return PipelineOnDisk(
             loaded,

@@ -9,7 +9,6 @@ import numpy as np
 
 from batuta.agents.models.port import Matrix, Scores
 from batuta.agents.pipelines import Shipped
-from batuta.agents.understanding.features import window_names
 from batuta.schemas.errors import LaterError, SinkUnavailableError
 from batuta.schemas.notification import Notification
 from batuta.streams.rehearsal.happenings import Happenings
@@ -50,12 +49,7 @@ class RehearsedModel:
     version = "rehearsed@000000000000"
 
     def __init__(self, shipped: Shipped, unreliable: Unreliable) -> None:
-        pipeline = shipped.pipeline
-        self.inputs = (
-            *window_names(pipeline.ingestion_windows),
-            *window_names(pipeline.scoring_windows),
-            *shipped.features.names,
-        )
+        self.inputs = shipped.feature_names
         self._unreliable = unreliable
 
     async def answer(self, inputs: Matrix) -> Scores:

@@ -29,13 +29,13 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from prometheus_client.parser import text_string_to_metric_families
 
-from batuta.agents.pipelines import PIPELINES, Shipped
 from batuta.schemas.codec import decode_dead_letter, decode_decision
 from batuta.schemas.partition import PartitionOf
 from batuta.schemas.topics import Topics
 from batuta.streams.broker.apache import ApacheKafka, find_libraries
 from batuta.streams.broker.process import BrokerProcess
 from batuta.streams.lifecycle import Worker
+from batuta.streams.pipelines.finding import PIPELINES
 from batuta.streams.settings import client_options, load_settings
 from batuta.streams.topic_reader import TopicReader
 
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 
     from batuta.agents.models.port import Matrix, Scores
+    from batuta.agents.pipelines import Shipped
     from batuta.schemas.dead_letter import DeadLetter
     from batuta.schemas.decision import Decision
     from batuta.schemas.record import Record

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
-from batuta.agents.pipelines import PIPELINES
 from batuta.schemas.topics import Topics
 from batuta.streams.app import LaneApp
+from batuta.streams.pipelines.finding import PIPELINES
 from batuta.streams.settings import load_settings
 from batuta.streams.stages import ROUTE, House
 

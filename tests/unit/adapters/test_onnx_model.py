@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -12,13 +12,15 @@ import pytest
 
 from batuta.agents.models.boosted_trees import Fitted, TreePlan, fit
 from batuta.agents.models.card import ModelCard, TrainedModel
-from batuta.agents.pipelines import PIPELINES
 from batuta.schemas.errors import UsageError
 from batuta.streams.adapters.onnx import OnnxModel
 from batuta.streams.model_store import ModelStore, sample_model
+from batuta.streams.pipelines.finding import PIPELINES
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from batuta.agents.compiler.compiling import Plan
 
 INPUTS = ("height", "width", "depth")
 
@@ -126,30 +128,39 @@ def test_a_directory_that_cannot_be_made_is_named(trained: TrainedModel, tmp_pat
         ModelStore(tmp_path / "file").save(trained)
 
 
+@dataclass
+class Recipe:
+    """A trainer that counts how often it is asked."""
+
+    recipe: int
+    trained: TrainedModel
+    runs: list[int] = field(default_factory=list[int])
+
+    def train(self, plan: Plan) -> TrainedModel:
+        self.runs.append(plan.pipeline.version)
+        return replace(self.trained, card=card_of(self.trained.data, recipe=1))
+
+
 def test_a_sample_model_is_trained_once_and_again_only_for_another_recipe(
     trained: TrainedModel, tmp_path: Path
 ) -> None:
-    runs: list[int] = []
-
-    def train() -> TrainedModel:
-        runs.append(1)
-        return replace(trained, card=card_of(trained.data, recipe=1))
-
-    shipped, told = replace(PIPELINES["fraud"], train=train, recipe=1), list[str]()
+    trainer = Recipe(1, trained)
+    runs = trainer.runs
+    shipped, told = replace(PIPELINES["fraud"], trainer=trainer), list[str]()
     first = sample_model(shipped, tmp_path, told.append)
     assert sample_model(shipped, tmp_path, told.append).version == first.version
     assert len(runs) == 1
     assert len(told) == 2
     assert first.version in told[1]
-    sample_model(replace(shipped, recipe=2), tmp_path)
+    trainer.recipe = 2
+    sample_model(shipped, tmp_path)
     assert len(runs) == 2
 
 
 def test_a_model_that_somebody_else_trained_is_kept(trained: TrainedModel, tmp_path: Path) -> None:
     ModelStore(tmp_path).save(trained)
 
-    def never() -> TrainedModel:
-        raise AssertionError
-
-    kept = sample_model(replace(PIPELINES["fraud"], train=never), tmp_path)
+    trainer = Recipe(1, trained)
+    kept = sample_model(replace(PIPELINES["fraud"], trainer=trainer), tmp_path)
+    assert not trainer.runs
     assert kept.version == trained.card.version

@@ -17,7 +17,8 @@ from batuta.agents.reasons import NoReasons
 from batuta.schemas.errors import LaterError, SinkUnavailableError, UsageError
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.partition import PartitionOf
-from batuta.schemas.pipeline import Escalation, Pipeline, Source, Thresholds, WindowFeature
+from batuta.schemas.pipeline import Escalation, Pipeline, Source, WindowFeature
+from batuta.schemas.pipeline_rules import by_score
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,9 +31,9 @@ PARCELS = Pipeline(
     version=3,
     source=Source(id_field="parcel", key_field="sender", time_field="at"),
     scoring_key_field="depot",
-    ingestion_windows=WindowFeature(name="sender", by="sender", windows_ms=(60_000,)),
-    scoring_windows=WindowFeature(name="depot", by="depot", windows_ms=(60_000,)),
-    thresholds=Thresholds(review=0.5, block=0.9),
+    ingestion_windows=(WindowFeature(name="sender", by="sender", windows_ms=(60_000,)),),
+    scoring_windows=(WindowFeature(name="depot", by="depot", windows_ms=(60_000,)),),
+    decide=by_score(0.5, 0.9),
     escalation=Escalation(queue="dispatch"),
 )
 INPUTS = ("depot_count_1m", "sender_count_1m")

@@ -12,7 +12,8 @@ from batuta.agents.notification import Notifier
 from batuta.schemas.decision import Decision, Outcome
 from batuta.schemas.partition import PartitionOf
 from batuta.schemas.pipeline import Escalation as Reviewers
-from batuta.schemas.pipeline import Pipeline, Source, Thresholds, WindowFeature
+from batuta.schemas.pipeline import Pipeline, Source, WindowFeature
+from batuta.schemas.pipeline_rules import by_score, urgent
 
 if TYPE_CHECKING:
     from batuta.schemas.notification import Notification
@@ -23,9 +24,10 @@ PARCELS = Pipeline(
     version=3,
     source=Source(key_field="sender", time_field="at"),
     scoring_key_field="depot",
-    ingestion_windows=WindowFeature(name="sender", by="sender"),
-    scoring_windows=WindowFeature(name="depot", by="depot"),
-    thresholds=Thresholds(review=0.4, block=0.8),
+    ingestion_windows=(WindowFeature(name="sender", by="sender"),),
+    scoring_windows=(WindowFeature(name="depot", by="depot"),),
+    decide=by_score(0.4, 0.8),
+    notify=urgent(0.6),
     escalation=Reviewers(queue="dispatch", due_ms=60_000),
 )
 

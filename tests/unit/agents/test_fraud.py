@@ -17,12 +17,12 @@ from batuta.agents.fraud.generator import CardPlan, CardWorld, fraud_samples
 from batuta.agents.fraud.reasons import FraudReasons
 from batuta.agents.fraud.training import INPUTS, features_of, train
 from batuta.agents.ingestion import Ingestion
-from batuta.agents.pipelines import PIPELINES
 from batuta.schemas.codec import EventCodec
 from batuta.schemas.fraud import FraudLabel, Transaction
 from batuta.schemas.partition import PartitionOf
 from batuta.schemas.record import Record
 from batuta.streams.adapters.onnx import OnnxModel
+from batuta.streams.pipelines.finding import PIPELINES
 
 if TYPE_CHECKING:
     from batuta.agents.models.card import TrainedModel
@@ -38,7 +38,7 @@ FRAUD = PIPELINES["fraud"]
 
 @pytest.fixture(scope="module")
 def trained() -> TrainedModel:
-    return FRAUD.train()
+    return FRAUD.trainer.train(FRAUD.plan)
 
 
 class Listener:
@@ -60,7 +60,7 @@ def samples(seed: int, events: int) -> list[SampleEvent]:
 def decided(model: Model, events: list[SampleEvent]) -> list[Decision]:
     """Let ingestion and the conductor decide about events, in batches, with their real state."""
     ingestion, door = Ingestion(FRAUD.pipeline), EventCodec(FRAUD.pipeline.source, FRAUD.data)
-    conductor = Conductor(FRAUD.pipeline, model, FRAUD.reasons, FRAUD.features)
+    conductor = Conductor(FRAUD.pipeline, model, FRAUD.reasons, FRAUD.deciding)
     cards, terminals, alone = ingestion.open_state(), conductor.open_state(), PartitionOf(1)
     decisions: list[Decision] = []
     for begin in range(0, len(events), 1_000):
@@ -100,7 +100,7 @@ def test_most_frauds_are_caught_and_few_honest_payments_are_stopped(trained: Tra
 
 def test_the_card_tells_how_well_the_model_did(trained: TrainedModel) -> None:
     assert trained.card.inputs == INPUTS
-    assert trained.card.recipe == FRAUD.recipe
+    assert trained.card.recipe == FRAUD.trainer.recipe
     assert trained.card.metrics["roc_auc"] > 0.97
     assert trained.card.metrics["average_precision"] > 0.7
 

@@ -20,10 +20,10 @@ PARCELS = Pipeline(
     version=3,
     source=Source(id_field="parcel", key_field="sender", time_field="at"),
     scoring_key_field="depot",
-    ingestion_windows=WindowFeature(
-        name="sender", by="sender", windows_ms=(60_000,), mean_of="weight"
+    ingestion_windows=(
+        WindowFeature(name="sender", by="sender", windows_ms=(60_000,), mean_of="weight"),
     ),
-    scoring_windows=WindowFeature(name="depot", by="depot", windows_ms=(60_000,)),
+    scoring_windows=(WindowFeature(name="depot", by="depot", windows_ms=(60_000,)),),
     escalation=Escalation(queue="dispatch"),
 )
 

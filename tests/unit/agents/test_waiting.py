@@ -27,8 +27,8 @@ PARCELS = Pipeline(
     version=1,
     source=Source(id_field="parcel", key_field="sender", time_field="at"),
     scoring_key_field="depot",
-    ingestion_windows=WindowFeature(name="sender", by="sender", windows_ms=(60_000,)),
-    scoring_windows=WindowFeature(name="depot", by="depot", windows_ms=(60_000,)),
+    ingestion_windows=(WindowFeature(name="sender", by="sender", windows_ms=(60_000,)),),
+    scoring_windows=(WindowFeature(name="depot", by="depot", windows_ms=(60_000,)),),
     escalation=Escalation(queue="dispatch"),
     parking=Parking(deadline_ms=1_000, steps_max=5),
 )

@@ -6,7 +6,6 @@ import orjson
 import pytest
 from rich.console import Console
 
-from batuta.agents.pipelines import PIPELINES
 from batuta.schemas.codec import (
     encode_case,
     encode_dead_letter,
@@ -22,6 +21,7 @@ from batuta.schemas.record import Output, Record
 from batuta.schemas.review import ReviewCase
 from batuta.streams.cli.story import StorySearch
 from batuta.streams.cli.story_screen import story_as_json, story_as_text
+from batuta.streams.pipelines.finding import PIPELINES
 
 FRAUD = PIPELINES["fraud"]
 NOW_MS = 1_522_577_863_000

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import orjson
 import pytest
 
-from batuta.agents.pipelines import PIPELINES
 from batuta.schemas.codec import EventCodec
 from batuta.schemas.record import Output, Record
 from batuta.streams.demo.spoil import SPOILED_HEADER, WAYS, Sample, spoil_some
+from batuta.streams.pipelines.finding import PIPELINES
 
 FRAUD = PIPELINES["fraud"]
 SOURCE = FRAUD.pipeline.source

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from batuta.agents.pipelines import PIPELINES
 from batuta.schemas.masking import Mask
 from batuta.schemas.stage_doors import stage_doors
+from batuta.streams.pipelines.finding import PIPELINES
 from batuta.streams.stages import ROUTE
 
 SECRET = "c-4711-secret"

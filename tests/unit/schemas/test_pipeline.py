@@ -3,18 +3,13 @@
 import pytest
 from pydantic import ValidationError
 
-from batuta.schemas.pipeline import Duplicates, Source, Thresholds, WindowFeature
+from batuta.schemas.pipeline import Duplicates, Source, WindowFeature
 
 
 @pytest.mark.parametrize("windows_ms", [(), (0,), (-1,), (2, 1), (1, 1), tuple(range(1, 20))])
 def test_windows_ascend_and_are_some(windows_ms: tuple[int, ...]) -> None:
     with pytest.raises(ValidationError, match="windows_ms"):
         WindowFeature(name="card", by="card_id", windows_ms=windows_ms)
-
-
-def test_thresholds_are_in_order() -> None:
-    with pytest.raises(ValidationError, match=r"review \(0.9\) must not be above block \(0.5\)"):
-        Thresholds(review=0.9, block=0.5)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,180 @@
+"""The last layer of the conductor: from verified answers to an outcome per event, and its reason.
+
+    unusable       the model gave no usable answer
+    feature_failed an expression or a part could not tell a feature that counts
+    (check)        the answer did not pass a check
+    rule_failed    a rule could not be answered before one held
+    (rule)         the first rule that holds
+
+All but the last mean that a person decides.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from batuta.agents.models.port import Scores
+from batuta.agents.policy.checks import BoundCheck
+from batuta.agents.policy.event_rows import EventRows, feature_column
+from batuta.agents.policy.names import Column, Flags, Kind, Names
+from batuta.agents.policy.rules import Policy
+from batuta.agents.reasons import CHECK_BROKE, FEATURE_FAILED, RULE_FAILED
+from batuta.agents.understanding.features import Features
+from batuta.agents.understanding.steps import Understanding
+from batuta.schemas.decision import Outcome
+from batuta.schemas.errors import LaterError, OursError
+from batuta.schemas.ingested import Ingested
+from batuta.schemas.pipeline_rules import Rule
+
+__all__ = ["SCORE_UNKNOWN", "Deciding", "Judge", "Judged", "Verified"]
+
+#: What a decision's score reads where the model gave none: unknown risk counts as the highest.
+SCORE_UNKNOWN: Final = 1.0
+_REVIEW: Final[Outcome] = "review"
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """Scores, which of them are usable, and the reason of those that are not."""
+
+    scores: Scores
+    usable: npt.NDArray[np.bool_]
+    reason: str
+
+    @classmethod
+    def unusable(cls, rows: int, reason: str) -> "Verified":
+        """Return what stands for answers that there are none of."""
+        return cls(np.full(rows, SCORE_UNKNOWN), np.zeros(rows, np.bool_), reason)
+
+    def at(self, places: npt.NDArray[np.int64]) -> "Verified":
+        """Return some rows."""
+        return Verified(self.scores[places], self.usable[places], self.reason)
+
+
+@dataclass(frozen=True)
+class Deciding:
+    """What a compiled pipeline brings to the conductor beside its windows.
+
+    Attributes:
+        understanding: computes the further features.
+        names: what decide rules may use; None for the score and every feature as a number.
+        checks: of answers, in order.
+    """
+
+    understanding: Understanding = field(default_factory=Understanding)
+    names: Names | None = None
+    checks: tuple[BoundCheck, ...] = ()
+
+
+class Judged(NamedTuple):
+    """One event's outcome.
+
+    Attributes:
+        rule: which decided it, None where none could.
+    """
+
+    score: float
+    outcome: Outcome
+    reason: str
+    rule: Rule | None
+
+
+class Judge:
+    """Judges batches for one pipeline and one model.
+
+    Attributes:
+        columns: the features it must be given, in order: the model's inputs, then those that only
+            rules use.
+    """
+
+    def __init__(self, rules: Sequence[Rule], deciding: Deciding, inputs: Sequence[str]) -> None:
+        """Compile the rules.
+
+        Args:
+            rules: of the pipeline.
+            deciding: what they may name.
+            inputs: the model's.
+
+        Raises:
+            ExpressionError: a rule does not compile.
+        """
+        understanding, checks = deciding.understanding, deciding.checks
+        kinds: dict[str, Kind] = {**dict.fromkeys(inputs, "double"), "score": "double"}
+        names = deciding.names or Names(kinds)
+        self._kinds = names.kinds
+        self._policy = Policy(rules, names)
+        plain = {*understanding.fields, "score"}
+        further = sorted(self._policy.names - {*inputs} - plain)
+        self.columns = (*inputs, *further)
+        self._inputs = len(inputs)
+        self._fields = understanding.fields
+        self._time_field = understanding.time_field
+        told = {name for step in understanding.steps for name in step.names}
+        self._told = [place for place, name in enumerate(self.columns) if name in told]
+        self._checks = checks
+
+    def judge(
+        self, events: Sequence[Ingested], features: Features, verified: Verified
+    ) -> list[Judged]:
+        """Return the outcome of each event.
+
+        Args:
+            events: in order.
+            features: (events, self.columns).
+            verified: what the model answered.
+        """
+        assert features.shape == (len(events), len(self.columns)), features.shape
+        rows = self._rows(events, features, verified)
+        rules = self._policy.judge(rows).rules
+        firsts = self._reservations(features, verified)
+        return [
+            Judged(score, _REVIEW, reason or RULE_FAILED, None)
+            if reason or rule is None
+            else Judged(score, rule.outcome, rule.reason, rule)
+            for score, rule, reason in zip(verified.scores.tolist(), rules, firsts, strict=True)
+        ]
+
+    def _rows(
+        self, events: Sequence[Ingested], features: Features, verified: Verified
+    ) -> EventRows:
+        rows = EventRows(events, self._fields, self._time_field)
+        for name, values in zip(self.columns, features.T, strict=True):
+            if name not in self._fields:
+                rows.give(name, feature_column(values, self._kinds.get(name, "double")))
+        rows.give("score", Column(verified.scores))
+        return rows
+
+    def _reservations(self, features: Features, verified: Verified) -> list[str]:
+        """Return why a person must decide, empty where the rules may."""
+        reasons = [""] * len(features)
+        passed = verified.usable
+        _reserve(reasons, ~passed, verified.reason)
+        if self._told:
+            untold: Flags = np.isnan(features[:, self._told]).max(axis=1, initial=False)
+            _reserve(reasons, untold, FEATURE_FAILED)
+        for bound in self._checks:
+            failed, reason = self._checked(bound, features, verified)
+            _reserve(reasons, failed, reason)
+        return reasons
+
+    def _checked(
+        self, bound: BoundCheck, features: Features, verified: Verified
+    ) -> tuple[Flags, str]:
+        """Return what did not pass a check; one that breaks passes nothing."""
+        try:
+            passed = np.asarray(bound.check.passes(verified.scores, features[:, : self._inputs]))
+        except (LaterError, OursError):
+            raise
+        except Exception:  # noqa: BLE001 - a check is anybody's code
+            return np.ones(len(features), np.bool_), CHECK_BROKE
+        if passed.shape != (len(features),) or passed.dtype != np.bool_:
+            return np.ones(len(features), np.bool_), CHECK_BROKE
+        return ~passed, bound.reason
+
+
+def _reserve(reasons: list[str], where: Flags, reason: str) -> None:
+    for row in np.flatnonzero(where).tolist():
+        reasons[row] = reasons[row] or reason

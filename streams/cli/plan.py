@@ -1,0 +1,115 @@
+"""`batuta plan PIPELINE`: what a pipeline file means, checked."""
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from batuta.streams.cli.options import Json
+from batuta.streams.cli.terminal import print_json, stdout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.table import Table
+
+    from batuta.streams.pipelines.loading import PipelineOnDisk
+
+__all__ = ["plan"]
+
+
+class _Drawing(StrEnum):
+    TEXT = "text"
+    SVG = "svg"
+
+
+def plan(
+    pipeline: Annotated[
+        str | None,
+        typer.Argument(metavar="PIPELINE", help="A shipped pipeline, or the path of a file."),
+    ] = None,
+    *,
+    graph: Annotated[
+        _Drawing | None, typer.Option("--graph", help="Draw the route on stdout instead.")
+    ] = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of pipeline files instead.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Check a pipeline file and show what becomes of it.
+
+    Topics and keys, stages, each feature and where it is computed, rules, and every part that is
+    imported, with version and hash. Reads no topic and changes nothing. Leaves with 2 where the
+    file is wrong, and says all that is.
+
+    Example: batuta plan fraud --graph text
+    """
+    from batuta.schemas.errors import UsageError
+
+    if schema:
+        from batuta.schemas.pipeline_file.export import file_schema
+
+        print_json(file_schema())
+        return
+    if pipeline is None:
+        raise UsageError("name a pipeline, such as fraud, or the path of a pipeline file")
+    _show(pipeline, graph, as_json=as_json)
+
+
+def _show(pipeline: str, graph: _Drawing | None, *, as_json: bool) -> None:
+    from batuta.streams.pipelines.finding import find_pipeline
+    from batuta.streams.pipelines.graph import as_svg, as_text
+    from batuta.streams.pipelines.outline import outline_of, stages_of, topics_of
+
+    on_disk = find_pipeline(pipeline)
+    topics, stages = topics_of(on_disk.loaded.plan), stages_of(on_disk)
+    if graph is _Drawing.SVG:
+        typer.echo(as_svg(on_disk.loaded.pipeline.name, topics, stages), nl=False)
+    elif graph is _Drawing.TEXT:
+        typer.echo(as_text(topics, stages))
+    elif as_json:
+        print_json(outline_of(on_disk))
+    else:
+        for part in _page(on_disk):
+            stdout().print(part)
+
+
+def _page(on_disk: "PipelineOnDisk") -> "Iterable[Table | str]":
+    from batuta.streams.pipelines.outline import stages_of, topics_of
+
+    compiled, pipeline = on_disk.loaded.plan, on_disk.loaded.pipeline
+    yield f"[bold]{pipeline.name}[/] version {pipeline.version}, {on_disk.document.tree.name}"
+    yield _table(("topic", "key"), ((one.name, one.key) for one in topics_of(compiled)))
+    yield _table(
+        ("stage", "state by", "does"),
+        ((one.name, one.key, "\n".join(one.does)) for one in stages_of(on_disk)),
+    )
+    yield _table(
+        ("feature", "kind", "stage", "by", "how"),
+        ((one.name, one.kind, one.stage, one.key, one.how) for one in compiled.features),
+    )
+    yield _table(
+        ("model", "adapter", "sees"),
+        (
+            (name, entry.adapter, ", ".join(compiled.inputs[name]))
+            for name, entry in on_disk.document.file.models.items()
+        ),
+    )
+    yield _table(
+        ("import", "for", "version", "sha256"),
+        ((one.use, one.field, one.version, one.sha256[:12]) for one in on_disk.imports),
+    )
+
+
+def _table(heads: tuple[str, ...], rows: "Iterable[tuple[str, ...]]") -> "Table":
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, title_justify="left")
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table

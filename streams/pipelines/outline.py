@@ -1,0 +1,155 @@
+"""What becomes of a pipeline file: topics, keys, stages, features, models, rules, imports."""
+
+from dataclasses import asdict, dataclass
+
+from batuta.agents.compiler.compiling import Plan
+from batuta.schemas.pipeline_file.quantities import duration_text
+from batuta.schemas.topics import Topics
+from batuta.streams.pipelines.loading import PipelineOnDisk
+
+__all__ = ["StageOutline", "TopicOutline", "outline_of", "stages_of", "topics_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class TopicOutline:
+    """One topic and what its records are keyed by."""
+
+    name: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class StageOutline:
+    """One stage: what it reads, writes, remembers and does.
+
+    Attributes:
+        key: whose state it holds, empty where it holds none.
+        does: a few lines for people.
+    """
+
+    name: str
+    group: str
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    key: str
+    state: str
+    does: tuple[str, ...]
+
+
+def topics_of(plan: Plan) -> list[TopicOutline]:
+    """Return the topics on the route of an event, in order."""
+    pipeline, topics = plan.pipeline, Topics(plan.pipeline.name)
+    source_key = pipeline.source.key_field
+    return [
+        TopicOutline(topics.events, source_key),
+        TopicOutline(topics.rekeyed, source_key),
+        TopicOutline(topics.late, source_key),
+        TopicOutline(topics.ingested, pipeline.scoring_key_field),
+        TopicOutline(topics.decisions, source_key),
+        TopicOutline(topics.actions, "action id"),
+        TopicOutline(topics.escalations, "case id"),
+        TopicOutline(topics.notifications, "pipeline"),
+        TopicOutline(topics.deadletters, "as its source"),
+    ]
+
+
+def stages_of(on_disk: PipelineOnDisk) -> list[StageOutline]:
+    """Return the stages in the order of the route."""
+    plan = on_disk.loaded.plan
+    pipeline, topics = plan.pipeline, Topics(plan.pipeline.name)
+
+    def stage(
+        name: str, reads: tuple[str, ...], writes: tuple[str, ...], does: tuple[str, ...]
+    ) -> StageOutline:
+        keys = {"ingestion": pipeline.source.key_field, "scoring": pipeline.scoring_key_field}
+        return StageOutline(
+            name=name,
+            group=topics.group(name),
+            reads=(*reads, topics.redrive(name)),
+            writes=(*writes, topics.deadletters),
+            key=keys.get(name, ""),
+            state=topics.state(name) if name in keys else "",
+            does=does,
+        )
+
+    duplicates = f"drops duplicates within {duration_text(pipeline.source.duplicates.within_ms)}"
+    escalation = pipeline.escalation
+    sinks = ", ".join(("log", "webhook where set", *on_disk.sinks))
+    queue = f"queue {escalation.queue}, due in {duration_text(escalation.due_ms)}"
+    return [
+        stage(
+            "ingestion",
+            (topics.events, topics.rekeyed),
+            (topics.ingested, topics.rekeyed, topics.late),
+            (duplicates, *_features(plan, "ingestion")),
+        ),
+        stage(
+            "scoring",
+            (topics.ingested,),
+            (topics.decisions, topics.actions, topics.notifications),
+            (*_features(plan, "scoring"), f"asks {plan.model}", *_rules(plan)),
+        ),
+        stage(
+            "escalation",
+            (topics.decisions,),
+            (topics.escalations, topics.notifications),
+            (queue,),
+        ),
+        stage("notification", (topics.notifications,), (), (f"sinks: {sinks}",)),
+    ]
+
+
+def outline_of(on_disk: PipelineOnDisk) -> dict[str, object]:
+    """Return the whole as one JSON object."""
+    plan, file = on_disk.loaded.plan, on_disk.document.file
+    pipeline = plan.pipeline
+    return {
+        "pipeline": pipeline.name,
+        "version": pipeline.version,
+        "file": on_disk.document.tree.name,
+        "source": pipeline.source.model_dump(),
+        "keys": {"ingestion": pipeline.source.key_field, "scoring": pipeline.scoring_key_field},
+        "topics": [asdict(topic) for topic in topics_of(plan)],
+        "stages": [asdict(stage) for stage in stages_of(on_disk)],
+        "features": [asdict(feature) for feature in plan.features],
+        "models": [
+            {
+                "name": name,
+                "asked": name == plan.model,
+                "adapter": entry.adapter,
+                "inputs": list(plan.inputs[name]),
+                "timeout_ms": entry.timeout,
+                "file": entry.file,
+                "sha256": entry.sha256,
+            }
+            for name, entry in file.models.items()
+        ],
+        "decide": [rule.model_dump() for rule in pipeline.decide],
+        "notify": [rule.model_dump() for rule in pipeline.notify],
+        "actions": {name: entry.version for name, entry in file.actions.items()},
+        "escalate": pipeline.escalation.model_dump(),
+        "labels": pipeline.labels.model_dump() if pipeline.labels else None,
+        "shares": [share.model_dump() for share in pipeline.shares],
+        "sinks": list(on_disk.sinks),
+        "imports": [asdict(part) for part in on_disk.imports],
+    }
+
+
+def _features(plan: Plan, stage: str) -> list[str]:
+    """Return one line per entry: where its features come from, and how many they are."""
+    lines: dict[str, list[str]] = {}
+    for feature in plan.features:
+        if feature.stage == stage:
+            head = f"{feature.entry} by {feature.key}" if feature.key else feature.entry
+            lines.setdefault(head, []).append(feature.name)
+    return [
+        f"{head}: {', '.join(names) if not head.count(' by ') else f'{len(names)} features'}"
+        for head, names in lines.items()
+    ]
+
+
+def _rules(plan: Plan) -> list[str]:
+    return [
+        f"{rule.when or 'otherwise'}: {rule.outcome}" + (f", {rule.action}" if rule.action else "")
+        for rule in plan.pipeline.decide
+    ]
