@@ -51,7 +51,7 @@ class Waiting:
 
     def admitted(self, question: Question, *, answered: bool) -> list[int]:
         """Return the rows of a batch's own question that are decided now; park the others."""
-        if answered and not self.lot.entries():
+        if answered and not self.lot.entries() and question.asked.all():
             return list(range(len(question.events)))
         rows: list[int] = []
         for row, event in enumerate(question.events):
@@ -59,7 +59,8 @@ class Waiting:
             if answered and question.asked[row] and not blocked:
                 rows.append(row)
             else:
-                self._park(question, row, queued=blocked)
+                # What it waited for may have gone since: nobody was asked about it all the same.
+                self._park(question, row, queued=blocked or not question.asked[row])
         return rows
 
     def expired(self) -> list[Step]:
