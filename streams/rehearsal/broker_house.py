@@ -10,7 +10,11 @@ from typing import cast
 from batuta.schemas.errors import BatutaError
 from batuta.streams.broker.broker import Broker, KeptOn
 from batuta.streams.broker.clock import Alarm
-from batuta.streams.broker.messages_transactions import EndTxnRequest, InitProducerIdRequest
+from batuta.streams.broker.messages_transactions import (
+    AddOffsetsToTxnRequest,
+    EndTxnRequest,
+    InitProducerIdRequest,
+)
 from batuta.streams.broker.pending import Pending
 from batuta.streams.broker.settings import BrokerSettings
 from batuta.streams.rehearsal.happenings import Happenings
@@ -18,7 +22,7 @@ from batuta.streams.rehearsal.torn_disk import BrokerKilledError, TornDisk
 from batuta.streams.rehearsal.virtual_loop import VirtualLoop
 from batuta.streams.rehearsal.wire import deliver
 
-__all__ = ["START_MS", "Answered", "BrokerHouse", "CommittedStep"]
+__all__ = ["START_MS", "Answered", "BrokerHouse", "CommittedStep", "Ending"]
 
 #: When every rehearsal begins.
 START_MS = 1_790_000_000_000
@@ -28,10 +32,29 @@ _SETTINGS = BrokerSettings(housekeeping_interval_ms=4_000)
 
 
 @dataclass(frozen=True, slots=True)
+class Ending:
+    """A request to commit a transaction.
+
+    Attributes:
+        client: who asked.
+        begun_at_s: when that transaction had taken in its offsets.
+    """
+
+    client: str
+    begun_at_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class CommittedStep:
-    """A group's committed offset of one partition went on."""
+    """A group's committed offset of one partition went on.
+
+    Attributes:
+        at_s: when.
+        ending: who asked for it.
+    """
 
     at_s: float
+    ending: "Ending"
     group: str
     topic: str
     partition: int
@@ -61,6 +84,8 @@ class BrokerHouse:
         self._context = contextvars.copy_context()
         self._unanswered: dict[_Reply, None] = {}
         self._committed: dict[tuple[str, str, int], int] = {}
+        self._begun: dict[str, float] = {}
+        self._endings: dict[str, Ending] = {}
         self.steps: list[CommittedStep] = []
         self.broker: Broker | None = None
         self.start()
@@ -148,6 +173,19 @@ class BrokerHouse:
         if isinstance(request, EndTxnRequest | InitProducerIdRequest):
             self._look_at_offsets()
 
+    def sees(self, client: str, request: object) -> Ending | None:
+        """Look at a request as it is sent; one to commit is to be shown again as it arrives."""
+        if isinstance(request, AddOffsetsToTxnRequest):
+            self._begun[client] = self._loop.time()
+        if isinstance(request, EndTxnRequest) and request.committed:
+            return Ending(client, self._begun.get(client, 0.0))
+        return None
+
+    def ends(self, request: object, ending: Ending | None) -> None:
+        """Take down whose transaction is to be committed now."""
+        if ending is not None and isinstance(request, EndTxnRequest):
+            self._endings[request.transactional_id] = ending
+
     # What can be seen from outside
 
     def behind(self, group_id: str, topic_name: str) -> int:
@@ -185,7 +223,9 @@ class BrokerHouse:
                     self._note(place, before, committed.offset)
 
     def _note(self, place: tuple[str, str, int], before: int, offset: int) -> None:
-        self.steps.append(CommittedStep(self._loop.time(), *place, before, offset))
+        group, _, partition = place
+        ending = self._endings[f"{group}-{partition}"]
+        self.steps.append(CommittedStep(self._loop.time(), ending, *place, before, offset))
         self._happenings.trace.note("broker", "committed", (*place, offset))
         if offset < before:
             self._happenings.violated(

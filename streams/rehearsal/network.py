@@ -22,7 +22,7 @@ from batuta.streams.broker.messages_records import (
     ProduceResponse,
     ProduceTopicResult,
 )
-from batuta.streams.rehearsal.broker_house import BrokerHouse
+from batuta.streams.rehearsal.broker_house import Answered, BrokerHouse, Ending
 from batuta.streams.rehearsal.happenings import Happenings
 from batuta.streams.rehearsal.plan import FaultKind, Weather
 
@@ -59,6 +59,7 @@ class _Letter:
     client: str
     request: object
     back: "asyncio.Future[object]"
+    ending: Ending | None
     arrived: bool = False
 
 
@@ -92,7 +93,7 @@ class Network:
         if self._closed:
             raise KafkaConnectionError
         back: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        letter = _Letter(client, request, back)
+        letter = _Letter(client, request, back, self._house.sees(client, request))
         self._happenings.trace.note(client, type(request).__name__, _checksum(request))
         self._send(letter)
         return await back
@@ -168,14 +169,17 @@ class Network:
         for earlier in self._late.pop(letter.client, ()):
             if earlier is not letter and not earlier.arrived:
                 earlier.arrived = True
-                self._house.deliver(earlier.client, earlier.request, _unheard)
-        answered = self._answering(letter) if answers else _unheard
+                self._hand_over(earlier, _unheard)
+        self._hand_over(letter, self._answering(letter) if answers else _unheard)
+
+    def _hand_over(self, letter: _Letter, answered: Answered) -> None:
+        self._house.ends(letter.request, letter.ending)
         if self.refusal is not None and isinstance(letter.request, ProduceRequest):
             self._produce(letter.client, letter.request, answered)
         else:
             self._house.deliver(letter.client, letter.request, answered)
 
-    def _answering(self, letter: _Letter) -> Callable[[object | None], None]:
+    def _answering(self, letter: _Letter) -> Answered:
         back_s = self._chance.uniform(*_QUICK_S)
 
         def answer(response: object | None) -> None:
@@ -198,9 +202,7 @@ class Network:
 
     # Refused outputs
 
-    def _produce(
-        self, client: str, request: ProduceRequest, answered: Callable[[object | None], None]
-    ) -> None:
+    def _produce(self, client: str, request: ProduceRequest, answered: Answered) -> None:
         """Let the broker refuse one partition's batch of a write, and take the others."""
         refusal = self.refusal
         assert refusal is not None

@@ -15,31 +15,33 @@ from typing import Any, Final, TypeVar, cast
 import orjson
 
 from batuta.agents.asking import Outstanding
-from batuta.agents.state.port import State
-from batuta.agents.state.timers import Timers
 from batuta.schemas import codec
 from batuta.schemas.record import Output, Record
 from batuta.streams.lanes.batch import Batch
+from batuta.streams.lanes.memory import LaneMemory
 from batuta.streams.lanes.stage import AnyStage
-from batuta.streams.rehearsal.broker_house import CommittedStep
+from batuta.streams.rehearsal.broker_house import CommittedStep, Ending
 from batuta.streams.rehearsal.recording import Attempt, Lane
 from batuta.streams.rehearsal.stand_in_app import AgentFunction, AnyBatch
 
-__all__ = ["LaneHistory", "Recomputed", "Step", "committed_batches", "normalized", "recompute"]
+__all__ = ["LaneHistory", "Recomputed", "Step", "committed_batches", "recompute", "says"]
 
 AnswerT = TypeVar("AnswerT")
 #: A topic and an offset, within one partition number.
 Spot = tuple[str, int]
 #: Reasons of dead letters that the runtime wrote, past the agent and its state.
 _BURIED: Final = frozenset({"gave_up", "output_refused", "sink_unavailable"})
-_TIMERS_MAX: Final = 1_000_000
+#: Tags of the runtime's own tables lie below; they are not the agents'.
+STAGE_TAGS_FROM: Final = b" "
+#: What a decision says that was made without its model.
+_BY_CHANCE: Final = ("outcome", "score", "reasons")
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One commit of a lane: from where to where it took each input topic."""
+    """One commit of a lane: who asked for it, and from where to where it took each input topic."""
 
-    at_s: float
+    ending: Ending
     moves: Mapping[str, tuple[int, int]]
 
 
@@ -79,11 +81,11 @@ class Recomputed:
 def steps_of(steps: Iterable[CommittedStep]) -> dict[Lane, list[Step]]:
     """Return each lane's commits; offsets that moved together are one."""
     by_lane: defaultdict[Lane, list[Step]] = defaultdict(list)
-    for (at_s, group, partition), moves in groupby(
-        steps, key=lambda step: (step.at_s, step.group, step.partition)
+    for (_, ending, group, partition), moves in groupby(
+        steps, key=lambda step: (step.at_s, step.ending, step.group, step.partition)
     ):
         found = {move.topic: (move.before, move.offset) for move in moves}
-        by_lane[group, partition].append(Step(at_s, found))
+        by_lane[group, partition].append(Step(ending, found))
     return by_lane
 
 
@@ -104,7 +106,12 @@ def committed_batches(history: LaneHistory) -> Iterator[Attempt | str]:
 
 def _attempt_behind(history: LaneHistory, step: Step, spots: set[Spot]) -> Attempt | None:
     for attempt in reversed(history.attempts):
-        if attempt.at_s <= step.at_s and attempt.spots == spots:
+        in_time = attempt.at_s <= step.ending.begun_at_s
+        if (
+            in_time
+            and step.ending.client.startswith(f"{attempt.worker}/")
+            and attempt.spots == spots
+        ):
             return attempt
     return None
 
@@ -127,36 +134,39 @@ def buried_spots(lane: Lane, stage: AnyStage, letters: Iterable[Record]) -> froz
 
 async def recompute(stage: AnyStage, function: AgentFunction, history: LaneHistory) -> Recomputed:
     """Give a lane's committed input to a fresh agent."""
-    state, recomputed = stage.open_state(), Recomputed()
+    memory, recomputed = LaneMemory(stage), Recomputed()
     for found in committed_batches(history):
         if isinstance(found, str):
             recomputed.faults.append(found)
             return recomputed
-        await _again(stage, function, found, state, recomputed)
+        await _again(stage, function, found, memory, recomputed)
     return recomputed
 
 
 async def _again(
-    stage: AnyStage, function: AgentFunction, attempt: Attempt, state: State, into: Recomputed
+    stage: AnyStage, function: AgentFunction, attempt: Attempt, memory: LaneMemory, into: Recomputed
 ) -> None:
-    timers = Timers(b"\x02", entries_max=_TIMERS_MAX)
-    context = replace(attempt.context, state=state, timers=timers)
-    intake = stage.decode(attempt.records, context.now_ms)
+    now_ms = attempt.context.now_ms
+    context = replace(
+        attempt.context, state=memory.state, timers=memory.timers, parked=memory.parked
+    )
+    intake = stage.decode(attempt.records, now_ms)
     turns = _Alone()
     batch: AnyBatch = Batch(attempt.records, intake.items, intake.refused, context, turns)
-    state.begin()
-    timers.begin()
+    memory.begin(batch)
+    memory.begin_answers(batch)
     await function(_Once(batch))
     if not turns.committed:
-        state.rollback()
+        memory.rollback()
         into.faults.append(f"{stage.group} cannot decide {attempt.spots} again: {batch.error!r}")
         return
-    for key, value in state.changes(context.now_ms):
+    for key, value in memory.changes(batch, now_ms):
         if value is None:
             into.changelog.pop(key, None)
-        else:
+        elif key >= STAGE_TAGS_FROM:
             into.changelog[key] = value
-    state.commit()
+    memory.answer_changes(batch, now_ms)
+    memory.commit(batch)
     into.outputs += batch.outputs
 
 
@@ -199,12 +209,26 @@ class _Alone:
         """Do nothing more."""
 
 
-def normalized(value: bytes | None) -> bytes:
-    """Return what a record says, without the times at which it was said."""
+def says(value: bytes | None, fallen: frozenset[str]) -> bytes | None:
+    """Return what a record says, without the times at which it was said.
+
+    Args:
+        value: of the record.
+        fallen: events whose model gave no answer, or none in time: who was told what about them
+            is chance, and so is their outcome. None is returned for notifications about them.
+    """
     try:
-        return orjson.dumps(_timeless(orjson.loads(value or b"")), option=orjson.OPT_SORT_KEYS)
+        said = _timeless(orjson.loads(value or b""))
     except orjson.JSONDecodeError:
         return value or b""
+    if isinstance(said, dict):
+        fields = cast("dict[str, object]", said)
+        if fields.get("event_id") in fallen:
+            if "notification_id" in fields:
+                return None
+            for name in _BY_CHANCE:
+                fields.pop(name, None)
+    return orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
 
 
 def _timeless(value: object) -> object:

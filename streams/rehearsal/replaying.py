@@ -4,16 +4,21 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import orjson
+
+from batuta.agents.reasons import MODEL_FAILED, MODEL_LATE
+from batuta.schemas import codec
 from batuta.schemas.partition import PartitionOf
 from batuta.schemas.record import Output, Record
 from batuta.schemas.watermark import is_watermark
 from batuta.streams.lanes.stage import AnyStage
 from batuta.streams.rehearsal.recomputation import (
+    STAGE_TAGS_FROM,
     LaneHistory,
     Recomputed,
     buried_spots,
-    normalized,
     recompute,
+    says,
     steps_of,
 )
 from batuta.streams.rehearsal.recording import Lane
@@ -21,8 +26,6 @@ from batuta.streams.rehearsal.world import World
 
 __all__ = ["Replay", "replay"]
 
-#: Tags of the runtime's own tables lie below; they are not the agents'.
-_STAGE_TAGS_FROM = b" "
 
 #: Topic, partition, key, and what it says.
 Said = tuple[str, int, bytes | None, bytes]
@@ -36,12 +39,16 @@ class Replay:
         read: every committed record, by topic.
         lanes: what each should have come to.
         partition_of: where a key lies, by topic.
+        keys: the key under which a group read of each event.
+        fallen: events that were decided without their model.
     """
 
     read: Mapping[str, Sequence[Record]]
     stages: Mapping[str, AnyStage]
     lanes: Mapping[Lane, Recomputed]
     partition_of: Mapping[str, PartitionOf]
+    keys: Mapping[str, Mapping[str, bytes | None]]
+    fallen: frozenset[str]
 
     def faults(self) -> Iterator[str]:
         """Yield what could not be recomputed."""
@@ -51,33 +58,46 @@ class Replay:
     def outputs(self) -> Iterator[str]:
         """Yield outputs that are missing, and those that should not be there."""
         expected = Counter(
-            self._said_of(output) for lane in self.lanes.values() for output in lane.outputs
+            said
+            for lane in self.lanes.values()
+            for output in lane.outputs
+            if (said := self._said_of(output)) is not None
         )
-        topics = {topic for topic, _, _, _ in expected}
-        found = Counter(
-            _said(record) for topic in sorted(topics) for record in _plain(self.read[topic])
-        )
+        found = Counter(said for said, _ in self._found())
         for said, count in (expected - found).items():
             yield f"missing {count} of {_shown(said)}"
         for said, count in (found - expected).items():
             yield f"{count} too many of {_shown(said)}"
 
     def order(self) -> Iterator[str]:
-        """Yield outputs that stand before one of the same key that should stand before them."""
-        topics = {output.topic for lane in self.lanes.values() for output in lane.outputs}
+        """Yield outputs that stand before what was read before them under the same key."""
         places: defaultdict[Said, deque[int]] = defaultdict(deque)
-        for topic in sorted(topics):
-            for place, record in enumerate(_plain(self.read[topic])):
-                places[_said(record)].append(place)
+        for said, place in self._found():
+            places[said].append(place)
         for lane, recomputed in self.lanes.items():
             last: dict[tuple[str, int, bytes | None], int] = {}
-            for said in map(self._said_of, recomputed.outputs):
-                if not places[said]:
+            for output in recomputed.outputs:
+                said = self._said_of(output)
+                if said is None or not places[said]:
                     continue  # missing, which `outputs` tells
-                place, before = places[said].popleft(), last.get(said[:3], -1)
+                row = (said[0], said[1], self._read_under(lane, output))
+                place, before = places[said].popleft(), last.get(row, -1)
                 if place < before:
                     yield f"{lane} wrote {_shown(said)} before what came before it"
-                last[said[:3]] = max(place, before)
+                last[row] = max(place, before)
+
+    def _read_under(self, lane: Lane, output: Output) -> bytes | None:
+        """Return the key under which a lane read what it wrote this about; else that it wrote."""
+        return self.keys.get(lane[0], {}).get(_event_id(output.value), output.key)
+
+    def _found(self) -> Iterator[tuple[Said, int]]:
+        """Yield what stands on the topics that the lanes write to, with its place."""
+        topics = {output.topic for lane in self.lanes.values() for output in lane.outputs}
+        for topic in sorted(topics):
+            for place, record in enumerate(_plain(self.read[topic])):
+                said = says(record.value, self.fallen)
+                if said is not None:
+                    yield (topic, record.partition, record.key, said), place
 
     def states(self) -> Iterator[str]:
         """Yield keys of changelogs that do not say what they should."""
@@ -93,11 +113,14 @@ class Replay:
                         f" recomputed {_brief(recomputed.changelog.get(key))}"
                     )
 
-    def _said_of(self, output: Output) -> Said:
+    def _said_of(self, output: Output) -> Said | None:
+        said = says(output.value, self.fallen)
+        if said is None:
+            return None
         partition = output.partition
         if partition is None:
             partition = self.partition_of[output.topic](output.key) if output.key else 0
-        return output.topic, partition, output.key, normalized(output.value)
+        return output.topic, partition, output.key, said
 
 
 async def replay(world: World, read: Mapping[str, Sequence[Record]]) -> Replay:
@@ -119,7 +142,9 @@ async def replay(world: World, read: Mapping[str, Sequence[Record]]) -> Replay:
             buried=buried_spots(lane, stage, read[stage.deadletters]),
         )
         lanes[lane] = await recompute(stage, function, history)
-    return Replay(read, {group: stage for group, (stage, _) in agents.items()}, lanes, partition_of)
+    stages = {group: stage for group, (stage, _) in agents.items()}
+    keys = {group: _keys(stage, read) for group, stage in stages.items()}
+    return Replay(read, stages, lanes, partition_of, keys, _fallen(read))
 
 
 def changelog(records: Sequence[Record], partition: int) -> dict[bytes, bytes]:
@@ -128,9 +153,7 @@ def changelog(records: Sequence[Record], partition: int) -> dict[bytes, bytes]:
         record.key or b"": record.value for record in records if record.partition == partition
     }
     return {
-        key: value
-        for key, value in last.items()
-        if value is not None and key[:1] >= _STAGE_TAGS_FROM
+        key: value for key, value in last.items() if value is not None and key >= STAGE_TAGS_FROM
     }
 
 
@@ -152,8 +175,35 @@ def _plain(records: Sequence[Record]) -> Iterator[Record]:
             yield record
 
 
-def _said(record: Record) -> Said:
-    return record.topic, record.partition, record.key, normalized(record.value)
+def _keys(stage: AnyStage, read: Mapping[str, Sequence[Record]]) -> dict[str, bytes | None]:
+    """Return the key under which a stage reads of each event, where its input names events."""
+    return {
+        event_id: record.key
+        for topic in stage.inputs
+        for record in read[topic]
+        if (event_id := _event_id(record.value))
+    }
+
+
+def _event_id(value: bytes | None) -> str:
+    """Return which event a record is about, where it says so."""
+    try:
+        said = orjson.loads(value or b"")
+    except orjson.JSONDecodeError:
+        return ""
+    return str(said.get("event_id", "")) if isinstance(said, dict) else ""
+
+
+def _fallen(read: Mapping[str, Sequence[Record]]) -> frozenset[str]:
+    """Return the events that were decided without their model."""
+    reasons = {MODEL_FAILED, MODEL_LATE}
+    return frozenset(
+        decision.event_id
+        for topic, records in read.items()
+        if topic.endswith(".decisions")
+        for decision in codec.decode_decisions(records).items
+        if decision.reasons[0] in reasons
+    )
 
 
 def _shown(said: Said) -> str:
