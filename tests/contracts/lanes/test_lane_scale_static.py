@@ -34,6 +34,16 @@ LONG_SESSION: Final = {
 IN_FLIGHT: Final = {"batches_in_flight_max": 4, "soft_deadline_ms": 5_000}
 
 
+def _patient(
+    bench: Bench,
+    instance_id: str,
+    think: Callable[[Batch[Item, Counts]], Awaitable[None]] | None = None,
+) -> CountingWorker:
+    """A worker whose session outlasts a restart."""
+    settings: dict[str, object] = {**LONG_SESSION, "instance_id": instance_id}
+    return bench.worker(think, None, None, None, batch_records_max=20, **settings)
+
+
 def _lanes(worker: CountingWorker) -> set[int]:
     member = worker.source._member  # pyright: ignore[reportPrivateUsage]
     return set() if member is None else {tp.partition for tp in member.assignment()}
@@ -59,8 +69,8 @@ async def _slowly(batch: Batch[Item, Counts]) -> None:
 async def test_a_restart_within_the_session_moves_no_lane(make_bench: MakeBench) -> None:
     bench = await make_bench(partitions=4)
     ids = await bench.publish(200, keys=20)
-    one = bench.worker(instance_id="one", **LONG_SESSION)
-    two = bench.worker(instance_id="two", **LONG_SESSION)
+    one = _patient(bench, "one")
+    two = _patient(bench, "two")
     async with contextlib.AsyncExitStack() as running:
         await one.start()
         await running.enter_async_context(two.running())
@@ -68,7 +78,7 @@ async def test_a_restart_within_the_session_moves_no_lane(make_bench: MakeBench)
         lanes, rebalances, restores = _lanes(one), two.metric(REBALANCES), len(two.states)
         await one.stop()
         ids += await bench.publish(200, keys=20)
-        again = bench.worker(instance_id="one", **LONG_SESSION)
+        again = _patient(bench, "one")
         await running.enter_async_context(again.running())
         await bench.eventually(lambda: _share(bench, again, two))
         seen = await bench.until_output(400)
@@ -81,7 +91,7 @@ async def test_a_killed_worker_that_is_back_within_the_session_moves_no_lane(
     make_bench: MakeBench, spawn: Spawn
 ) -> None:
     bench = await make_bench(partitions=4)
-    two = bench.worker(instance_id="two", **LONG_SESSION)
+    two = _patient(bench, "two")
     async with two.running():
         await bench.ready()
         killed = spawn(bench, instance_id="one", **LONG_SESSION)
@@ -151,7 +161,7 @@ async def test_who_sleeps_while_another_takes_its_place_commits_none(
     await bench.eventually_async(lambda: _some_committed(bench))
     sleeper.send_signal(signal.SIGSTOP)
     # Within its session, so the group gives its lanes on without a rebalance.
-    successor = bench.worker(_slowly, instance_id="one", batch_records_max=20, **LONG_SESSION)
+    successor = _patient(bench, "one", _slowly)
     async with successor.running():
         await bench.eventually(lambda: successor.committed > 20)
         sleeper.send_signal(signal.SIGCONT)
