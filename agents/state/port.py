@@ -17,7 +17,7 @@ Every value begins with the version of its format. An older version that is know
 is loaded; one that is not is refused with `StateCorruptError`, never guessed at.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Protocol, runtime_checkable
 
@@ -103,8 +103,8 @@ class BulkState(Protocol):
 class _Settling(Protocol):
     """A state that builds what it holds once everything was loaded."""
 
-    def settle(self) -> None:
-        """Build it now, not with the first batch.
+    def settle(self) -> Iterator[None]:
+        """Build it now, a part at each step, not with the first batch.
 
         Raises:
             StateCorruptError: what was loaded does not fit together.
@@ -149,14 +149,14 @@ def load_by_tag(
             load_many(owner(tag), [keys[i] for i in mine], [values[i] for i in mine])
 
 
-def settle(state: Restorable) -> None:
-    """Let `state` build what it holds, once everything was loaded.
+def settle(state: Restorable) -> Iterator[None]:
+    """Let `state` build what it holds, once everything was loaded; others may go on at each step.
 
     Raises:
         StateCorruptError: what was loaded does not fit together.
     """
     if isinstance(state, _Settling):
-        state.settle()
+        yield from state.settle()
 
 
 class StateTable(State, Protocol):
@@ -209,14 +209,14 @@ class Tables:
         """
         load_by_tag(self._table_of, keys, values)
 
-    def settle(self) -> None:
-        """Let every table build what it holds.
+    def settle(self) -> Iterator[None]:
+        """Let every table build what it holds, a part at each step.
 
         Raises:
             StateCorruptError: what was loaded does not fit together.
         """
         for table in self._tables:
-            settle(table)
+            yield from settle(table)
 
     def dump(self) -> Iterable[Change]:
         """Give everything that all tables hold, table after table."""

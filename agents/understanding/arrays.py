@@ -1,12 +1,13 @@
 """The rings and their keys: names to slots, arrays that grow, records in and out."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from batuta.agents.state.port import Change
 from batuta.agents.understanding.chunks import (
     CHUNK_KEY,
+    COUNT_BYTE,
     HEAD_WORDS,
     Chunks,
     Written,
@@ -45,6 +46,7 @@ _SLOTS_MIN = 1024
 _PLACES_MIN = 8192
 _WORD_BYTES = 8
 _DUMPED_AT_ONCE = 4_096
+_REBUILT_AT_ONCE = 10_000
 
 
 class RingStore:
@@ -209,28 +211,56 @@ class RingStore:
             ended.extend((tag + CHUNK_KEY.pack(number) + name, None) for number in numbers)
         return ended
 
-    def rebuild(self, records: Mapping[bytes, bytes]) -> None:
-        """Take back the chunks of a changelog.
+    def rebuild(self, records: Mapping[bytes, bytes]) -> Iterator[None]:
+        """Take back the chunks of a changelog, some of them at each step.
 
         Raises:
             StateCorruptError: a name is not UTF-8, or a chunk between two others is missing.
         """
-        head = 1 + CHUNK_KEY.size
-        slots = self.slots_of([_name(key[head:]) for key in records])
-        numbers = np.frombuffer(b"".join([key[1:head] for key in records]), ">u8").astype(np.int64)
-        lengths = np.fromiter(map(len, records.values()), np.int64, len(records)) // _WORD_BYTES
-        words = np.frombuffer(b"".join(records.values()), "<i8").astype(np.int64)
-        begins = np.cumsum(lengths) - lengths
-        np.maximum.at(self.seen_ms, slots, words[begins + 1])
-        index = np.column_stack((slots, numbers, begins))[np.lexsort((numbers, slots))]
+        values = list(records.values())
+        index = yield from self._index(list(records))
+        self._make_room(sum(value[COUNT_BYTE] for value in values))
+        begin = 0
+        while begin < len(index):
+            # A key's chunks stay together: the first of them says where the key begins.
+            last = index[min(begin + _REBUILT_AT_ONCE, len(index)) - 1, 0]
+            end = int(np.searchsorted(index[:, 0], last, side="right"))
+            self._rebuild(index[begin:end], [values[row] for row in index[begin:end, 2].tolist()])
+            begin = end
+            yield
+        self.new_slots = []
+
+    def _index(self, keys: list[bytes]) -> Generator[None, None, Integers]:
+        """Return one row per chunk, sorted: slot, chunk, place in `keys`."""
+        head, parts = 1 + CHUNK_KEY.size, list[Integers]()
+        for begin in range(0, len(keys), _REBUILT_AT_ONCE):
+            part = keys[begin : begin + _REBUILT_AT_ONCE]
+            slots = self.slots_of([_name(key[head:]) for key in part])
+            numbers = np.frombuffer(b"".join([key[1:head] for key in part]), ">u8")
+            places = np.arange(begin, begin + len(part))
+            parts.append(np.column_stack((slots, numbers.astype(np.int64), places)))
+            yield
+        index = np.concatenate(parts)
+        index = index[np.lexsort((index[:, 1], index[:, 0]))]
         gaps = (np.diff(index[:, 0]) == 0) & (np.diff(index[:, 1]) != 1)
         if bool(np.any(gaps)):
             name = self._names[int(index[int(np.argmax(gaps)), 0])]
             raise StateCorruptError(f"the changelog misses a window chunk of {name!r}")
-        source = Chunks(words, index, _zeros(2))
+        return index
+
+    def _make_room(self, entries: int) -> None:
+        """Grow now, while there is little to copy."""
+        while len(self.rings.times) < 2 * entries:
+            self.grow()
+
+    def _rebuild(self, rows: Integers, values: list[bytes]) -> None:
+        lengths = np.fromiter(map(len, values), np.int64, len(values)) // _WORD_BYTES
+        words = np.frombuffer(b"".join(values), "<i8").astype(np.int64)
+        begins = np.cumsum(lengths) - lengths
+        np.maximum.at(self.seen_ms, rows[:, 0], words[begins + 1])
+        source = Chunks(words, np.column_stack((rows[:, :2], begins)), _zeros(2))
         while not rebuild(self.rings, source):
             self.grow()
-        self.new_slots.clear()
 
     def _new_slot(self, name: str) -> int:
         if self._unused:

@@ -105,7 +105,7 @@ class Deduplication:
     def begin(self) -> None:
         """Open a batch on top of those that are open."""
         assert not self._layers or self._layers[-1].told, "the last batch told no changes"
-        self.settle()
+        deque(self.settle(), maxlen=0)
         self._layers.append(_Layer())
 
     def changes(self, now_ms: int) -> list[Change]:
@@ -144,7 +144,7 @@ class Deduplication:
     def dump(self) -> Iterator[Change]:
         """Give every delta held, as changelog records."""
         assert not self._layers, "a batch is open"
-        self.settle()
+        deque(self.settle(), maxlen=0)
         return ((self._key(number), self._encode(delta)) for number, delta in self._deltas.items())
 
     def load(self, key: bytes, value: bytes | None) -> None:
@@ -166,7 +166,7 @@ class Deduplication:
         """Return how many ids are remembered; while loading, how many were read."""
         return len(self._known) + sum(len(delta.ids) for delta, _ in self._loaded.values())
 
-    def settle(self) -> None:
+    def settle(self) -> Iterator[None]:
         """Build the table from what was loaded; of an id in two deltas the younger one holds."""
         for number in sorted(self._loaded, reverse=True):
             delta, digests = self._loaded[number]
@@ -176,6 +176,7 @@ class Deduplication:
             self._known.update(fresh)
             self._deltas[number] = _Delta(delta.arrival_ms, [name for name, _ in fresh])
             self._deltas.move_to_end(number, last=False)
+            yield
         self._loaded.clear()
 
     def _drop(self, layer: _Layer, now_ms: int) -> None:

@@ -133,7 +133,7 @@ class TrailingWindows:
     def begin(self) -> None:
         """Open a batch on top of those that are open."""
         assert not self._layers or self._layers[-1].told, "the last batch told no changes"
-        self.settle()
+        deque(self.settle(), maxlen=0)
         begun = self._store.open_batch()
         self._layers.append(_Layer(begun, self._swept, self._store.new_slots))
 
@@ -169,7 +169,7 @@ class TrailingWindows:
     def dump(self) -> Iterator[Change]:
         """Give every chunk held, as changelog records."""
         assert not self._layers, "a batch is open"
-        self.settle()
+        deque(self.settle(), maxlen=0)
         return self._store.dump(self.tag, self._retained_ms)
 
     def load(self, key: bytes, value: bytes | None) -> None:
@@ -189,15 +189,15 @@ class TrailingWindows:
             self._loaded[key] = value
             self._loaded_entries += value[chunks.COUNT_BYTE]
 
-    def settle(self) -> None:
-        """Build the arrays from what was loaded.
+    def settle(self) -> Iterator[None]:
+        """Build the arrays from what was loaded, a part at each step.
 
         Raises:
             StateCorruptError: a name is not UTF-8, or a chunk between two others is missing.
         """
         if not self._loaded:
             return
-        self._store.rebuild(self._loaded)
+        yield from self._store.rebuild(self._loaded)
         prune(self._store.rings, self._store.all_slots(), self._retained_ms)
         self._loaded.clear()
         self._loaded_entries = 0

@@ -5,7 +5,7 @@ the second it writes what its answers mean: parked steps. Each turn has layers o
 the second turn of one batch and the first of the next never meet.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Final
 
@@ -167,14 +167,14 @@ class LaneMemory:
         """
         load_by_tag(self._owner, keys, values)
 
-    def settle(self) -> None:
-        """Build what was loaded, so that the first batch need not.
+    def settle(self) -> Iterator[None]:
+        """Build what was loaded, a part at each step, so that the first batch need not.
 
         Raises:
             StateCorruptError: what was loaded does not fit together.
         """
         for layers in self._layers:
-            settle(layers.state)
+            yield from settle(layers.state)
 
     def dump(self) -> Iterable[Change]:
         """Give everything held, as changelog records, while no batch is open."""

@@ -124,7 +124,9 @@ class _Restoring(Generic[StateT]):
         while reader.position < reader.end:
             self._remaining(reader.end - reader.position)
             await self._apply(await reader.read(_RECORDS_MAX), state)
-        settle(state)
+        slices = Slices()
+        for _ in settle(state):
+            await slices.pause()
         return Restored(state, reader.end, self._applied, from_snapshot)
 
     async def _apply(self, records: Sequence[Record], state: StateT) -> None:
