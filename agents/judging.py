@@ -107,7 +107,7 @@ class Judge:
         self._kinds = names.kinds
         self._policy = Policy(rules, names)
         plain = {*understanding.fields, "score"}
-        further = sorted(self._policy.names - {*inputs} - plain)
+        further = sorted((self._policy.names & names.kinds.keys()) - {*inputs} - plain)
         self.columns = (*inputs, *further)
         self._inputs = len(inputs)
         self._fields = understanding.fields

@@ -101,8 +101,12 @@ def as_svg(title: str, topics: Sequence[TopicOutline], stages: Sequence[StageOut
 
 
 def _graph(topics: Sequence[TopicOutline], stages: Sequence[StageOutline]) -> _Graph:
-    """Return what is drawn: the way onward, without what leads a stage back to itself."""
-    known = {topic.name for topic in topics}
+    """Return what is drawn: the way onward of an event.
+
+    Left out is what leads a stage back to itself, and what every stage writes to: dead letters.
+    """
+    everywhere = set(stages[0].writes).intersection(*(stage.writes for stage in stages))
+    known = {topic.name for topic in topics} - everywhere
     loops = {name for stage in stages for name in set(stage.reads) & set(stage.writes)}
     edges: list[tuple[str, str]] = []
     for stage in stages:
@@ -111,7 +115,7 @@ def _graph(topics: Sequence[TopicOutline], stages: Sequence[StageOutline]) -> _G
     nodes = {
         topic.name: _Node(topic.name, (f"by {topic.key}",), is_stage=False)
         for topic in topics
-        if topic.name not in loops
+        if topic.name in known - loops
     }
     for stage in stages:
         lines = tuple(part for line in stage.does for part in _wrapped(line))
@@ -170,11 +174,21 @@ def _edges(graph: _Graph, places: Mapping[str, _Place]) -> Iterator[str]:
         begin, end = places[source], places[target]
         x1, x2 = begin.x + graph.nodes[source].width, end.x
         y1, y2 = begin.y + _LINE_PX, end.y + _LINE_PX
-        bend = max((x2 - x1) / 2, 20.0)
-        yield (
-            f'<path class="edge" d="M{x1:.1f},{y1:.1f} C{x1 + bend:.1f},{y1:.1f} '
-            f'{x2 - bend:.1f},{y2:.1f} {x2:.1f},{y2:.1f}"/>'
-        )
+        between = [name for name, place in places.items() if x1 < place.x < x2]
+        if between:
+            low = max(places[name].y + graph.nodes[name].height for name in between) + _GAP_Y_PX / 2
+            way = (
+                f"{_curve(x1, y1, x1 + _GAP_X_PX, low)} L{x2 - _GAP_X_PX:.1f},{low:.1f} "
+                f"{_curve(x2 - _GAP_X_PX, low, x2, y2)}"
+            )
+        else:
+            way = _curve(x1, y1, x2, y2)
+        yield f'<path class="edge" d="M{x1:.1f},{y1:.1f} {way}"/>'
+
+
+def _curve(x1: float, y1: float, x2: float, y2: float) -> str:
+    bend = max((x2 - x1) / 2, 20.0)
+    return f"C{x1 + bend:.1f},{y1:.1f} {x2 - bend:.1f},{y2:.1f} {x2:.1f},{y2:.1f}"
 
 
 def _box(node: _Node, place: _Place) -> str:

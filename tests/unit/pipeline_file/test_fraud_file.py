@@ -32,7 +32,7 @@ def test_the_rules_are_the_thresholds_that_training_measures() -> None:
 
 
 def test_the_expressions_are_the_features_that_training_computes() -> None:
-    times_ms = np.arange(0, 15 * 86_400_000, 1_234_567, np.int64)
+    times_ms = np.arange(0, 15 * 86_400_000, 1_234_567, dtype=np.int64)
     amounts = np.linspace(0.5, 900.0, len(times_ms))
     events = [
         Ingested(

@@ -1,0 +1,138 @@
+"""Rules decide; whatever cannot be told is decided by a person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from batuta.agents.judging import SCORE_UNKNOWN, Deciding, Judge, Verified
+from batuta.agents.policy.checks import BoundCheck
+from batuta.agents.policy.expressions import Expression
+from batuta.agents.policy.names import Names
+from batuta.agents.understanding.steps import ExpressionStep, PartStep, Understanding
+from batuta.schemas.ingested import Ingested
+from batuta.schemas.pipeline_rules import Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from batuta.agents.judging import Judged
+    from batuta.agents.models.port import Scores
+    from batuta.agents.policy.names import Flags, Kind
+    from batuta.agents.understanding.features import Features
+
+FIELDS: Mapping[str, Kind] = {"weight": "double", "office": "string"}
+KINDS: Mapping[str, Kind] = {**FIELDS, "heavy": "bool", "score": "double", "senders": "double"}
+NAMES = Names(KINDS, frozenset({"weight", "office", "notes"}))
+HEAVY = ExpressionStep("heavy", Expression("weight > 20.0", Names(FIELDS), ("bool",)))
+RULES = (
+    Rule(when="score > 0.9 && heavy", outcome="block", reason="heavy", action="hold"),
+    Rule(when="event.notes == 'odd'", outcome="review", reason="odd"),
+    Rule(outcome="approve", reason="fine"),
+)
+
+
+def letter(**data: object) -> Ingested:
+    return Ingested("l1", "s1", "o1", 1_000, 0, "default", data, {})
+
+
+def judged(
+    events: Sequence[Ingested],
+    scores: Sequence[float],
+    rules: Sequence[Rule] = RULES,
+    checks: tuple[BoundCheck, ...] = (),
+) -> list[Judged]:
+    understanding = Understanding(FIELDS, steps=(HEAVY,))
+    judge = Judge(rules, Deciding(understanding, NAMES, checks), ("senders",))
+    windows = {"senders": np.zeros(len(events))}
+    features = understanding.complete(events, windows).matrix(judge.columns)
+    usable = np.ones(len(events), np.bool_)
+    return judge.judge(events, features, Verified(np.array(scores), usable, "unusable"))
+
+
+@dataclass
+class Answering:
+    answer: object
+
+    def passes(self, scores: Scores, features: Features) -> Flags:
+        del scores, features
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return np.asarray(self.answer)
+
+
+def test_the_first_rule_that_holds_decides_and_names_its_action() -> None:
+    events = [letter(weight=21.0, notes="odd"), letter(weight=1.0, notes="odd"), letter(weight=1.0)]
+    told = judged(events, [0.95, 0.95, 0.95], (RULES[0], RULES[2]))
+    assert [(one.outcome, one.reason) for one in told] == [
+        ("block", "heavy"),
+        ("approve", "fine"),
+        ("approve", "fine"),
+    ]
+    assert [one.rule and one.rule.action for one in told] == ["hold", None, None]
+    assert judged(events[1:2], [0.95])[0].reason == "odd"
+
+
+def test_a_rule_that_cannot_be_answered_never_approves() -> None:
+    """An event without notes fails the second rule; one that the first decides is not touched."""
+    told = judged([letter(weight=1.0), letter(weight=21.0)], [0.1, 0.95])
+    assert [(one.outcome, one.reason) for one in told] == [
+        ("review", "rule_failed"),
+        ("block", "heavy"),
+    ]
+
+
+def test_a_feature_that_cannot_be_told_never_approves() -> None:
+    told = judged([letter(office="o1", notes="")], [0.1])
+    assert [(one.outcome, one.reason) for one in told] == [("review", "feature_failed")]
+
+
+@pytest.mark.parametrize(
+    ("answer", "reasons"),
+    [
+        ([True, False], ["fine", "too_sure"]),
+        ([True], ["check_broke"] * 2),
+        ([1.0, 1.0], ["check_broke"] * 2),
+        (ZeroDivisionError(), ["check_broke"] * 2),
+    ],
+)
+def test_what_does_not_pass_a_check_is_decided_by_a_person(
+    answer: object, reasons: list[str]
+) -> None:
+    checks = (BoundCheck(Answering(answer), "too_sure"),)
+    events = [letter(weight=1.0, notes="")] * 2
+    told = judged(events, [0.1, 0.2], checks=checks)
+    assert [one.reason for one in told] == reasons
+    assert all((one.outcome == "review") == (one.reason != "fine") for one in told)
+
+
+def test_without_a_usable_score_no_rule_is_heard() -> None:
+    judge = Judge(RULES[2:], Deciding(), ())
+    verified = Verified.unusable(1, "model_failed")
+    (told,) = judge.judge([letter()], np.empty((1, 0)), verified)
+    assert (told.outcome, told.reason, told.score) == ("review", "model_failed", SCORE_UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    "answer", [ZeroDivisionError(), np.zeros(2), np.zeros((2, 2)), np.full((2, 1), np.nan), "text"]
+)
+def test_a_part_that_breaks_is_told_of_and_its_events_are_known(answer: object) -> None:
+    class Part:
+        names: tuple[str, ...] = ("ratio",)
+
+        def compute(self, events: Sequence[Ingested]) -> Features:
+            del events
+            if isinstance(answer, Exception):
+                raise answer
+            return np.asarray(answer)
+
+    told: list[Exception] = []
+    understanding = Understanding(FIELDS, steps=(PartStep(Part()), HEAVY))
+    events = [letter(weight=21.0), letter(weight=1.0)]
+    understood = understanding.complete(events, {}, told.append)
+    assert understood.failed.tolist() == [True, True]
+    assert understood.matrix(("heavy",)).tolist() == [[1.0], [0.0]]
+    assert len(told) == (0 if isinstance(answer, np.ndarray) and answer.shape == (2, 1) else 1)
