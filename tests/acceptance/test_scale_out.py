@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import re
 import signal
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
+from batuta.schemas.codec import encode_notification
+from batuta.schemas.notification import Notification
 from batuta.schemas.times import rfc3339
 
 if TYPE_CHECKING:
@@ -145,3 +149,49 @@ async def test_of_two_workers_under_one_instance_id_the_older_ends_with_2_and_sa
     assert newer.ends_with() == 0
     await fraud_town.gather()
     check_as_if_one(fraud_town, 2_000)
+
+
+async def test_a_sink_that_never_answers_shows_as_backpressure_and_holds_no_worker_that_ends(
+    crew: Crew, fraud_town: Town
+) -> None:
+    asked = asyncio.Event()
+
+    async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.read()  # until the worker is gone
+        writer.close()
+
+    server = await asyncio.start_server(never_answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    hand = crew.start(
+        fraud_town.bootstrap,
+        "--stages",
+        "notification",
+        webhook_url=f"http://127.0.0.1:{port}/",
+        webhook_secret=base64.b64encode(bytes(24)).decode(),
+        # Far longer than this test waits for the worker to end.
+        webhook_timeout_ms=3_600_000,
+        drain_timeout_ms=1_000,
+        pause_after_ms=500,
+        **SETTINGS,
+    )
+    hand.wait_ready()
+    told = Notification(
+        "n-1", "fraud", "default", "critical", "blocked", "why", "tx-1", {}, START_MS
+    )
+    record = encode_notification(told, fraud_town.topics.notifications)
+    producer = Producer({"bootstrap.servers": fraud_town.bootstrap})
+    producer.produce(record.topic, record.value, record.key, headers=list(record.headers))
+    assert producer.flush(30) == 0
+    async with asyncio.timeout(60):
+        await asked.wait()
+    await asyncio.to_thread(
+        hand.wait_until, lambda: hand.metric("batuta_lanes_paused", stage="notification") > 0
+    )
+    assert hand.metric("batuta_backpressure_seconds_total", stage="notification") > 0.5
+    assert "lane_paused" in hand.said()
+    hand.process.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(hand.ends_with) == 0
+    assert "Traceback" not in hand.said()
+    server.close()
+    await server.wait_closed()
