@@ -36,22 +36,13 @@ __all__ = [
     "Fact",
     "FieldsIgnored",
     "LagMeasured",
-    "LaneChanged",
-    "LaneFailed",
-    "LaneRestarted",
-    "LaneStatus",
     "ModelAnswered",
     "ModelLoaded",
     "NotificationSent",
-    "Rebalanced",
-    "RestoreAdvanced",
     "Scribe",
-    "StateMeasured",
     "TransactionEnded",
     "WorkRetried",
 ]
-
-LaneStatus = Literal["starting", "restoring", "ready", "retrying", "failed", "closed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,106 +225,6 @@ class LagMeasured:
 
 
 # Lanes
-
-
-@dataclass(frozen=True, slots=True)
-class Rebalanced:
-    """The group assigned partitions anew: these lanes came to this worker, those left it.
-
-    Attributes:
-        kept: stayed, with producer and state.
-    """
-
-    given: tuple[int, ...] = ()
-    taken: tuple[int, ...] = ()
-    kept: tuple[int, ...] = ()
-
-    def tell(self, scribe: Scribe) -> None:
-        """Count and say it."""
-        scribe.meters.rebalances.inc()
-        scribe.log.info(
-            "partitions_rebalanced",
-            given=list(self.given),
-            taken=list(self.taken),
-            kept=list(self.kept),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class LaneChanged:
-    """A lane came into another state of its life."""
-
-    partition: int
-    status: LaneStatus
-
-    def tell(self, scribe: Scribe) -> None:
-        """Count lanes by state; a closed lane takes its share of every gauge with it."""
-        meters = scribe.meters
-        if self.status != "closed":
-            meters.lanes.set(self.partition, self.status)
-        else:
-            sums = (meters.lag, meters.state_entries, meters.restore_remaining)
-            for gauge in (meters.lanes, *sums, *meters.parked.values()):
-                gauge.drop(self.partition)
-        if self.status == "ready":
-            meters.restore_remaining.set(self.partition, 0)
-        scribe.log.debug("lane_changed", partition=self.partition, status=self.status)
-
-
-@dataclass(frozen=True, slots=True)
-class LaneRestarted:
-    """A lane began again after trouble of the outside world."""
-
-    partition: int
-    reason: str
-    error: BaseException
-
-    def tell(self, scribe: Scribe) -> None:
-        """Count and say it."""
-        scribe.meters.restarts.add(1, self.reason)
-        scribe.log.warning(
-            "lane_restarted", partition=self.partition, reason=self.reason, error=str(self.error)
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class LaneFailed:
-    """A lane stopped on trouble of our own; nothing was acknowledged."""
-
-    partition: int
-    error: BaseException
-
-    def tell(self, scribe: Scribe) -> None:
-        """Count it, and call a human."""
-        scribe.meters.lanes.set(self.partition, "failed")
-        scribe.log.error("lane_failed", partition=self.partition, exc_info=self.error)
-
-
-@dataclass(frozen=True, slots=True)
-class StateMeasured:
-    """A lane holds so many entries."""
-
-    partition: int
-    entries: int
-
-    def tell(self, scribe: Scribe) -> None:
-        """Take the lane's part of the stage's entries."""
-        scribe.meters.state_entries.set(self.partition, self.entries)
-
-
-@dataclass(frozen=True, slots=True)
-class RestoreAdvanced:
-    """A lane has so many changelog records left to read."""
-
-    partition: int
-    remaining: int
-
-    def tell(self, scribe: Scribe) -> None:
-        """Take the lane's part of what the stage has left."""
-        scribe.meters.restore_remaining.set(self.partition, self.remaining)
-
-
-# Decisions and what follows
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import structlog
 
 from batuta.schemas.errors import StateCorruptError
-from batuta.streams.telemetry import facts
+from batuta.streams.telemetry import facts, lane_life
 from batuta.streams.telemetry.logs import Sparing
 from batuta.streams.telemetry.metrics import Meters, families_of
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from prometheus_client import CollectorRegistry
 
-    from batuta.streams.telemetry.facts import Fact, LaneStatus
+    from batuta.streams.telemetry.facts import Fact
+    from batuta.streams.telemetry.lane_life import LaneStatus
 
 __all__ = ["StageTelemetry"]
 
@@ -110,29 +111,29 @@ class StageTelemetry:
         """Count an assignment by the group, and say which lanes it gave and took."""
         had, has = set(before), set(after)
         changes = (has - had, had - has, had & has)
-        self.tell(facts.Rebalanced(*(tuple(sorted(lanes)) for lanes in changes)))
+        self.tell(lane_life.Rebalanced(*(tuple(sorted(lanes)) for lanes in changes)))
 
     def lane_state(self, partition: int, status: LaneStatus) -> None:
         """Say which state of its life a lane is in; `closed` forgets it."""
-        self.tell(facts.LaneChanged(partition, status))
+        self.tell(lane_life.LaneChanged(partition, status))
 
     def lane_restarted(self, partition: int, error: BaseException) -> None:
         """Count a lane that begins again, by what failed."""
-        self.tell(facts.LaneRestarted(partition, _code(type(error).__name__), error))
+        self.tell(lane_life.LaneRestarted(partition, _code(type(error).__name__), error))
 
     def lane_failed(self, partition: int, error: BaseException) -> None:
         """Say that a lane stopped on trouble of our own: a human must act."""
-        self.tell(facts.LaneFailed(partition, error))
+        self.tell(lane_life.LaneFailed(partition, error))
         if isinstance(error, StateCorruptError):
             self._scribe.meters.unreadable_changes.inc()
 
     def state_entries(self, partition: int, entries: int) -> None:
         """Say how many entries a lane's state holds."""
-        self.tell(facts.StateMeasured(partition, entries))
+        self.tell(lane_life.StateMeasured(partition, entries))
 
     def restore_remaining(self, partition: int, records: int) -> None:
         """Say how many changelog records a lane has left to read."""
-        self.tell(facts.RestoreAdvanced(partition, records))
+        self.tell(lane_life.RestoreAdvanced(partition, records))
 
     # Decisions and what follows
 
