@@ -57,8 +57,9 @@ class LaneChanged:
         if self.status != "closed":
             meters.lanes.set(self.partition, self.status)
         else:
+            meters.lanes.drop(self.partition)
             sums = (meters.lag, meters.state_entries, meters.restore_remaining)
-            for gauge in (meters.lanes, *sums, *meters.parked.values()):
+            for gauge in (*sums, *meters.parked.values()):
                 gauge.drop(self.partition)
         if self.status == "ready":
             meters.restore_remaining.set(self.partition, 0)

@@ -187,7 +187,7 @@ def test_labels_are_never_ids(telemetry: StageTelemetry, registry: CollectorRegi
     telemetry.model_loaded("forest", "forest@5f1d0c9a7b3e")
     allowed = {
         *("pipeline", "stage", "model", "version", "action", "outcome", "reason", "channel"),
-        *("result", "state", "le"),
+        *("result", "state", "kind", "le"),
     }
     for family in registry.collect():
         for metric in family.samples:
