@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from aiokafka import TopicPartition
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from batuta.agents.state.codecs import TEXT, Codec, Packed
 from batuta.agents.state.keyed import KeyedTable
