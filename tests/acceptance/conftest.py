@@ -58,6 +58,12 @@ BATUTA: Final = (
     "import sys; from batuta.streams.cli import main; sys.exit(main())",
 )
 
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the proof over state be asked for whole; see test_state_survives.py."""
+    parser.addoption("--state-events", type=int, default=30_000, help="events to be seen through")
+
+
 HeaderList = tuple[tuple[str, bytes | None], ...]
 _numbers = itertools.count()
 
