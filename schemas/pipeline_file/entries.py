@@ -238,7 +238,7 @@ class ModelEntry(_Entry):
     )
     timeout: Duration = Field(default=1_000, description="a later answer counts as none")
     cost: MoneyText | None = Field(default=None, description="of one answer")
-    purpose: str = Field(default="", description="one sentence for its card")
+    purpose: str = Field(default="", description="what it is for, in a sentence")
 
     @model_validator(mode="after")
     def _fitting(self) -> Self:

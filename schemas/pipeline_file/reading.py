@@ -73,12 +73,18 @@ def read_document(text: str, name: str) -> Document:
     try:
         file = PipelineFile.model_validate(tree.value)
     except ValidationError as error:
-        found = [_problem(tree, one) for one in error.errors(include_url=False)]
+        found = [_problem(tree, one) for one in _roots(error.errors(include_url=False))]
     else:
         found = _unquoted(tree, file)
         if not found:
             return Document(tree, file)
     raise PipelineFileError(found)
+
+
+def _roots(errors: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Leave out that a list holds too little where only its items are wrong."""
+    inner = {one["loc"][:end] for one in errors for end in range(len(one["loc"]))}
+    return [one for one in errors if one["type"] != "too_short" or one["loc"] not in inner]
 
 
 def _problem(tree: Tree, error: ErrorDetails) -> Problem:

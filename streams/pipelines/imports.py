@@ -82,7 +82,7 @@ class Importer:
             self._faults.add(path, use, f"is not there: {module_name} has no {name}; {remedy}")
             return None
         field = ".".join(str(one) for one in path)
-        self.found.append(_described(field, use, module))
+        self.found.append(_described(field, use, module_name, module))
         return part
 
     def made(self, kind: str, path: FieldPath, entry: PartEntry) -> object | None:
@@ -129,8 +129,7 @@ class Importer:
         return None
 
 
-def _described(field: str, use: str, module: ModuleType) -> Import:
-    name = module.__name__
+def _described(field: str, use: str, name: str, module: ModuleType) -> Import:
     owners = _owners().get(name.partition(".")[0], [])
     installed = version(owners[0]) if owners else ""
     source = Path(module.__file__) if module.__file__ else None

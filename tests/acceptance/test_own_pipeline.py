@@ -193,4 +193,4 @@ def test_a_fault_leaves_with_2_and_its_line(folder: Path) -> None:
     for command in (("plan",), ("worker", "--bootstrap", "127.0.0.1:1"), ("demo",)):
         done = batuta(folder, command[0], str(wrong), *command[1:])
         assert done.returncode == 2, (command, done.stderr)
-        assert 'wrong.yaml:9:34: understand[0].senders.count[0]: "7x" is no dur' in done.stderr
+        assert 'wrong.yaml:9:35: understand[0].senders.count[0]: "7x" is no dur' in done.stderr
