@@ -9,7 +9,7 @@ import numpy.typing as npt
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.pipeline import WindowFeature
 
-__all__ = ["ContextFeatures", "Features", "NoContext", "amounts_of", "window_names"]
+__all__ = ["ContextFeatures", "Features", "amounts_of", "window_names"]
 
 #: Feature values, one row per event, one column per name.
 Features = npt.NDArray[np.float64]
@@ -32,16 +32,6 @@ class ContextFeatures(Protocol):
     def compute(self, events: Sequence[Ingested]) -> Features:
         """Return (len(events), len(self.names)) values."""
         ...
-
-
-class NoContext:
-    """A pipeline that adds nothing to its windows."""
-
-    names: tuple[str, ...] = ()
-
-    def compute(self, events: Sequence[Ingested]) -> Features:
-        """Return a matrix without columns."""
-        return np.empty((len(events), 0))
 
 
 def window_names(windows: WindowFeature) -> tuple[str, ...]:
