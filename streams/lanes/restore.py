@@ -4,6 +4,7 @@ Without a snapshot that is certainly right the changelog is read from its beginn
 cannot read of a snapshot costs time alone; what it cannot read of the changelog ends the lane.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
@@ -20,8 +21,10 @@ from batuta.streams.lanes.snapshots import Candidate, Snapshots
 __all__ = ["Restored", "restore"]
 
 _RECORDS_MAX: Final = 5_000
-#: How many records are loaded between two looks at the time.
-_AT_ONCE: Final = 500
+#: How many records are loaded between two looks at the time, and how long that should take.
+_AT_ONCE_MIN: Final = 8
+_AT_ONCE_MAX: Final = 2_000
+_PART_S: Final = 0.005
 
 StateT = TypeVar("StateT", bound=Restorable)
 
@@ -99,6 +102,7 @@ class _Restoring(Generic[StateT]):
         self._open_state = open_state
         self._remaining = remaining
         self._applied = 0
+        self._pace = _Pace()
 
     async def alone(self) -> Restored[StateT]:
         """Read the changelog from its beginning."""
@@ -111,7 +115,7 @@ class _Restoring(Generic[StateT]):
         left = candidate.records
         for keys, values in candidate.file.blocks():
             self._remaining(left + self._reader.end - candidate.head.covered)
-            for part in _parts(keys, values):
+            for part in self._pace.parts(keys, values):
                 load_many(state, *part)
                 await slices.pause()
             left -= len(keys)
@@ -132,7 +136,8 @@ class _Restoring(Generic[StateT]):
     async def _apply(self, records: Sequence[Record], state: StateT) -> None:
         slices = Slices()
         try:
-            for part in _parts([r.key or b"" for r in records], [r.value for r in records]):
+            keys, values = [r.key or b"" for r in records], [r.value for r in records]
+            for part in self._pace.parts(keys, values):
                 load_many(state, *part)
                 await slices.pause()
         except StateCorruptError as error:
@@ -151,9 +156,31 @@ class _Restoring(Generic[StateT]):
         return error
 
 
-def _parts(
-    keys: list[bytes], values: Sequence[bytes | None]
-) -> Iterable[tuple[Sequence[bytes], Sequence[bytes | None]]]:
-    """Cut records into parts that take no longer than a slice of the loop's time."""
-    for begin in range(0, len(keys), _AT_ONCE):
-        yield keys[begin : begin + _AT_ONCE], values[begin : begin + _AT_ONCE]
+class _Pace:
+    """How many records are loaded at once: as many as take a part of a slice of the loop's time.
+
+    Tables load many at a time, some thousand in a moment, others one by one and slowly; between
+    two parts the loop goes on, for a group waits for heartbeats.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._records = _AT_ONCE_MIN
+
+    def parts(
+        self, keys: Sequence[bytes], values: Sequence[bytes | None]
+    ) -> Iterable[tuple[Sequence[bytes], Sequence[bytes | None]]]:
+        """Cut records into parts, each to be loaded before the next one is asked for."""
+        begin = 0
+        while begin < len(keys):
+            end = begin + self._records
+            started_s = self._loop.time()
+            yield keys[begin:end], values[begin:end]
+            self._adapt(self._loop.time() - started_s)
+            begin = end
+
+    def _adapt(self, took_s: float) -> None:
+        if took_s < _PART_S / 2:
+            self._records = min(2 * self._records, _AT_ONCE_MAX)
+        elif took_s > _PART_S:
+            self._records = max(self._records // 2, 1)
