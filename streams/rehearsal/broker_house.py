@@ -10,6 +10,7 @@ from typing import cast
 from batuta.schemas.errors import BatutaError
 from batuta.streams.broker.broker import Broker, KeptOn
 from batuta.streams.broker.clock import Alarm
+from batuta.streams.broker.messages_groups import SyncGroupRequest
 from batuta.streams.broker.messages_transactions import (
     AddOffsetsToTxnRequest,
     EndTxnRequest,
@@ -84,6 +85,7 @@ class BrokerHouse:
         self._context = contextvars.copy_context()
         self._unanswered: dict[_Reply, None] = {}
         self._committed: dict[tuple[str, str, int], int] = {}
+        self._generations: dict[str, int] = {}
         self._begun: dict[str, float] = {}
         self._endings: dict[str, Ending] = {}
         self.steps: list[CommittedStep] = []
@@ -170,6 +172,8 @@ class BrokerHouse:
                 finish(response)
 
         self._inside(ask)
+        if isinstance(request, SyncGroupRequest):
+            self._look_at_generations()
         if isinstance(request, EndTxnRequest | InitProducerIdRequest):
             self._look_at_offsets()
 
@@ -221,6 +225,17 @@ class BrokerHouse:
                 if before != committed.offset:
                     known[place] = committed.offset
                     self._note(place, before, committed.offset)
+
+    def _look_at_generations(self) -> None:
+        """Count a group's generations after its first."""
+        if self.broker is None:
+            return
+        for group in self.broker.state.groups:
+            known = self._generations.get(group.group_id, 0)
+            if group.generation > known:
+                self._generations[group.group_id] = group.generation
+                if known:
+                    self._happenings.fault("rebalance", "broker", group.group_id)
 
     def _note(self, place: tuple[str, str, int], before: int, offset: int) -> None:
         group, _, partition = place

@@ -5,6 +5,7 @@ An account is kept per event id, from the topics alone:
     source records = ingested (at most once) + put aside as late + dead letters of ingestion
                      + duplicates dropped
     ingested       = decisions + dead letters of scoring
+    actions        at most one per decision; that it is there is for the recomputation to say
     to review      = cases + dead letters of escalation
 
 A source record without a readable id ends as exactly one dead letter.
@@ -13,6 +14,8 @@ A source record without a readable id ends as exactly one dead letter.
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+
+import orjson
 
 from batuta.agents.pipelines import Shipped
 from batuta.schemas import codec
@@ -40,6 +43,7 @@ class Ends:
     late: int = 0
     ingested: int = 0
     outcomes: list[str] = field(default_factory=list[str])
+    actions: int = 0
     cases: int = 0
 
     def faults(self) -> Iterator[str]:
@@ -57,6 +61,8 @@ class Ends:
                 f"ingested {self.ingested} times, decided {decisions} times,"
                 f" refused by scoring {self.refused['scoring']} times"
             )
+        if self.actions > decisions:
+            yield f"decided {decisions} times, acted on {self.actions} times"
         to_review = self.outcomes.count("review")
         if self.cases + self.refused["escalation"] < to_review or self.cases > to_review:
             yield (
@@ -93,6 +99,8 @@ def ends_of(shipped: Shipped, read: ByTopic) -> dict[str, Ends]:
             ends[names.of(record)].ingested += 1
     for record in read[topics.decisions]:
         ends[names.of(record)].outcomes.append(codec.decode_decision(record).outcome)
+    for record in read[topics.actions]:
+        ends[str(orjson.loads(record.value or b"{}")["event_id"])].actions += 1
     for record in read[topics.escalations]:
         ends[codec.decode_case(record).decision.event_id].cases += 1
     for letter in map(codec.decode_dead_letter, read[topics.deadletters]):

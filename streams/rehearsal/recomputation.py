@@ -92,19 +92,19 @@ def steps_of(steps: Iterable[CommittedStep]) -> dict[Lane, list[Step]]:
 def committed_batches(history: LaneHistory) -> Iterator[Attempt | str]:
     """Yield the attempt behind each commit, or what is wrong where there is none."""
     for step in history.steps:
-        spots = {
+        spots = frozenset(
             (topic, offset)
             for topic, (before, end) in step.moves.items()
             for offset in range(before, end)
             if (topic, offset) in history.records
-        }
+        )
         if not spots or spots <= history.buried:
             continue
         attempt = _attempt_behind(history, step, spots - history.buried)
         yield attempt or f"{history.lane} committed {sorted(spots)} and no agent had them"
 
 
-def _attempt_behind(history: LaneHistory, step: Step, spots: set[Spot]) -> Attempt | None:
+def _attempt_behind(history: LaneHistory, step: Step, spots: frozenset[Spot]) -> Attempt | None:
     for attempt in reversed(history.attempts):
         in_time = attempt.at_s <= step.ending.begun_at_s
         if (
@@ -215,7 +215,7 @@ def says(value: bytes | None, fallen: frozenset[str]) -> bytes | None:
     Args:
         value: of the record.
         fallen: events whose model gave no answer, or none in time: who was told what about them
-            is chance, and so is their outcome. None is returned for notifications about them.
+            is chance, and so is their outcome. None is returned for notifications and actions.
     """
     try:
         said = _timeless(orjson.loads(value or b""))
@@ -224,7 +224,7 @@ def says(value: bytes | None, fallen: frozenset[str]) -> bytes | None:
     if isinstance(said, dict):
         fields = cast("dict[str, object]", said)
         if fields.get("event_id") in fallen:
-            if "notification_id" in fields:
+            if "notification_id" in fields or "action_id" in fields:
                 return None
             for name in _BY_CHANCE:
                 fields.pop(name, None)

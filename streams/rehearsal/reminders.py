@@ -7,12 +7,13 @@ or fires although it was cancelled in time shows in the outputs.
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Final, cast
 
 import orjson
+from faust.types import StreamT
 
 from batuta.agents.state.port import Tables
 from batuta.agents.state.timers import Timer
@@ -96,7 +97,7 @@ class RemindersPlay:
             deadletters=_DEADLETTERS,
         )
 
-        async def remind(batches: AsyncIterator[Batch[_Ask, Tables]]) -> None:
+        async def remind(batches: StreamT[Batch[_Ask, Tables]]) -> None:
             async for batch in batches:
                 async with batch:
                     _remind(batch)

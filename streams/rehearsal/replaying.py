@@ -72,8 +72,8 @@ class Replay:
     def order(self) -> Iterator[str]:
         """Yield outputs that stand before what was read before them under the same key."""
         places: defaultdict[Said, deque[int]] = defaultdict(deque)
-        for said, place in self._found():
-            places[said].append(place)
+        for standing, place in self._found():
+            places[standing].append(place)
         for lane, recomputed in self.lanes.items():
             last: dict[tuple[str, int, bytes | None], int] = {}
             for output in recomputed.outputs:

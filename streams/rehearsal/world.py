@@ -50,13 +50,14 @@ class Cast:
     """Who plays: the real parts, or ones with a fault in them that the rehearsal should find."""
 
     plays: tuple[MakePlay, ...]
+    make_app: Callable[[Surroundings], StandInApp] = StandInApp
     make_log: LogFactory = InProcessLog
     make_house: HouseFactory = _house
 
 
 def rehearsed_settings(plan: Plan) -> Settings:
     """Return the settings of a plan's workers, whatever the environment says."""
-    return Settings.model_construct(**{**_SETTINGS, **plan.settings})
+    return Settings.model_construct(None, **{**_SETTINGS, **plan.settings})
 
 
 @dataclass
@@ -131,14 +132,19 @@ class World:
         async def main() -> None:
             await made[0].app.start()
 
-        worker = Worker(process, self.app(process.name, clock))
+        worker = Worker(process, self.app(process.name, clock, self.cast.make_app))
         made.append(worker)
         self.workers.append(worker)
         self.happenings.trace.note(process.name, "starts")
         process.spawn(main())
         return worker
 
-    def app(self, name: str, clock: Callable[[], int]) -> StandInApp:
+    def app(
+        self,
+        name: str,
+        clock: Callable[[], int],
+        make_app: Callable[[Surroundings], StandInApp] = StandInApp,
+    ) -> StandInApp:
         """Return an app with every stage, not yet started."""
         surroundings = Surroundings(
             settings=self.settings,
@@ -148,7 +154,7 @@ class World:
             saw=lambda stage, batch: self.recording.saw(name, stage, batch),
             died=self._agent_died,
         )
-        app = StandInApp(surroundings)
+        app = make_app(surroundings)
         for play in self.plays:
             play.build(app.as_lane_app)
         return app
