@@ -30,11 +30,11 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from batuta.streams.pipelines.finding import PIPELINES
 from batuta.schemas.topics import Topics
 from batuta.streams.broker.apache import ApacheKafka, find_libraries
 from batuta.streams.broker.process import BrokerProcess
 from batuta.streams.demo.spoil import WAYS
+from batuta.streams.pipelines.finding import PIPELINES
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -28,7 +28,8 @@ DECISION = Decision(
 
 def id_of(**changed: object) -> str:
     """Return the id of what a decision asks for, some of its fields changed."""
-    return actions_of([Decision(**{**DECISION._asdict(), **changed})])[0].action_id
+    decision = Decision._make({**DECISION._asdict(), **changed}.values())
+    return actions_of([decision])[0].action_id
 
 
 def test_an_action_follows_where_the_rule_names_one() -> None:
