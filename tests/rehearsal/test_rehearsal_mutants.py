@@ -237,8 +237,8 @@ class FiresTwice(Timers):
 class ForgetsTimers(Timers):
     """Timers that are gone when they are restored."""
 
-    def load(self, key: bytes, value: bytes | None) -> None:
-        del key, value
+    def load_many(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
+        del keys, values
 
 
 class Timed(Tables):
