@@ -77,6 +77,7 @@ SPEAKS_OF_MODEL_CARDS = {
     "agents/models/card.py",
     "streams/adapters/onnx.py",
     "streams/model_store.py",
+    "streams/cli/train.py",
     "streams/pipelines/opening.py",
 }
 #: Underscored, yet not a named tuple's public methods.
