@@ -226,7 +226,9 @@ def _raise_one(spec: WorkerSpec, strikes: Sequence[Strike], patience_s: float) -
 def main() -> None:
     """Run the workers that are asked for, until nobody asks any more."""
     given: dict[str, Any] = json.loads(sys.argv[1])
-    layout = Layout(**{**given["layout"], "inputs": tuple(given["layout"]["inputs"])})
+    told: dict[str, Any] = given["layout"]
+    told["inputs"] = tuple(told["inputs"])
+    layout = Layout(**told)
     spec = WorkerSpec(given["bootstrap"], layout, given["state_dir"])
     for line in sys.stdin:
         strikes, patience_s = json.loads(line)

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from batuta.agents.ingestion import IngestionState
     from batuta.agents.models.port import Matrix, Scores
     from batuta.agents.state.port import State
+    from batuta.agents.understanding.features import Features
     from batuta.agents.understanding.window_sets import WindowSet
     from batuta.schemas.record import Record
     from batuta.streams.lanes.log import Log
@@ -237,7 +238,9 @@ async def lanes_of(town: Town, stage_name: str) -> list[Lane]:
     return lanes
 
 
-def features(state: State, windows: WindowSet, by: str, keys: Sequence[str], at_ms: int) -> Matrix:
+def features(
+    state: State, windows: WindowSet, by: str, keys: Sequence[str], at_ms: int
+) -> Features:
     """What an event of each key would see at a time; nothing of it is kept."""
     state.begin()
     data = [{by: key, "amount": 1.0} for key in keys]
@@ -247,7 +250,7 @@ def features(state: State, windows: WindowSet, by: str, keys: Sequence[str], at_
     return seen
 
 
-def check_windows(lane: Lane, by: str, keys: Sequence[str], last_ms: int) -> Mapping[str, Matrix]:
+def check_windows(lane: Lane, by: str, keys: Sequence[str], last_ms: int) -> Mapping[str, Features]:
     """The same counts and means, to the bit, now and as the windows move on."""
     restored = cast("IngestionState", lane.restored)
     recomputed = cast("IngestionState", lane.recomputed)

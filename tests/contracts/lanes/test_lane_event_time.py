@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from batuta.agents.state.timers import Timer
 from batuta.schemas.record import Output
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LANES = 2
 
 
-def _listening(bench: Bench, **overrides: object) -> CountingWorker:
+def _listening(bench: Bench, **overrides: Any) -> CountingWorker:
     """Return a worker below two lanes, which notes the watermark of each batch in its output."""
     time = EventTime(60_000, hears={bench.layout.inputs[0]: LANES})
     worker = bench.worker(event_time=time, **overrides)

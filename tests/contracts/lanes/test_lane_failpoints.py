@@ -248,6 +248,7 @@ class Proof:
 
     async def strike(self, failpoint: str, nursery: Nursery, producer: AIOKafkaProducer) -> None:
         """Run workers until one was killed at `failpoint`."""
+        plan: list[Strike] = []
         for _ in range(5):
             await self.publish(producer)
             plan = self.plan(failpoint)

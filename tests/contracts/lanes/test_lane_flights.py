@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from batuta.schemas.errors import LaterError
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from batuta.streams.lanes.lane_testing import Counts, Item
 
 #: Longer than any test: whoever is asked is waited for.
-PATIENT = {"soft_deadline_ms": 60_000, "batch_records_max": 10}
+PATIENT: dict[str, Any] = {"soft_deadline_ms": 60_000, "batch_records_max": 10}
 
 
 async def test_batches_are_understood_while_one_before_asks(bench: Bench) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from batuta.agents.asking import OUTSTANDING, Arrival, News
-from batuta.agents.conductor import Concluded, Conductor
+from batuta.agents.conductor import Concluded, Conductor, ConductorState
 from batuta.agents.context import Context
 from batuta.agents.reasons import NoReasons
 from batuta.agents.state.parking import ParkingLot
@@ -39,7 +39,7 @@ class Oracle:
 
     name = "oracle"
     version = "oracle@000000000000"
-    inputs = ("depot_count_1m",)
+    inputs: tuple[str, ...] = ("depot_count_1m",)
 
     def __init__(self) -> None:
         self.rows = 0
@@ -64,7 +64,7 @@ class Lane:
         self.lot = ParkingLot(b"p", steps_max=PARCELS.parking.steps_max)
         self.now_ms = 0
 
-    def _context(self) -> Context[object]:
+    def _context(self) -> Context[ConductorState]:
         return Context(self.now_ms, 0, PartitionOf(1), self.state, parked=self.lot)
 
     def batch(

@@ -17,7 +17,7 @@ from batuta.streams.broker.testing import TopicFactory
 from batuta.streams.lanes.kafka_shim import abandon_producer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
     from pathlib import Path
 
 #: A broker whose n-th write after a file appears is its last: of it a share is done.
@@ -46,7 +46,7 @@ sys.exit(__main__.main())
 
 
 @contextmanager
-def mortal(data_dir: Path, armed: Path, last: int, share: float) -> Iterator[str]:
+def mortal(data_dir: Path, armed: Path, last: int, share: float) -> Generator[str]:
     """Run such a broker; wait, at the end, until it is dead."""
     arguments = [str(data_dir), str(armed), str(last), str(share)]
     process = subprocess.Popen(
