@@ -68,6 +68,9 @@ class Commits:
         self._partition_of = partition_of
         self._telemetry = telemetry
         self._producer: TransactionalProducer | None = None
+        #: An offset that commits move which take no input further: a timer's firing, a late answer.
+        #: Else nobody could tell whether such a one happened, or that another owner made one.
+        self.counter: TopicPartition | None = None
         self.position: Offsets = {}
         #: The offset behind our last record in each partition written to; None where it is unknown.
         self.written: dict[Destination, int | None] = {}
@@ -83,13 +86,14 @@ class Commits:
             OwnershipLostError: the group has moved on.
             LaterError: the group or transaction coordinator did not answer as it should.
         """
+        asked = tps if self.counter is None else (*tps, self.counter)
         if self._producer is not None:
-            committed = await ownership.committed(tps)
+            committed = await ownership.committed(asked)
             if committed == self.position:
                 return committed
             await self.discard()
         await self.ensure(ownership)
-        return await ownership.committed(tps)
+        return await ownership.committed(asked)
 
     async def ensure(self, ownership: Ownership) -> None:
         """Start a producer where there is none; it fences whoever had this lane before."""
@@ -110,6 +114,8 @@ class Commits:
             TopicMismatchError: an output topic has another partition count than declared.
         """
         assert self._producer is not None
+        if flight is not None:
+            offsets = self._counted(offsets)
         rows = group_rows(outputs, self._partition_of)
         loop = asyncio.get_running_loop()
         started = loop.time()
@@ -127,6 +133,12 @@ class Commits:
         self.count += 1
         self._telemetry.transaction("committed", loop.time() - started, len(rows))
         reach("commits.noted")
+
+    def _counted(self, offsets: Offsets) -> Offsets:
+        """Return offsets of which at least one moves."""
+        if self.counter is None or not offsets.items() <= self.position.items():
+            return offsets
+        return {**offsets, self.counter: self.position.get(self.counter, 0) + 1}
 
     async def _check_counts(self, producer: TransactionalProducer, rows: Rows) -> None:
         """Compare what the broker says of each output topic with what keys were placed by."""

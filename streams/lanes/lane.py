@@ -63,6 +63,8 @@ class Lane:
         self._commits = Commits(
             world.log, stage.group, partition, world.partition_of, world.telemetry
         )
+        if stage.changelog is not None:
+            self._commits.counter = TopicPartition(stage.changelog, partition)
         self._flights = Flights()
         self._recovery = Recovery(stage, partition, world, self._commits, self._flights)
         self._time = LaneTime(stage, partition, world)
@@ -123,7 +125,8 @@ class Lane:
             if self._stage.changelog is not None:
                 self._show("restoring")
             await self._recovery.restore(committed)
-        for tp, records in (await ownership.begin_at(committed)).items():
+        inputs = {tp: committed[tp] for tp in self.tps}
+        for tp, records in (await ownership.begin_at(inputs)).items():
             self._world.telemetry.tell(RecordsDeletedUnread(tp.topic, tp.partition, records))
         self._calls.forget()
         self._revived = False
@@ -142,7 +145,8 @@ class Lane:
                 await self._rest(fetched.positions, ownership)
             else:
                 await self._begin(part, ownership)
-            self._world.telemetry.lag(self.partition, ownership.lag(self._commits.position))
+            position = {tp: self._commits.position[tp] for tp in self.tps}
+            self._world.telemetry.lag(self.partition, ownership.lag(position))
             if self._recovery.snapshot_is_due:
                 await self._make_room(ownership, 0)
                 await self._recovery.save_snapshot()

@@ -33,6 +33,8 @@ _DELAYED_S: Final = (0.02, 1.5)
 _OVERTAKEN_S: Final = (0.004, 0.03)
 #: When a client finds out that an answer will not come.
 _NOTICED_S: Final = (0.005, 2.0)
+#: When a client gives up on an answer: later than any rebalance takes.
+_PATIENCE_S: Final = 8.0
 #: A connection that cannot be made is refused after this long.
 _REFUSED_S: Final = 0.05
 
@@ -143,6 +145,8 @@ class Network:
     def _arrive_twice(self, letter: _Letter, there_s: float) -> None:
         """Let the request arrive, its answer be lost, and the repeated one arrive as well."""
         twin = replace(letter, arrived=False)
+        # A broker answers only the last of two that wait for a rebalance.
+        self._fail(letter, _PATIENCE_S)
         first, second = (False, True) if self._chance.random() < 0.5 else (True, False)  # noqa: PLR2004
         self._later(there_s, lambda: self._arrive(letter, answers=first))
         if second:

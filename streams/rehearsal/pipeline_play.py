@@ -20,6 +20,8 @@ __all__ = ["PipelinePlay"]
 class PipelinePlay:
     """The stages of `ROUTE` over one pipeline."""
 
+    busy_share = 1.0
+
     def __init__(self, shipped: Shipped, unreliable: Unreliable) -> None:
         self._shipped = shipped
         self._topics = Topics(shipped.pipeline.name)

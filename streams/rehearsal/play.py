@@ -23,7 +23,10 @@ class Play(Protocol):
             letters, for a lane whose dead letters are refused stops, as documented.
         recomputed: groups whose committed input says all that their agents were given; where timers
             fire as well it does not.
+        busy_share: in which share of the time users send.
     """
+
+    busy_share: float
 
     @property
     def recomputed(self) -> frozenset[str]:

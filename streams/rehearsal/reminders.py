@@ -58,7 +58,9 @@ class _Intake:
 
 
 class RemindersPlay:
-    """One stage that does nothing but remind."""
+    """One stage that does nothing but remind; in the end without a record coming in."""
+
+    busy_share = 0.4
 
     def __init__(self, unreliable: Unreliable) -> None:
         del unreliable  # it calls nobody
@@ -139,11 +141,11 @@ def _said(what: str, number: int) -> Output:
 def _ask(number: int, plan: Plan, chance: Random) -> Output:
     key = b"%d" % chance.randrange(_KEYS)
     last_ms = int(plan.trouble_s * 1000) + _BEYOND_TROUBLE_MS
-    sent_ms = int(plan.trouble_s * 1000 * number / _ASKS)
+    sent_ms = int(plan.trouble_s * 1000 * RemindersPlay.busy_share * number / _ASKS)
     cancels = number - 1 - chance.randrange(10) if chance.random() < _CANCELLED_SHARE else None
     body = {
         "id": number,
-        "due_ms": START_MS + sent_ms + int(chance.random() ** 2 * (last_ms - sent_ms)),
+        "due_ms": START_MS + sent_ms + int(chance.random() * (last_ms - sent_ms)),
         "cancels": cancels,
     }
     partition = (murmur2(key) & 0x7FFFFFFF) % plan.partitions

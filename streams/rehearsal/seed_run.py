@@ -58,7 +58,8 @@ def run_seed(seed: int, cast: Cast, *, keep_trace: bool = False) -> SeedReport:
 
 async def _run(loop: VirtualLoop, plan: Plan, cast: Cast, *, keep_trace: bool) -> SeedReport:
     world = World(loop, plan, cast, keep_trace=keep_trace)
-    users = Users(world.house, [play.source_records(plan) for play in world.plays])
+    rows = [(play.busy_share, play.source_records(plan)) for play in world.plays]
+    users = Users(world.house, rows)
     world.declare_topics()
     fate = Fate(world)
     for _ in range(plan.workers):

@@ -29,7 +29,8 @@ class Users:
         acknowledged: key and value at each place and offset that the broker has confirmed.
     """
 
-    def __init__(self, house: BrokerHouse, rows: Sequence[Sequence[Output]]) -> None:
+    def __init__(self, house: BrokerHouse, rows: Sequence[tuple[float, Sequence[Output]]]) -> None:
+        """Take up what is to be sent: records, and in which share of the time."""
         self._house = house
         self._rows = rows
         self.acknowledged: dict[tuple[str, int, int], tuple[bytes | None, bytes | None]] = {}
@@ -38,8 +39,9 @@ class Users:
         """Send everything, a little each tick."""
         ticks = max(1, int(within_s / tick_s))
         for tick in range(ticks):
-            for row in self._rows:
-                first, last = (len(row) * n // ticks for n in (tick, tick + 1))
+            for share, row in self._rows:
+                busy = max(1, int(ticks * share))
+                first, last = (min(len(row), len(row) * n // busy) for n in (tick, tick + 1))
                 await self._send(row[first:last])
             await asyncio.sleep(tick_s)
 
