@@ -173,7 +173,7 @@ def fit_forest_on(
         pipeline=FRAUD.name,
         sha256=sha256(data).hexdigest(),
         inputs=HISTORY_INPUTS,
-        algorithm=f"random forest, {plan.trees} trees, {plan.leaf_rows_min} rows in a leaf",
+        algorithm=f"mixed forest, {plan.trees} trees, {plan.leaf_rows_min} rows in a leaf",
         trained_on={
             "source": TRANSACTION_FILE,
             "first_day": weeks.train_start,

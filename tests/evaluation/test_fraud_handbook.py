@@ -69,7 +69,7 @@ async def test_figures_reach_the_published_ones(history: Transactions, features:
     for seed in range(SEEDS):
         trained = fit_forest_on(history, features, WEEKS, seed)
         model = OnnxModel.load(trained.data, trained.card)
-        scores = await tested_scores(model, history, features)
+        scores = await scored(model, history, features)
         found.append(dict(FraudHistory().measure(history, WEEKS, scores).metrics))
     mean = {name: float(np.mean([one[name] for one in found])) for name in found[0]}
     assert mean["auc"] >= 0.865, found
@@ -77,7 +77,7 @@ async def test_figures_reach_the_published_ones(history: Transactions, features:
     assert mean["cp_at_100"] >= 0.285, found
 
 
-async def tested_scores(model: OnnxModel, history: Transactions, features: Features) -> Numbers:
+async def scored(model: OnnxModel, history: Transactions, features: Features) -> Numbers:
     scores = np.full(len(history), np.nan)
     rows = np.flatnonzero(history.days >= WEEKS.test_start)
     for part in np.array_split(rows, len(rows) // 2_000):
