@@ -86,14 +86,19 @@ class Commits:
             OwnershipLostError: the group has moved on.
             LaterError: the group or transaction coordinator did not answer as it should.
         """
-        asked = tps if self.counter is None else (*tps, self.counter)
         if self._producer is not None:
-            committed = await ownership.committed(asked)
+            committed = await self._committed(ownership, tps)
             if committed == self.position:
                 return committed
             await self.discard()
         await self.ensure(ownership)
-        return await ownership.committed(asked)
+        return await self._committed(ownership, tps)
+
+    async def _committed(self, ownership: Ownership, tps: Sequence[TopicPartition]) -> Offsets:
+        committed = await ownership.committed(tps)
+        if self.counter is not None:
+            committed[self.counter] = await ownership.counted(self.counter)
+        return committed
 
     async def ensure(self, ownership: Ownership) -> None:
         """Start a producer where there is none; it fences whoever had this lane before."""

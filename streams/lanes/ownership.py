@@ -100,6 +100,16 @@ class Ownership:
         self._check()
         return offsets
 
+    async def counted(self, tp: TopicPartition) -> int:
+        """Return the committed offset of a partition that is not read, 0 where there is none.
+
+        Raises:
+            OwnershipLostError: the assignment ended meanwhile.
+        """
+        offset = await self._member.committed(tp)
+        self._check()
+        return offset or 0
+
     async def begin_at(self, offsets: Offsets) -> Offsets:
         """Seek to `offsets`, or to the log's beginning where they were deleted, and let flow.
 

@@ -46,14 +46,18 @@ class Taking:
         self._orders = {topic: n for n, topic in enumerate(stage.inputs) if topic in heard}
 
     def readable(self, memory: LaneMemory) -> tuple[TopicPartition, ...]:
-        """Return the inputs to read now: not those whose records wait for the others."""
+        """Return the inputs to read now: not those whose records wait for the others.
+
+        Where all are full and none may go, all are read: the table says what is wrong.
+        """
         if self._time_of is None:
             return self._tps
-        return tuple(
+        readable = tuple(
             tp
             for order, tp in enumerate(self._tps)
             if tp.topic not in self._orders or memory.held.room(order) >= self._records_max
         )
+        return readable or self._tps
 
     def take(self, records: Sequence[Record], now_ms: int, memory: LaneMemory) -> Taken:
         """Take records within the batch that was begun last."""

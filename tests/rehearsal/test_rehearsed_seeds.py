@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 #: Kept for good: each found something once.
 FOUND_SOMETHING = (1, 2)
-SEEDS = sorted({*range(1, 25), *FOUND_SOMETHING})
+SEEDS = sorted({*range(1, 7), *FOUND_SOMETHING})
 ONE_HASH = """
 from batuta.streams.cli.pipelines import shipped_pipeline
 from batuta.streams.rehearsal.rehearse import cast_of, quieten_logs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING
 
@@ -23,12 +22,14 @@ if TYPE_CHECKING:
     from batuta.streams.lanes.lane_testing import CountingWorker, Counts, Item
 
 HOUR_MS = 3_600_000
-#: Brokers take no record from more than an hour ahead; from long ago they do.
 JUMPS_MS = (HOUR_MS // 2, -12 * HOUR_MS, 0, -24 * HOUR_MS, HOUR_MS // 2, 0)
 
 
 class JumpingClock:
-    """The wall clock of this process, off by as much as a test says; the loop's is right."""
+    """The wall clock as Python reads it, off by as much as a test says; the loop's is right.
+
+    Timestamps of records are none of it: aiokafka takes them from the machine, below Python.
+    """
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.skew_ms = 0
@@ -86,32 +87,17 @@ async def test_timers_fire_once_and_transactions_go_on(bench: Bench, clock: Jump
     assert fired == ids
 
 
-async def test_a_clock_too_far_ahead_holds_a_lane_and_loses_nothing(
-    bench: Bench, clock: JumpingClock
-) -> None:
-    ids = await bench.publish(60)
-    clock.skew_ms = 3 * HOUR_MS
-    worker = bench.worker(batch_records_max=20)
-    async with worker.running():
-        # The brokers refuse what claims to be from the future, or take it: never half of it.
-        await asyncio.wait_for(_any_transaction(bench, worker), 20)
-        clock.skew_ms = 0
-        await bench.eventually(lambda: worker.committed >= len(ids))
-        await bench.eventually_async(bench.at_the_end)
-        assert worker.source.failure is None
-    bench.check_exactly_once(await bench.outputs(), ids)
-    assert await bench.deadletters() == []
-
-
-async def _any_transaction(bench: Bench, worker: CountingWorker) -> None:
-    await bench.eventually(lambda: worker.metric("batuta_transactions_total") >= 1)
-
-
 async def test_a_lane_is_idle_though_its_clock_was_set_back(
     bench: Bench, clock: JumpingClock
 ) -> None:
     told = EventTime(300, tells=bench.layout.deadletters)
-    worker = bench.worker(event_time=told)
+    behind = True
+
+    async def set_back(_: Batch[Item, Counts]) -> None:
+        if behind:
+            clock.skew_ms = -12 * HOUR_MS  # before the lane can have been idle at all
+
+    worker = bench.worker(set_back, event_time=told)
     await bench.send([(n, b"k%d" % n, b'{"id":1}') for n in range(2)])
 
     async def idle() -> list[int]:
@@ -120,13 +106,12 @@ async def test_a_lane_is_idle_though_its_clock_was_set_back(
 
     async with worker.running():
         await bench.until_output(2)
-        clock.skew_ms = -12 * HOUR_MS
 
         async def both_idle() -> bool:
             return set(await idle()) == {0, 1}
 
         await bench.eventually_async(both_idle)
-        before = len(await idle())
+        before, behind = len(await idle()), False
         # Set forward again, with an event: no longer idle, then idle once more.
         clock.skew_ms = 0
         await bench.send([(n, b"k%d" % n, b'{"id":2}') for n in range(2)])
