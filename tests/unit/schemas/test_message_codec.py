@@ -43,6 +43,9 @@ decisions = st.builds(
     features=numbers,
     input_sha256=st.text("0123456789abcdef", min_size=64, max_size=64),
     published_ms=st.just(0),
+    # An action is a record of its own: a decision does not carry it.
+    action=st.just(""),
+    action_version=st.just(0),
 )
 cases = st.builds(
     ReviewCase, case_id=code, queue=code, opened_at_ms=moment, due_at_ms=moment, decision=decisions
