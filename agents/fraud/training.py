@@ -14,8 +14,9 @@ from batuta.agents.fraud.features import FraudFeatures
 from batuta.agents.fraud.generator import DAY_MS, CardPlan, CardWorld, Day
 from batuta.agents.fraud.pipeline import BLOCK_FROM, FRAUD, REVIEW_FROM
 from batuta.agents.fraud.trainer import RECIPE
-from batuta.agents.models.boosted_trees import Labels, TreePlan, fit
+from batuta.agents.models.boosted_trees import TreePlan, fit
 from batuta.agents.models.card import ModelCard, TrainedModel
+from batuta.agents.models.fitted import Labels
 from batuta.agents.models.port import Matrix, Scores
 from batuta.agents.understanding.features import Features, window_names
 from batuta.agents.understanding.windows import TrailingWindows

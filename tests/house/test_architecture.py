@@ -47,7 +47,8 @@ PURE = {
 ALSO_PURE = {
     # From arrays to a model's bytes; to threads, it only says how many.
     "agents/models/boosted_trees.py": {"sklearn", "skl2onnx", "threadpoolctl"},
-    "agents/models/forest.py": {"sklearn", "skl2onnx"},
+    "agents/models/fitted.py": {"skl2onnx"},
+    "agents/models/forest.py": {"sklearn"},
     "agents/fraud/training.py": {"sklearn"},  # its metrics
 }
 #: Builtins and methods that reach out of a pure room, whatever they are called on.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from batuta.agents.models.boosted_trees import Fitted, TreePlan, fit
+from batuta.agents.models.boosted_trees import TreePlan, fit
 from batuta.agents.models.card import ModelCard, TrainedModel
 from batuta.schemas.errors import UsageError
 from batuta.streams.adapters.onnx import OnnxModel
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from batuta.agents.compiler.compiling import Plan
+    from batuta.agents.models.fitted import Fitted
 
 INPUTS = ("height", "width", "depth")
 
