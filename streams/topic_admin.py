@@ -4,6 +4,7 @@ The source topic is the user's: where it exists, its partition count is everybod
 need co-partitions. Counts that differ refuse to start.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final, Protocol, cast
 
@@ -21,6 +22,10 @@ from batuta.schemas.topics import Topics, TopicSpec
 from batuta.streams.settings import Settings, client_options
 
 __all__ = ["declare_topics"]
+
+#: The controller answers before the brokers have heard of a new topic; on a busy machine seconds.
+_LOOK_EVERY_MS: Final = 100
+_LOOKS_MAX: Final = 150
 
 _FORBIDDEN: Final = (
     ClusterAuthorizationFailedError,
@@ -53,7 +58,7 @@ async def declare_topics(settings: Settings, topics: Topics) -> dict[str, int]:
         partitions = counts.get(topics.events, settings.partitions)
         declared = topics.declared(partitions)
         await _create(admin, [s for s in declared if s.name not in counts], settings)
-        counts = await _partition_counts(admin)
+        counts = await _once_visible(admin, declared)
     finally:
         await admin.close()
     _check(declared, counts)
@@ -63,6 +68,19 @@ async def declare_topics(settings: Settings, topics: Topics) -> dict[str, int]:
 async def _partition_counts(admin: AIOKafkaAdminClient) -> dict[str, int]:
     described = await admin.describe_topics()
     return {str(topic["topic"]): len(topic["partitions"]) for topic in described}
+
+
+async def _once_visible(
+    admin: AIOKafkaAdminClient, declared: Sequence[TopicSpec]
+) -> dict[str, int]:
+    """Ask until every broker's view has what was created, for a bounded while."""
+    counts = await _partition_counts(admin)
+    for _ in range(_LOOKS_MAX):
+        if all(spec.name in counts for spec in declared):
+            break
+        await asyncio.sleep(_LOOK_EVERY_MS / 1000)
+        counts = await _partition_counts(admin)
+    return counts
 
 
 async def _create(
