@@ -2,20 +2,44 @@
 
 A call that is not answered within the soft deadline goes on outside its batch; the answer waits
 here for a later one. Nothing of it is kept: where a lane begins again its calls are forgotten, and
-the parked steps that the state remembers are asked anew.
+the parked steps that the state remembers are asked anew. Where the batch itself is given up its
+call is withdrawn, even from who has the answer already: the question was understood on a state that
+never was, and the next attempt asks about the same events anew.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from batuta.agents.asking import OUTSTANDING, Arrival, Outstanding
+from batuta.agents.asking import Arrival
 from batuta.streams.lanes.failpoints import reach
 
-__all__ = ["Calls"]
+__all__ = ["Call", "Calls"]
 
 AnswerT = TypeVar("AnswerT")
+
+
+@dataclass(eq=False)
+class Call:
+    """One call that has outlived its batch.
+
+    Attributes:
+        question: what was asked.
+        answered: what came of it; None so far.
+        withdrawn: whether nobody is to hear of it any more.
+    """
+
+    question: object
+    task: "asyncio.Task[object]"
+    answered: Arrival[object, object] | None = None
+    withdrawn: bool = False
+
+    def withdraw(self) -> None:
+        """Let nobody hear of it any more."""
+        self.withdrawn = True
+        self.task.cancel()
 
 
 class Calls:
@@ -23,23 +47,21 @@ class Calls:
 
     def __init__(self, soft_deadline_ms: int) -> None:
         self._soft_deadline_s = soft_deadline_ms / 1000
-        self._questions: dict[asyncio.Task[object], object] = {}
-        self._arrivals: deque[Arrival[object, object]] = deque()
+        self._open: dict[asyncio.Task[object], Call] = {}
+        self._answered: deque[Call] = deque()
 
     @property
     def outstanding(self) -> int:
         """How many calls have outlived their batch and are not answered yet."""
-        return len(self._questions)
+        return len(self._open)
 
     @property
     def arrived(self) -> bool:
         """Whether an answer waits for a batch."""
-        return bool(self._arrivals)
+        return bool(self._answered)
 
-    async def ask(
-        self, question: object, asking: Coroutine[Any, Any, AnswerT]
-    ) -> AnswerT | Outstanding:
-        """Return the answer, or `OUTSTANDING` where it takes longer than the soft deadline.
+    async def ask(self, question: object, asking: Coroutine[Any, Any, AnswerT]) -> AnswerT | Call:
+        """Return the answer, or the call where it takes longer than the soft deadline.
 
         Raises:
             Exception: what asking raised within the deadline.
@@ -53,37 +75,39 @@ class Calls:
             raise
         if task.done():
             return task.result()
-        self._follow(question, task)
-        return OUTSTANDING
+        return self._follow(question, task)
 
     def start(self, question: object, asking: Coroutine[Any, Any, object]) -> None:
         """Ask outside of any batch."""
         self._follow(question, asyncio.ensure_future(asking))
 
-    def take(self) -> tuple[Arrival[object, object], ...]:
-        """Return the answers that came since the last time."""
-        arrivals = tuple(self._arrivals)
-        self._arrivals.clear()
-        return arrivals
+    def take(self) -> tuple[Call, ...]:
+        """Return the calls that were answered since the last time."""
+        answered = tuple(self._answered)
+        self._answered.clear()
+        return answered
 
     def forget(self) -> None:
         """Give every call up."""
-        tasks = list(self._questions)
-        self._questions.clear()
-        self._arrivals.clear()
-        for task in tasks:
-            task.cancel()
+        calls = list(self._open.values())
+        self._open.clear()
+        self._answered.clear()
+        for call in calls:
+            call.withdraw()
 
-    def _follow(self, question: object, task: "asyncio.Task[Any]") -> None:
-        self._questions[task] = question
+    def _follow(self, question: object, task: "asyncio.Task[Any]") -> Call:
+        call = self._open[task] = Call(question, task)
         task.add_done_callback(self._arrive)
+        return call
 
     def _arrive(self, task: "asyncio.Task[object]") -> None:
         error = None if task.cancelled() else task.exception()
-        question = self._questions.pop(task, None)
-        if question is None or task.cancelled():
+        call = self._open.pop(task, None)
+        if call is None or call.withdrawn or task.cancelled():
             return
         if isinstance(error, Exception):
-            self._arrivals.append(Arrival(question, None, error))
+            call.answered = Arrival(call.question, None, error)
         elif error is None:
-            self._arrivals.append(Arrival(question, task.result()))
+            call.answered = Arrival(call.question, task.result())
+        if call.answered is not None:
+            self._answered.append(call)

@@ -18,13 +18,13 @@ from typing import Any, TypeVar
 
 from aiokafka import TopicPartition
 
-from batuta.agents.asking import Arrival, Outstanding
+from batuta.agents.asking import OUTSTANDING, News, Outstanding
 from batuta.agents.state.event_time import BEFORE_ALL_MS
 from batuta.agents.state.port import Change, State
 from batuta.schemas.errors import BatchAbandonedError
 from batuta.schemas.record import Record
 from batuta.streams.lanes.batch import Batch
-from batuta.streams.lanes.calls import Calls
+from batuta.streams.lanes.calls import Call, Calls
 from batuta.streams.lanes.failpoints import reach
 from batuta.streams.lanes.memory import LaneMemory, Told
 from batuta.streams.lanes.ownership import Offsets
@@ -44,7 +44,7 @@ class Part:
         records: in the order they were read.
         ends: the offsets to commit.
         timers: whether timers that are due fire in it.
-        arrivals: answers to what batches before have asked.
+        answered: calls of batches before that were answered.
         watermarks: what the lanes above have told.
         revived: whether the agent has to ask again what was asked before.
     """
@@ -52,7 +52,7 @@ class Part:
     records: Sequence[Record]
     ends: Offsets
     timers: bool = False
-    arrivals: tuple[Arrival[object, object], ...] = ()
+    answered: tuple[Call, ...] = ()
     watermarks: tuple[Told, ...] = ()
     revived: bool = False
 
@@ -68,7 +68,13 @@ class Part:
 
     @property
     def _mixed(self) -> bool:
-        return self.timers or self.revived or bool(self.arrivals or self.watermarks)
+        return self.timers or self.revived or bool(self.answered or self.watermarks)
+
+    @property
+    def news(self) -> News[object, object]:
+        """What its agent hears: answers to questions of batches that were not given up since."""
+        answers = [call.answered for call in self.answered if not call.withdrawn]
+        return News([answer for answer in answers if answer is not None], self.revived)
 
     def halves(self) -> "tuple[Part, Part]":
         """Return two parts of it: what is no record and the records, or two halves of those."""
@@ -105,6 +111,7 @@ class Flight:
     def __post_init__(self) -> None:
         """Begin with everything still to come."""
         self._batch: AnyBatch | None = None
+        self._call: Call | None = None
         self._understood = asyncio.Event()
         self._answered = asyncio.Event()
         self._answering = False
@@ -123,6 +130,11 @@ class Flight:
     def failed(self) -> bool:
         """Whether it ended without a commit."""
         return self.batch.ended and self.batch.error is not None
+
+    def give_up(self) -> None:
+        """Let nobody hear an answer to what it asked: it asked on a state that never was."""
+        if self._call is not None:
+            self._call.withdraw()
 
     async def wait_understood(self) -> None:
         """Return once the next batch may begin, or never will."""
@@ -148,8 +160,10 @@ class Flight:
             Exception: what `asking` raised.
         """
         answer = await self.calls.ask(question, asking)
+        if isinstance(answer, Call):
+            self._call = answer
         await self._answer()
-        return answer
+        return OUTSTANDING if isinstance(answer, Call) else answer
 
     async def commit(self) -> None:
         """Commit in turn; called as the agent leaves the batch.

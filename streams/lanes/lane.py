@@ -17,7 +17,6 @@ from typing import Final, Literal
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from batuta.agents.asking import News
 from batuta.agents.context import Context
 from batuta.agents.state.event_time import BEFORE_ALL_MS
 from batuta.agents.state.port import State
@@ -163,7 +162,7 @@ class Lane:
             records=fetched.records,
             ends=fetched.positions,
             timers=self._memory.is_due(now_ms),
-            arrivals=self._calls.take(),
+            answered=self._calls.take(),
             watermarks=watermarks,
             revived=self._revives(),
         )
@@ -207,10 +206,7 @@ class Lane:
     async def _see_through(self, error: BaseException, ownership: Ownership) -> None:
         """See every batch under way through, one after the other, after the oldest failed."""
         await self._flights.wait_ended()
-        flights = self._flights.take()
-        if self._commits.unsettled is None:
-            self._memory.rollback()
-        parts = [flight.part for flight in reversed(flights)]
+        parts = self._give_up()
         attempt = await self._after_trouble(self._known(error, ownership), 1, parts, ownership)
         while parts:
             await self._commits.ensure(ownership)
@@ -256,10 +252,17 @@ class Lane:
         if flight.batch.error is None:
             self._flights.drop(flight)
             return
-        self._flights.take()
+        self._give_up()
+        raise self._known(flight.batch.error, ownership)
+
+    def _give_up(self) -> list[Part]:
+        """Forget what the batches under way did; return what they carried, oldest last."""
+        flights = self._flights.take()
         if self._commits.unsettled is None:
             self._memory.rollback()
-        raise self._known(flight.batch.error, ownership)
+        for flight in flights:
+            flight.give_up()
+        return [flight.part for flight in reversed(flights)]
 
     def _known(self, error: BaseException, ownership: Ownership) -> LaterError:
         """Return trouble of the outside world; raise any other.
@@ -326,7 +329,7 @@ class Lane:
             memory.hear(part.watermarks, now_ms)
         taken = self._taking.take(part.records, now_ms, memory)
         batch: AnyBatch = Batch(taken.records, taken.items, taken.refused, context, flight)
-        batch.news = News(part.arrivals, part.revived)
+        batch.news = part.news
         if part.timers or part.watermarks:
             batch.firings = memory.fire(now_ms)
         return batch
