@@ -36,6 +36,8 @@ from batuta.agents.reasons import (
 from batuta.agents.state.parking import Step
 from batuta.agents.state.port import Tables
 from batuta.agents.understanding.features import Features
+from batuta.agents.understanding.memories import MemoryTable
+from batuta.agents.understanding.steps import Surroundings
 from batuta.agents.understanding.window_sets import WindowSet
 from batuta.agents.waiting import Waiting
 from batuta.schemas.decision import Decision
@@ -43,7 +45,10 @@ from batuta.schemas.errors import LaterError, OursError, UsageError
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.pipeline import Pipeline
 
-__all__ = ["SCORE_UNKNOWN", "Concluded", "Conductor", "ConductorState"]
+__all__ = ["MEMORY_TAG", "SCORE_UNKNOWN", "Concluded", "Conductor", "ConductorState"]
+
+#: Under which the memories of features stand in the changelog.
+MEMORY_TAG: Final = b"m"
 
 NO_NEWS: Final[News[Question, Answer]] = News()
 
@@ -66,11 +71,12 @@ class Concluded:
 
 
 class ConductorState(Tables):
-    """What scoring remembers: the windows of the scoring key."""
+    """What scoring remembers: windows of the scoring key, and what features keep of each series."""
 
-    def __init__(self, windows: WindowSet) -> None:
-        super().__init__(windows.tables)
+    def __init__(self, windows: WindowSet, memories: MemoryTable | None = None) -> None:
+        super().__init__((*windows.tables, *([memories] if memories is not None else [])))
         self.windows = windows
+        self.memories = memories
 
 
 class Conductor:
@@ -91,7 +97,7 @@ class Conductor:
             model: who scores them.
             reasons: what the pipeline's features say about a suspicious event.
             deciding: what the compiled pipeline brings beside its windows.
-            report: told of every failure of the model or of a part, once per batch.
+            report: told of every failure of the model, once per batch.
 
         Raises:
             UsageError: the model wants a feature that the pipeline does not compute.
@@ -102,13 +108,15 @@ class Conductor:
         self._report = report
         deciding = deciding or Deciding()
         self._understanding = deciding.understanding
+        self._isolation = deciding.isolation
         self._carried = WindowSet(pipeline.ingestion_windows).names
         self._judge = Judge(pipeline.decide, deciding, model.inputs)
         self._refuse_unknown(model)
 
     def open_state(self) -> ConductorState:
         """Return the empty state of one lane."""
-        return ConductorState(WindowSet(self._pipeline.scoring_windows))
+        memories = MemoryTable(MEMORY_TAG) if self._understanding.remembers else None
+        return ConductorState(WindowSet(self._pipeline.scoring_windows), memories)
 
     def understand(self, events: Sequence[Ingested], context: Context[ConductorState]) -> Question:
         """Return the question that a batch's events are, and remember the events."""
@@ -198,7 +206,8 @@ class Conductor:
         carried = _matrix([event.features for event in events], self._carried)
         windows = dict(zip(self._carried, carried.T, strict=True))
         windows |= zip(state.windows.names, own.T, strict=True)
-        understood = self._understanding.complete(events, windows, self._report)
+        around = Surroundings(self._isolation, state.memories)
+        understood = self._understanding.complete(events, windows, around)
         return understood.matrix(self._judge.columns)
 
     def _select(self) -> Model:

@@ -23,6 +23,7 @@ from batuta.agents.policy.names import Column, Flags, Kind, Names
 from batuta.agents.policy.rules import Policy
 from batuta.agents.reasons import CHECK_BROKE, FEATURE_FAILED, RULE_FAILED
 from batuta.agents.understanding.features import Features
+from batuta.agents.understanding.isolation import DIRECT, Isolation
 from batuta.agents.understanding.steps import Understanding
 from batuta.schemas.decision import Outcome
 from batuta.schemas.errors import LaterError, OursError
@@ -62,11 +63,13 @@ class Deciding:
         understanding: computes the further features.
         names: what decide rules may use; None for the score and every feature as a number.
         checks: of answers, in order.
+        isolation: how parts of the user's own are called.
     """
 
     understanding: Understanding = field(default_factory=Understanding)
     names: Names | None = None
     checks: tuple[BoundCheck, ...] = ()
+    isolation: Isolation = DIRECT
 
 
 class Judged(NamedTuple):
@@ -115,6 +118,7 @@ class Judge:
         told = {name for step in understanding.steps for name in step.names}
         self._told = [place for place, name in enumerate(self.columns) if name in told]
         self._checks = checks
+        self._isolation = deciding.isolation
 
     def judge(
         self, events: Sequence[Ingested], features: Features, verified: Verified
@@ -163,14 +167,23 @@ class Judge:
     def _checked(
         self, bound: BoundCheck, features: Features, verified: Verified
     ) -> tuple[Flags, str]:
-        """Return what did not pass a check; one that breaks passes nothing."""
+        """Return what did not pass a check; one that breaks, or does not come back, passes nothing.
+
+        It is given copies: what it does to them later is nobody's concern.
+        """
+        scores, seen = verified.scores.copy(), features[:, : self._inputs].copy()
         try:
-            passed = np.asarray(bound.check.passes(verified.scores, features[:, : self._inputs]))
+            passed = np.asarray(
+                self._isolation.run(bound.reason, lambda: bound.check.passes(scores, seen))
+            )
         except (LaterError, OursError):
             raise
-        except Exception:  # noqa: BLE001 - a check is anybody's code
+        except Exception as failure:  # noqa: BLE001 - a check is anybody's code
+            self._isolation.report(bound.reason, failure)
             return np.ones(len(features), np.bool_), CHECK_BROKE
         if passed.shape != (len(features),) or passed.dtype != np.bool_:
+            said = f"a check answered {passed.dtype} of the shape {passed.shape}, no truth values"
+            self._isolation.report(bound.reason, ValueError(said))
             return np.ones(len(features), np.bool_), CHECK_BROKE
         return ~passed, bound.reason
 

@@ -25,8 +25,8 @@ from batuta.agents.fraud.training_history import (
     fit_forest_on,
 )
 from batuta.agents.maintenance.data import Readings
-from batuta.agents.maintenance.detector import SurpriseTable
 from batuta.agents.maintenance.history import MaintenanceHistory
+from batuta.agents.maintenance.novelty import empty_memory, surprises
 from batuta.streams.adapters.onnx import OnnxModel
 from batuta.streams.cli.evaluate import Walked, differences_of, evaluation_as_json, save_page
 from batuta.streams.cli.evaluate_screen import figures
@@ -85,15 +85,8 @@ def evaluate_fraud(options: argparse.Namespace) -> None:
 
 
 def surprises_of(readings: Readings) -> Numbers:
-    keys, table = readings.series_keys(), SurpriseTable(b"n")
-    told = np.zeros(len(readings))
-    for begin in range(0, len(readings), _BATCH):
-        rows = slice(begin, begin + _BATCH)
-        table.begin()
-        told[rows] = table.observe(keys[rows], readings.values[rows])
-        table.changes(now_ms=0)
-        table.commit()
-    return told
+    series = readings.by_series(readings.values).values()
+    return np.concatenate([surprises(empty_memory(), values.copy()) for values in series])
 
 
 def evaluate_maintenance(options: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ Kafka.
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, TypeVar
 
@@ -35,6 +35,7 @@ from batuta.schemas.ingested import Ingested
 from batuta.schemas.notification import Notification
 from batuta.schemas.record import Record
 from batuta.schemas.topics import Topics
+from batuta.streams.adapters.isolation import Threads
 from batuta.streams.app import LaneApp, clock_ms
 from batuta.streams.delivery import Delivery
 from batuta.streams.lanes.batch import Batch, Outlet
@@ -208,7 +209,7 @@ def _conductor(house: House, telemetry: StageTelemetry) -> Conductor:
         shipped.pipeline,
         MeteredModel(house.model, telemetry),
         shipped.reasons,
-        shipped.deciding,
+        replace(shipped.deciding, isolation=Threads(telemetry.part_broke)),
     )
 
 

@@ -22,7 +22,8 @@ from pydantic import BaseModel, ValidationError
 from batuta.agents.policy.checks import Check
 from batuta.agents.reasons import Reasons
 from batuta.agents.samples import Samples
-from batuta.agents.understanding.features import ContextFeatures
+from batuta.agents.understanding.features import ContextFeatures, KeyedFeatures
+from batuta.agents.understanding.memories import WIDTH_MAX
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.json_schemas import data_schema
 from batuta.schemas.notification import Notification
@@ -32,6 +33,7 @@ from batuta.streams.sinks.port import Sink
 __all__ = [
     "check_check",
     "check_feature",
+    "check_keyed_feature",
     "check_model",
     "check_reasons",
     "check_samples",
@@ -108,6 +110,31 @@ def check_feature(feature: ContextFeatures, payloads: Sequence[Mapping[str, obje
         alone = np.asarray(feature.compute([event]), np.float64)
         assert np.array_equal(alone, values[[number]]), "a value depends on its neighbours"
     assert np.asarray(feature.compute([])).shape[0] == 0, "no events are not answered with no rows"
+
+
+def check_keyed_feature(feature: KeyedFeatures, payloads: Sequence[Mapping[str, object]]) -> None:
+    """Check a feature that remembers on the payloads of one series, at least two of them.
+
+    It gives a finite number per event and name, the same however the series is cut into batches;
+    all that it knows of the past stands in its memory, whose numbers are finite.
+    """
+    names = tuple(feature.names)
+    assert names, "a feature without names"
+    assert len(set(names)) == len(names), f"{names} holds a name twice"
+    assert 1 <= feature.width <= WIDTH_MAX, f"the width {feature.width} is not 1 to {WIDTH_MAX}"
+    assert all(isinstance(name, str) for name in tuple(feature.per)), f"per holds {feature.per}"
+    events = [_ingested(number, payload) for number, payload in enumerate(payloads)]
+    assert len(events) > 1, "give at least two payloads"
+    memory = np.zeros(feature.width)
+    whole = np.asarray(feature.observe(memory, events), np.float64)
+    wanted = (len(events), len(names))
+    assert whole.shape == wanted, f"the shape is {whole.shape}, not {wanted}"
+    assert bool(np.all(np.isfinite(whole))), "a value is not a finite number"
+    assert bool(np.all(np.isfinite(memory))), "what it remembers is not finite"
+    one_by_one = np.zeros(feature.width)
+    parts = [np.asarray(feature.observe(one_by_one, [event]), np.float64) for event in events]
+    assert np.array_equal(np.concatenate(parts), whole), "a value depends on how batches are cut"
+    assert np.array_equal(one_by_one, memory), "what it remembers depends on how batches are cut"
 
 
 def check_check(check: Check, inputs: int) -> None:

@@ -18,7 +18,7 @@ from batuta.agents.compiler.placement import Placed, place, scoring_key_of
 from batuta.agents.compiler.sources import labels_of, source_of, zone_of
 from batuta.agents.compiler.understood import Feature, Understand, understood
 from batuta.agents.policy.names import Names
-from batuta.agents.understanding.features import ContextFeatures
+from batuta.agents.understanding.features import ContextFeatures, KeyedFeatures
 from batuta.agents.understanding.steps import Understanding
 from batuta.schemas.pipeline import Escalation, Pipeline, Source
 from batuta.schemas.pipeline_file.reading import Document
@@ -34,12 +34,14 @@ class Parts:
     Attributes:
         data: the model of the payload.
         label: the model of a label, where there are labels.
-        features: the user's own, by the name of their entry.
+        features: the user's own, by the name of their entry; those that remember have a key there.
     """
 
     data: type[BaseModel]
     label: type[BaseModel] | None = None
-    features: Mapping[str, ContextFeatures] = field(default_factory=dict[str, ContextFeatures])
+    features: Mapping[str, ContextFeatures | KeyedFeatures] = field(
+        default_factory=dict[str, ContextFeatures | KeyedFeatures]
+    )
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class Placed:
 
 
 def windowed(file: PipelineFile) -> Iterator[tuple[Path, str, FeatureEntry, str]]:
-    """Yield path, name, entry and key of every entry with windows."""
+    """Yield path, name, entry and key of every entry with state: windows, or a part's memory."""
     for number, step in enumerate(file.understand):
         if step.feature is not None:
             name, entry = step.feature
@@ -77,6 +77,12 @@ def place(file: PipelineFile, fields: Fields, faults: Faults, scoring_key: str) 
     for path, name, entry, by in windowed(file):
         for field in entry.mean:
             _check_mean(faults, (*path, "mean", field), field, fields)
+        if entry.use is not None and by == file.source.key != scoring_key:
+            what = (
+                f"is the source's key, but what remembers runs in scoring, whose key is "
+                f"{scoring_key}; remember by {scoring_key}"
+            )
+            faults.add((*path, "by"), by, what)
         tables = windows_of(name, by, entry)
         if tables:
             stage: StageName = "ingestion" if by == file.source.key else "scoring"

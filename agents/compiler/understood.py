@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, cast
 from zoneinfo import ZoneInfo
 
 from batuta.agents.compiler.faults import Faults
@@ -11,8 +11,9 @@ from batuta.agents.compiler.placement import Placed, StageName
 from batuta.agents.compiler.sources import Fields
 from batuta.agents.policy.expressions import Expression, ExpressionError
 from batuta.agents.policy.names import HELPERS, Kind, Names
-from batuta.agents.understanding.features import ContextFeatures
-from batuta.agents.understanding.steps import ExpressionStep, PartStep, Step
+from batuta.agents.understanding.features import ContextFeatures, KeyedFeatures
+from batuta.agents.understanding.part_steps import KeyedStep, PartStep
+from batuta.agents.understanding.steps import ExpressionStep, Step
 from batuta.schemas.pipeline_file.file import PipelineFile
 from batuta.schemas.pipeline_file.problems import Path
 
@@ -79,7 +80,7 @@ def understood(
     file: PipelineFile,
     so_far: Understand,
     placed: Sequence[Placed],
-    parts: Mapping[str, ContextFeatures],
+    parts: Mapping[str, ContextFeatures | KeyedFeatures],
     faults: Faults,
 ) -> None:
     """Compile each entry into `so_far`.
@@ -108,8 +109,8 @@ def understood(
             own = [one for one in placed if one.name == name]
             found = [feature for one in own for feature in _windowed(one, entry.by or "")]
             if name in parts:
-                found = [_own(column, name) for column in parts[name].names]
-                so_far.steps.append(PartStep(parts[name]))
+                found = [_own(column, name, entry.by or "") for column in parts[name].names]
+                so_far.steps.append(_step(parts[name], name, entry.by))
             so_far.groups[name] = tuple(feature.name for feature in found)
             for feature in found:
                 if _fresh(feature, so_far, faults, path):
@@ -123,8 +124,15 @@ def _windowed(placed: Placed, key: str) -> list[Feature]:
     ]
 
 
-def _own(column: str, entry: str) -> Feature:
-    return Feature(column, "double", "scoring", "a part of one's own", entry)
+def _own(column: str, entry: str, key: str) -> Feature:
+    how = "a part that remembers" if key else "a part of one's own"
+    return Feature(column, "double", "scoring", how, entry, key)
+
+
+def _step(part: ContextFeatures | KeyedFeatures, entry: str, key: str | None) -> Step:
+    if key is None:
+        return PartStep(cast("ContextFeatures", part), entry)
+    return KeyedStep(cast("KeyedFeatures", part), entry)
 
 
 def _fresh(feature: Feature, so_far: Understand, faults: Faults, path: Path) -> bool:
@@ -143,7 +151,9 @@ def _fresh(feature: Feature, so_far: Understand, faults: Faults, path: Path) -> 
 
 
 def _declared(
-    file: PipelineFile, placed: Sequence[Placed], parts: Mapping[str, ContextFeatures]
+    file: PipelineFile,
+    placed: Sequence[Placed],
+    parts: Mapping[str, ContextFeatures | KeyedFeatures],
 ) -> list[tuple[int, str]]:
     """Return number of entry and name of everything that will be computed."""
     found: list[tuple[int, str]] = []

@@ -29,7 +29,9 @@ _MINUTES: Final = DAY_MS // _MINUTE_MS
 _LABEL_AFTER_MS: Final = 7 * DAY_MS
 #: Samples begin this long before now, and begin again with another plant when they reach it.
 _SAMPLE_DAYS: Final = 5 * 365
-_FAULTS_PER_ASSET_DAY: Final = 0.1
+#: A plant of samples is small and worn out, so that something is seen within seconds.
+_SAMPLE_ASSETS: Final = 8
+_SAMPLE_FAULTS: Final = 4.0
 _KINDS: Final = ("spike", "drift", "stuck")
 
 
@@ -58,10 +60,11 @@ _SENSORS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class PlantPlan:
-    """How large a plant is; `seed` tells it from all others."""
+    """How large a plant is, and how worn out; `seed` tells it from all others."""
 
     seed: int
     assets: int = 20
+    faults_per_asset_day: float = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +102,10 @@ class Plant:
         values = self._levels + daily * np.sin(turn + self._phases)
         values = values + noise * random.standard_normal(shape)
         faulty = np.zeros(shape, np.bool_)
-        for asset in np.flatnonzero(random.random(self._plan.assets) < _FAULTS_PER_ASSET_DAY):
-            _break(values, faulty, int(asset), random)
+        whole, part = divmod(self._plan.faults_per_asset_day, 1.0)
+        faults = int(whole) + (random.random(self._plan.assets) < part)
+        for asset in np.repeat(np.arange(self._plan.assets), faults).tolist():
+            _break(values, faulty, asset, random)
         return PlantDay(np.round(values, 4), faulty)
 
     def events(
@@ -134,7 +139,7 @@ def sensor_samples(seed: int, now_ms: int, clock: Clock | None = None) -> Iterat
     start_ms = (now_ms // DAY_MS - _SAMPLE_DAYS) * DAY_MS
     generation = 0
     while True:
-        plant = Plant(PlantPlan(seed + (generation << 64)))
+        plant = Plant(PlantPlan(seed + (generation << 64), _SAMPLE_ASSETS, _SAMPLE_FAULTS))
         first = 0
         for number in range(_SAMPLE_DAYS):
             day = plant.day(number)

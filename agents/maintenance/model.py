@@ -1,4 +1,4 @@
-"""Surprise as a score: a Model that needs no file."""
+"""Surprise as a score: a model that needs no file."""
 
 from typing import Final
 
@@ -17,16 +17,9 @@ _HALF: Final = 3.5
 class SurpriseModel:
     """Answers with surprise / (surprise + 3.5): 0 is not at all, one half is worth a look.
 
-    The order of surprises is kept to the last digit, so nothing is rounded to certainty.
-
-    Attributes:
-        name, version: there is one version; the detector's settings are part of it.
-        inputs: the surprise of a reading.
+    The order of surprises is kept to the last digit, so nothing is rounded to certainty. Its one
+    input is the surprise of a reading.
     """
-
-    name: str = "surprise"
-    version: str = "surprise@000000000001"
-    inputs: tuple[str, ...] = (SURPRISE_INPUT,)
 
     async def answer(self, inputs: Matrix) -> Scores:
         """Return one score from 0 to 1 per row of `inputs` (rows, 1)."""

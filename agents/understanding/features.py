@@ -9,10 +9,19 @@ import numpy.typing as npt
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.pipeline import WindowFeature
 
-__all__ = ["ContextFeatures", "Features", "amounts_of", "window_names"]
+__all__ = [
+    "ContextFeatures",
+    "Features",
+    "KeyedFeatures",
+    "Memory",
+    "amounts_of",
+    "window_names",
+]
 
 #: Feature values, one row per event, one column per name.
 Features = npt.NDArray[np.float64]
+#: What a feature remembers of one series, (width,).
+Memory = npt.NDArray[np.float64]
 
 _UNITS_MS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1))
 
@@ -31,6 +40,46 @@ class ContextFeatures(Protocol):
 
     def compute(self, events: Sequence[Ingested]) -> Features:
         """Return (len(events), len(self.names)) values."""
+        ...
+
+
+class KeyedFeatures(Protocol):
+    """Features that remember: each event is seen beside what came before it in its series.
+
+    A series is what happens to one key. Its memory is a few numbers that the runtime keeps in the
+    state of the key's lane: it is as old as the committed events, whatever crashes.
+
+    Attributes:
+        names: one per column.
+        width: how many numbers are remembered of a series, at most 4,096.
+        per: further fields of the event that tell series of one key apart; often none.
+    """
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One per column."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """How many numbers are remembered of a series."""
+        ...
+
+    @property
+    def per(self) -> tuple[str, ...]:
+        """Further fields that tell series of one key apart."""
+        ...
+
+    def observe(self, memory: Memory, events: Sequence[Ingested]) -> Features:
+        """Take the events of one series in, in order; the same however they are cut.
+
+        Args:
+            memory: (width,), zeros for a new series; what it holds at the end is remembered.
+            events: one or more, in the order of their arrival.
+
+        Returns:
+            (len(events), len(self.names)) values.
+        """
         ...
 
 

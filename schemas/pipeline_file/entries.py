@@ -174,7 +174,9 @@ class ShareEntry(_Entry):
 class FeatureEntry(_Entry):
     """Trailing windows of one key: counts, means, shares of a label. Or a part of one's own."""
 
-    by: FieldName | None = Field(default=None, description="the field whose windows these are")
+    by: FieldName | None = Field(
+        default=None, description="the field whose windows, or memories, these are"
+    )
     count: Widths | None = Field(default=None, description="events within each window")
     mean: dict[FieldName, Widths] = Field(
         default={}, description="a number field to the windows it is averaged over"
@@ -187,7 +189,7 @@ class FeatureEntry(_Entry):
     def _one_kind(self) -> Self:
         windowed = self.count is not None or bool(self.mean) or self.share is not None
         if self.use is not None:
-            if windowed or self.by is not None:
+            if windowed:
                 raise refuse('"use" stands beside windows; give each an entry of its own')
         elif not windowed:
             raise refuse("nothing is computed; add count, mean, share or use")

@@ -10,13 +10,13 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from batuta.agents.maintenance.detector import SurpriseTable
 from batuta.agents.state.codecs import JSON, TEXT, Codec, JsonValue
 from batuta.agents.state.event_time import EventClock, Watermarks
 from batuta.agents.state.keyed import KeyedTable
 from batuta.agents.state.port import StateTable
 from batuta.agents.state.timers import DOMAINS, Timer, Timers
 from batuta.agents.understanding.deduplication import Deduplication
+from batuta.agents.understanding.memories import MemoryTable
 from batuta.agents.understanding.shares import (
     EVENT,
     MARKED,
@@ -185,30 +185,33 @@ class _Keyed:
         return list(table.items())
 
 
-class _Surprises:
-    """The memories of series, which end when nothing more is read."""
+class _Memories:
+    """The memories of features, which end when nothing more comes of their series."""
 
-    name = "surprises"
-    kind: type = SurpriseTable
+    name = "memories"
+    kind: type = MemoryTable
     refuses: bool | None = True
 
-    def open(self) -> SurpriseTable:
-        return SurpriseTable(b"n", entries_max=BOUND, ttl_ms=50)
+    def open(self) -> MemoryTable:
+        return MemoryTable(b"m", entries_max=BOUND, ttl_ms=50)
 
     def act(self, table: StateTable, random: Random, now_ms: int) -> object:
-        assert isinstance(table, SurpriseTable)
-        del now_ms
-        series = random.choices(_KEYS, k=random.choice((0, 1, 30, 300)))
-        return table.observe(series, np.array([random.gauss(0.0, 1.0) for _ in series])).tolist()
+        assert isinstance(table, MemoryTable)
+        answers: list[object] = []
+        for series in random.choices(_KEYS, k=random.choice((0, 1, 9))):
+            memory = table.recall("pace", series, width=random.choice((9, 9, 9, 20)))
+            answers.append(memory.tolist())
+            memory[random.randrange(9)] += random.choice((0.0, now_ms / 7, -1.5))
+            table.keep("pace", series, memory)
+        return answers
 
     def fill(self, table: StateTable, random: Random, now_ms: int) -> None:
-        assert isinstance(table, SurpriseTable)
-        del now_ms
-        names = [f"{n}-{random.random()}" for n in range(FILL)]
-        table.observe(names, np.ones(FILL))
+        assert isinstance(table, MemoryTable)
+        for number in range(FILL):
+            table.keep("pace", f"{number}-{random.random()}", np.full(2, float(now_ms)))
 
     def look(self, table: StateTable) -> object:
-        assert isinstance(table, SurpriseTable)
+        assert isinstance(table, MemoryTable)
         return [(series, memory.tolist()) for series, memory in table.items()]
 
 
@@ -303,7 +306,7 @@ SUBJECTS: Final[tuple[Subject, ...]] = (
     _Duplicates(),
     _Keyed("keyed", None),
     _Keyed("keyed-ending", 50),
-    _Surprises(),
+    _Memories(),
     _Timers(),
     _Shares(),
     _Clock(),

@@ -14,7 +14,10 @@ from batuta.streams.pipelines.loading import PipelineOnDisk, load_file
 __all__ = ["PIPELINES", "SHIPPED", "find_pipeline", "is_path"]
 
 #: The pipelines that ship with batuta, and the package that holds each one's file.
-SHIPPED: Final[Mapping[str, str]] = {"fraud": "batuta.agents.fraud"}
+SHIPPED: Final[Mapping[str, str]] = {
+    "fraud": "batuta.agents.fraud",
+    "maintenance": "batuta.agents.maintenance",
+}
 _FILE: Final = "pipeline.yaml"
 _SUFFIXES: Final = (".yaml", ".yml")
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from pydantic import BaseModel
 
@@ -14,7 +14,8 @@ from batuta.agents.compiler.faults import Faults
 from batuta.agents.pipelines import LoadedPipeline, NoSamples, NoTrainer, Trainer
 from batuta.agents.policy.checks import BoundCheck, Check
 from batuta.agents.reasons import NoReasons, Reasons
-from batuta.agents.understanding.features import ContextFeatures
+from batuta.agents.understanding.features import ContextFeatures, KeyedFeatures
+from batuta.agents.understanding.memories import WIDTH_MAX
 from batuta.schemas.errors import UsageError
 from batuta.schemas.pipeline_file.entries import ModelEntry, PartEntry
 from batuta.schemas.pipeline_file.problems import Path as FieldPath
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from batuta.agents.samples import Samples
 
 __all__ = ["PipelineOnDisk", "load_file"]
+
+_FORGETS: Final = "remembers nothing by it; "
 
 
 @dataclass(frozen=True)
@@ -122,18 +125,54 @@ class _Loading:
         self._faults.add(path, entry.use, what)
         return None
 
-    def _features(self) -> dict[str, ContextFeatures]:
-        found: dict[str, ContextFeatures] = {}
+    def _features(self) -> dict[str, ContextFeatures | KeyedFeatures]:
+        found: dict[str, ContextFeatures | KeyedFeatures] = {}
         for number, step in enumerate(self._document.file.understand):
             if step.feature is None or step.feature[1].use is None:
                 continue
             name, entry = step.feature
             path: FieldPath = ("understand", number, name, "use")
             given = _part(entry.use or "", entry.options)
-            part = self._fitting("feature", path, given, ("names", "compute"))
+            part = self._feature(path, given, entry.by)
             if part is not None:
-                found[name] = cast("ContextFeatures", part)
+                found[name] = part
         return found
+
+    def _feature(
+        self, path: FieldPath, given: PartEntry, by: str | None
+    ) -> ContextFeatures | KeyedFeatures | None:
+        """Return a feature that remembers where it has a key, else one that does not."""
+        part = self._fitting("feature", path, given, ("names",))
+        remembers, plain = hasattr(part, "observe"), hasattr(part, "compute")
+        if part is None:
+            return None
+        if by is not None and not remembers:
+            remedy = f"leave by: {by} out, or give it width, per and observe"
+            self._faults.add(
+                (*path[:-1], "by"), by, f"is a key, but {given.use} {_FORGETS}{remedy}"
+            )
+        elif by is None and remembers and not plain:
+            remedy = "add by: the field whose state that is"
+            self._faults.add(path, given.use, f"remembers what came before; {remedy}")
+        elif by is None and not plain:
+            what = "is no feature: it has no compute; docs/pipeline-file.md has the port"
+            self._faults.add(path, given.use, what)
+        elif by is None:
+            return cast("ContextFeatures", part)
+        else:
+            return self._keyed(path, given.use, part)
+        return None
+
+    def _keyed(self, path: FieldPath, use: str, part: object) -> KeyedFeatures | None:
+        width = getattr(part, "width", None)
+        if not isinstance(width, int) or not 1 <= width <= WIDTH_MAX:
+            what = f"has the width {width!r}; say how many numbers it remembers, 1 to {WIDTH_MAX}"
+            self._faults.add(path, use, what)
+            return None
+        if not hasattr(part, "per"):
+            self._faults.add(path, use, 'has no "per"; add per = () where a series is a key')
+            return None
+        return cast("KeyedFeatures", part)
 
     def _models(self) -> dict[str, object]:
         found: dict[str, object] = {}

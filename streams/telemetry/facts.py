@@ -39,6 +39,7 @@ __all__ = [
     "ModelAnswered",
     "ModelLoaded",
     "NotificationSent",
+    "PartBroke",
     "Scribe",
     "TransactionEnded",
     "WorkRetried",
@@ -277,6 +278,21 @@ class CasesOpened:
     def tell(self, scribe: Scribe) -> None:
         """Count them."""
         scribe.meters.escalations.inc(self.count)
+
+
+@dataclass(frozen=True, slots=True)
+class PartBroke:
+    """A feature or a check of the user's own raised, hung, or answered what it must not."""
+
+    part: str
+    error: Exception
+
+    def tell(self, scribe: Scribe) -> None:
+        """Count it, once per batch; say it sparingly: what is broken breaks at every batch."""
+        scribe.meters.parts_broken.add(1, self.part)
+        since = scribe.sparing.allow((PartBroke, self.part, type(self.error)))
+        if since is not None:
+            scribe.log.warning("part_broke", part=self.part, error=repr(self.error), count=since)
 
 
 @dataclass(frozen=True, slots=True)

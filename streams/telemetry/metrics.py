@@ -1,8 +1,8 @@
 """Every Prometheus metric batuta exposes, declared once, and its children bound once per stage.
 
-Labels are pipeline, stage, model, version, outcome, reason, channel, result and state, never an
-id. Values known beforehand start at 0, so that no panel says "No data"; values nobody foresaw get
-a child of their own up to a bound, then count as `other`.
+Labels are pipeline, stage, model, version, part, outcome, reason, channel, result and state, never
+an id. Values known beforehand start at 0, so that no panel says "No data"; values nobody foresaw
+get a child of their own up to a bound, then count as `other`.
 """
 
 from __future__ import annotations
@@ -199,6 +199,10 @@ class Families:
             "model_requests_total", "Events a model was asked about.",
             "pipeline", "model", "version", "result",
         )  # fmt: skip
+        self.parts_broken = declare.counter(
+            "parts_broken_total", "Batches over which a part of the user's own broke.",
+            *_STAGE, "part",
+        )  # fmt: skip
         self.model_duration = declare.histogram(
             "model_duration_seconds", "One call of a model, a batch of events at once.",
             _LATENCY_S, ("pipeline", "model", "version"),
@@ -242,6 +246,7 @@ class Meters:
         ways = [(channel, result) for channel in _CHANNELS for result in _DELIVERIES]
         self.notifications = Tally(families.notifications, (pipeline,), ways)
         self.model_requests = Tally(families.model_requests, (pipeline,), ())
+        self.parts_broken = Tally(families.parts_broken, of, ())
         self._model_duration = families.model_duration
         self._pipeline = pipeline
 

@@ -152,6 +152,10 @@ class StageTelemetry:
         """Observe one call of a model."""
         self.tell(facts.ModelAnswered(model, version, result, events, duration_s))
 
+    def part_broke(self, part: str, error: Exception) -> None:
+        """Count a batch over which a feature or a check of the user's own broke."""
+        self.tell(facts.PartBroke(part, error))
+
     def decided(self, outcomes: Mapping[str, int]) -> None:
         """Count decisions that were committed."""
         self.tell(facts.DecisionsMade(outcomes))

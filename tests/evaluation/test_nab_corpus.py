@@ -14,7 +14,7 @@ from batuta.agents.maintenance.data import (
     WINDOWS_FILE,
     readings_of,
 )
-from batuta.agents.maintenance.detector import SurpriseTable
+from batuta.agents.maintenance.novelty import empty_memory, surprises
 from batuta.streams.data.files import read_columns, read_json
 
 if TYPE_CHECKING:
@@ -68,19 +68,12 @@ def test_the_scorer_gives_what_is_published(
 
 
 def test_one_setting_for_all_series_reaches_its_goal(readings: Readings) -> None:
-    """The readings come as from topics: all series interleaved, in batches."""
-    keys = np.array(readings.series_keys())
-    arrival = np.argsort(readings.times_ms, kind="stable")
-    rows_of = [np.flatnonzero(keys[arrival] == series.name) for series in readings.corpus]
-    for series_rows in rows_of:  # whatever their clocks say, rows of a series keep their order
-        arrival[series_rows] = np.sort(arrival[series_rows])
-    detector, told = SurpriseTable(b"n"), np.zeros(len(readings))
-    for begin in range(0, len(arrival), 5_000):
-        rows = arrival[begin : begin + 5_000]
-        detector.begin()
-        told[rows] = detector.observe(keys[rows].tolist(), readings.values[rows])
-        detector.changes(now_ms=begin)
-        detector.commit()
+    told = np.concatenate(
+        [
+            surprises(empty_memory(), values.copy())
+            for values in readings.by_series(readings.values).values()
+        ]
+    )
     scores = readings.by_series(told)
     reached = {
         name: nab_score(readings.corpus, scores, profile) for name, profile in PROFILES.items()

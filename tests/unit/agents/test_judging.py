@@ -12,7 +12,9 @@ from batuta.agents.judging import SCORE_UNKNOWN, Deciding, Judge, Verified
 from batuta.agents.policy.checks import BoundCheck
 from batuta.agents.policy.expressions import Expression
 from batuta.agents.policy.names import Names
-from batuta.agents.understanding.steps import ExpressionStep, PartStep, Understanding
+from batuta.agents.understanding.isolation import Direct
+from batuta.agents.understanding.part_steps import PartStep
+from batuta.agents.understanding.steps import ExpressionStep, Surroundings, Understanding
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.pipeline_rules import Rule
 
@@ -130,9 +132,15 @@ def test_a_part_that_breaks_is_told_of_and_its_events_are_known(answer: object) 
             return np.asarray(answer)
 
     told: list[Exception] = []
+
+    class Hearing(Direct):
+        def report(self, part: str, failure: Exception) -> None:
+            del part
+            told.append(failure)
+
     understanding = Understanding(FIELDS, steps=(PartStep(Part()), HEAVY))
     events = [letter(weight=21.0), letter(weight=1.0)]
-    understood = understanding.complete(events, {}, told.append)
+    understood = understanding.complete(events, {}, Surroundings(Hearing()))
     assert understood.failed.tolist() == [True, True]
     assert understood.matrix(("heavy",)).tolist() == [[1.0], [0.0]]
     assert len(told) == (0 if isinstance(answer, np.ndarray) and answer.shape == (2, 1) else 1)

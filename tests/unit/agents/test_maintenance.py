@@ -9,17 +9,20 @@ import pytest
 
 from batuta.agents.evaluation.ranking import roc_auc
 from batuta.agents.maintenance.data import readings_of
-from batuta.agents.maintenance.detector import SurpriseTable
 from batuta.agents.maintenance.features import SurpriseFeature
 from batuta.agents.maintenance.generator import Plant, PlantPlan, sensor_samples
 from batuta.agents.maintenance.model import SurpriseModel, score_of_surprise, surprise_of_score
+from batuta.agents.maintenance.novelty import empty_memory, surprises
 from batuta.agents.maintenance.reasons import MaintenanceReasons
-from batuta.schemas.errors import StateCorruptError, UsageError
+from batuta.agents.policy.event_rows import EventRows
+from batuta.agents.understanding.memories import MemoryTable
+from batuta.agents.understanding.part_steps import KeyedStep
+from batuta.agents.understanding.steps import Surroundings
+from batuta.schemas.errors import UsageError
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.maintenance import AnomalyLabel, SensorReading
 
 NOW_MS = 1_795_000_000_000
-DAY_MS = 86_400_000
 
 
 def test_samples_are_of_our_schemas_in_order_and_the_same_each_time() -> None:
@@ -46,19 +49,20 @@ def test_samples_tell_the_clocks_time_where_there_is_one() -> None:
 
 
 def test_most_faults_that_can_be_seen_are_told_and_few_others() -> None:
-    plant, table = Plant(PlantPlan(7)), SurpriseTable(b"n")
-    names = [f"{asset}/{sensor}" for asset in range(20) for sensor in range(3)]
+    plant = Plant(PlantPlan(7))
+    memories = [empty_memory() for _ in range(60)]
     told: list[float] = []
     incidents: list[bool] = []
     for number in range(14):
         day = plant.day(number)
-        table.begin()
-        surprise = table.observe(names * len(day.values), day.values.reshape(-1))
-        table.changes(now_ms=number * DAY_MS)
-        table.commit()
+        series = day.values.reshape(len(day.values), 60).T
+        found = [
+            surprises(memory, values.copy())
+            for memory, values in zip(memories, series, strict=True)
+        ]
         if number < 3:
             continue
-        told += surprise.reshape(day.values.shape).max(axis=0).reshape(-1).tolist()
+        told += [float(surprise.max()) for surprise in found]
         incidents += day.faulty.any(axis=0).reshape(-1).tolist()
     assert 5 < sum(incidents) < 60
     assert roc_auc(np.array(incidents), np.array(told)) > 0.8
@@ -74,13 +78,14 @@ async def test_a_score_keeps_the_order_of_surprises() -> None:
 
 
 def test_each_sensor_of_each_tenants_asset_has_a_memory_of_its_own() -> None:
-    feature = SurpriseFeature()
-    table = feature.open_table(b"n")
+    step, table = KeyedStep(SurpriseFeature(), "history"), MemoryTable(b"m")
 
     def seen(tenant: str, sensor: str, value: float) -> float:
         data = {"sensor": sensor, "value": value}
         event = Ingested("r", "pump", "pump", NOW_MS, NOW_MS, tenant, data, {})
-        return float(feature.compute([event], table)[0, 0])
+        rows = EventRows([event], {}, "event_time")
+        assert step.take(rows, Surroundings(memories=table)) is None
+        return float(np.asarray(rows.column("surprise").values)[0])
 
     table.begin()
     for number in range(300):
@@ -92,19 +97,6 @@ def test_each_sensor_of_each_tenants_asset_has_a_memory_of_its_own() -> None:
     (code,) = reasons.codes_of({"surprise": unusual})
     assert reasons.text_of(code).startswith("the sensor")
     assert reasons.codes_of({"surprise": 0.0}) == ()
-
-
-@pytest.mark.parametrize("instead", [b"", b"\x02", b"\x01", b"\x01" + bytes(60)])
-def test_a_memory_of_unknown_layout_or_size_is_refused(instead: bytes) -> None:
-    table = SurpriseTable(b"n")
-    table.begin()
-    table.observe(["a"] * 200, np.arange(200.0))
-    ((key, value),) = table.changes(now_ms=0)
-    assert value is not None
-    other = SurpriseTable(b"n")
-    other.load(key, value[:9] + instead)
-    with pytest.raises(StateCorruptError):
-        other.get("a")
 
 
 SERIES = {

@@ -185,9 +185,10 @@ def test_stages_share_a_registry_and_workers_do_not(registry: CollectorRegistry)
 
 def test_labels_are_never_ids(telemetry: StageTelemetry, registry: CollectorRegistry) -> None:
     telemetry.model_loaded("forest", "forest@5f1d0c9a7b3e")
+    telemetry.part_broke("ratio", ValueError("no luck"))
     allowed = {
         *("pipeline", "stage", "model", "version", "action", "outcome", "reason", "channel"),
-        *("result", "state", "kind", "le"),
+        *("part", "result", "state", "kind", "le"),
     }
     for family in registry.collect():
         for metric in family.samples:
