@@ -25,6 +25,7 @@ from batuta.agents.asking import News, Outstanding
 from batuta.agents.context import Context
 from batuta.agents.identity import scoped
 from batuta.agents.judging import SCORE_UNKNOWN, Deciding, Judge, Verified
+from batuta.agents.models.answers import answers_of
 from batuta.agents.models.port import Model, Scores
 from batuta.agents.questions import Answer, Question, question_of, waiting_key
 from batuta.agents.reasons import (
@@ -216,7 +217,8 @@ class Conductor:
     async def _delegate(self, model: Model, features: Features) -> Scores | None:
         """Return the model's answer, or None where it broke: no fault of the events'."""
         try:
-            return await model.answer(features[:, : len(model.inputs)].astype(np.float32))
+            inputs = features[:, : len(model.inputs)].astype(np.float32)
+            return answers_of(await model.answer(inputs)).scores
         except (LaterError, OursError):
             raise
         except Exception as failure:  # noqa: BLE001 - a model is anybody's code

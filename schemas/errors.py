@@ -9,6 +9,7 @@ BatutaError
 │   ├── OutputRefusedError         the broker refused a record we produced
 │   ├── OwnershipLostError         another worker owns the lane now
 │   └── SinkUnavailableError       a notification could not be delivered
+├── ModelFailedError       a model gave no answer: the plan goes on by its rule
 ├── SnapshotRefusedError   a snapshot on local disk that is not used: the changelog is read whole
 ├── OursError              a broken promise of our own: stop the lane, acknowledge nothing
 │   ├── StateCorruptError          a changelog record that this version cannot read
@@ -18,12 +19,16 @@ BatutaError
     └── TopicMismatchError         topics that are missing or shaped otherwise than declared
 """
 
+from typing import Literal
+
 __all__ = [
     "BatchAbandonedError",
     "BatutaError",
     "BrokerUnreachableError",
+    "FailureKind",
     "InstanceIdTakenError",
     "LaterError",
+    "ModelFailedError",
     "OursError",
     "OutputRefusedError",
     "OwnershipLostError",
@@ -100,6 +105,27 @@ class SinkUnavailableError(LaterError):
     def __init__(self, detail: str, *, retriable: bool = True) -> None:
         super().__init__(detail)
         self.retriable = retriable
+
+
+#: Why a model gave no answer; stands in decision records and in metrics.
+FailureKind = Literal["timeout", "unavailable", "overloaded", "refused", "invalid", "broke"]
+
+
+class ModelFailedError(BatutaError):
+    """A model gave no answer: the plan goes on by its rule, and the batch is not tried again.
+
+    Attributes:
+        kind: why not; `overloaded` asks for patience, `refused` says no for good.
+        retry_after_ms: how long the model asks to be left alone; None where it says nothing.
+    """
+
+    def __init__(
+        self, kind: FailureKind, detail: str, *, retry_after_ms: int | None = None
+    ) -> None:
+        super().__init__(f"{kind}: {detail}")
+        self.kind: FailureKind = kind
+        self.detail = detail
+        self.retry_after_ms = retry_after_ms
 
 
 class SnapshotRefusedError(BatutaError):

@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
+from batuta.agents.models.answers import Answers
 from batuta.agents.models.port import Matrix, Model, Scores
 from batuta.streams.telemetry.facts import Scribe
 from batuta.streams.telemetry.stage_telemetry import StageTelemetry
@@ -38,7 +39,7 @@ class MeteredModel:
         self.inputs = model.inputs
         telemetry.model_loaded(model.name, model.version)
 
-    async def answer(self, inputs: Matrix) -> Scores:
+    async def answer(self, inputs: Matrix) -> Scores | Answers:
         """Pass the batch on and record how long the answer took and how it ended."""
         started = time.perf_counter()
         try:

@@ -1,18 +1,23 @@
-"""The port every model answers through: a batch of inputs in, as many answers out."""
+"""The port every model answers through: a batch of inputs in, as many answers out.
 
+Adapters make one attempt: retries, breakers, hedging and bulkheads are the conductor's.
+"""
+
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Matrix", "Model", "Scores"]
+from batuta.agents.models.answers import Answers, Scores
+
+__all__ = ["AnyModel", "Matrix", "Model", "RowModel", "Scores"]
 
 Matrix = npt.NDArray[np.float32]
-Scores = npt.NDArray[np.float64]
 
 
 class Model(Protocol):
-    """A model that scores events.
+    """A model that scores events by their numbers.
 
     Attributes:
         name: as the pipeline names it.
@@ -24,6 +29,35 @@ class Model(Protocol):
     version: str
     inputs: tuple[str, ...]
 
-    async def answer(self, inputs: Matrix) -> Scores:
-        """Return one score from 0 to 1 per row of `inputs` (rows, len(self.inputs))."""
+    async def answer(self, inputs: Matrix) -> Scores | Answers:
+        """Return one score from 0 to 1 per row of `inputs` (rows, len(self.inputs)).
+
+        Raises:
+            ModelFailedError: there is no answer to any row: the plan goes on by its rule.
+            LaterError: the whole batch is to be tried again.
+        """
         ...
+
+
+class RowModel(Protocol):
+    """A model that reads more of an event than numbers: texts, and what earlier steps answered.
+
+    Attributes:
+        reads: what stands in each row, by paths such as `event.text` or `retrieve.value`.
+    """
+
+    name: str
+    version: str
+    reads: tuple[str, ...]
+
+    async def answer_rows(self, rows: Sequence[Mapping[str, object]]) -> Answers:
+        """Return one answer per row.
+
+        Raises:
+            ModelFailedError: there is no answer to any row: the plan goes on by its rule.
+        """
+        ...
+
+
+#: A model of either kind.
+AnyModel = Model | RowModel
