@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
+from batuta.agents.models.answers import answers_of
 from batuta.streams.metered_model import MeteredModel
 from batuta.streams.telemetry.stage_telemetry import StageTelemetry
 
@@ -36,7 +37,8 @@ def requests(registry: CollectorRegistry, result: str) -> float | None:
 async def test_answers_pass_and_are_counted() -> None:
     registry = CollectorRegistry()
     model = MeteredModel(Half(), StageTelemetry("fraud", "scoring", registry))
-    assert (await model.answer(np.zeros((3, 1), np.float32))).tolist() == [0.5, 0.5, 0.5]
+    answer = await model.answer(np.zeros((3, 1), np.float32))
+    assert answers_of(answer).scores.tolist() == [0.5, 0.5, 0.5]
     assert (requests(registry, "answered"), requests(registry, "failed")) == (3, 0)
 
 
