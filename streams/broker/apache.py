@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import socket
 import struct
@@ -19,8 +20,9 @@ __all__ = ["ApacheKafka", "ApacheKafkaUnavailableError", "find_libraries"]
 KAFKA_VERSION = "4.1.0"
 LIBRARIES_VARIABLE = "BATUTA_TEST_KAFKA_LIBS"
 CLUSTER_ID = "YmF0dXRhLXRlc3RzLTAwMQ"
-START_DEADLINE_S = 60.0
+START_DEADLINE_S = 120.0
 STOP_DEADLINE_S = 20.0
+PORTS = range(20_000, 32_000)
 
 #: Runs a program that ends when our end of its stdin closes, so that no JVM outlives its starter.
 GUARD = '"$@" 3<&- & pid=$!; (cat <&3 >/dev/null; kill "$pid") 2>/dev/null & wait "$pid"'
@@ -104,8 +106,11 @@ def _fetch_libraries(pom: Path, folder: Path) -> None:
         )  # fmt: skip
         if done.returncode or not _has_jars(target):
             raise ApacheKafkaUnavailableError(f"Maven could not fetch Kafka: {done.stdout[-800:]}")
-        with contextlib.suppress(FileExistsError):
+        try:
             target.rename(folder)
+        except OSError:  # another process was quicker
+            if not _has_jars(folder):
+                raise
 
 
 class ApacheKafka:
@@ -184,10 +189,18 @@ class ApacheKafka:
 
 
 def _free_ports() -> tuple[int, int]:
-    with socket.socket() as first, socket.socket() as second:
-        first.bind(("127.0.0.1", 0))
-        second.bind(("127.0.0.1", 0))
-        return int(first.getsockname()[1]), int(second.getsockname()[1])
+    with contextlib.ExitStack() as held:
+        first, second = (held.enter_context(socket.socket()) for _ in range(2))
+        return _bind_somewhere(first), _bind_somewhere(second)
+
+
+def _bind_somewhere(free: socket.socket) -> int:
+    """Bind below the ports that outgoing connections take: there nothing moves in meanwhile."""
+    for port in random.sample(PORTS, len(PORTS)):
+        with contextlib.suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
+    raise ApacheKafkaUnavailableError(f"no free port in {PORTS}")
 
 
 def _answers(port: int) -> bool:
