@@ -1,6 +1,6 @@
 """The conductor: five layers from an ingested event to a decision.
 
-    understand   windows of the scoring key beside the features that came with the event
+    understand   windows and shares of the scoring key, beside the features that came with the event
     select       which model shall answer (one, here)
     delegate     ask it, once per batch; an event that it takes too long for is parked
     verify       an answer is a finite number from 0 to 1, one per event; else a person decides
@@ -38,12 +38,14 @@ from batuta.agents.state.parking import Step
 from batuta.agents.state.port import Tables
 from batuta.agents.understanding.features import Features
 from batuta.agents.understanding.memories import MemoryTable
+from batuta.agents.understanding.share_sets import ShareSet
 from batuta.agents.understanding.steps import Surroundings
 from batuta.agents.understanding.window_sets import WindowSet
 from batuta.agents.waiting import Waiting
 from batuta.schemas.decision import Decision
 from batuta.schemas.errors import LaterError, OursError, UsageError
 from batuta.schemas.ingested import Ingested
+from batuta.schemas.labels import LabelOutcome
 from batuta.schemas.pipeline import Pipeline
 
 __all__ = ["MEMORY_TAG", "SCORE_UNKNOWN", "Concluded", "Conductor", "ConductorState"]
@@ -72,11 +74,15 @@ class Concluded:
 
 
 class ConductorState(Tables):
-    """What scoring remembers: windows of the scoring key, and what features keep of each series."""
+    """What scoring remembers: windows and shares of its key, what features keep of each series."""
 
-    def __init__(self, windows: WindowSet, memories: MemoryTable | None = None) -> None:
-        super().__init__((*windows.tables, *([memories] if memories is not None else [])))
+    def __init__(
+        self, windows: WindowSet, shares: ShareSet, memories: MemoryTable | None = None
+    ) -> None:
+        own = [memories] if memories is not None else []
+        super().__init__((*windows.tables, *shares.tables, *own))
         self.windows = windows
+        self.shares = shares
         self.memories = memories
 
 
@@ -117,11 +123,17 @@ class Conductor:
     def open_state(self) -> ConductorState:
         """Return the empty state of one lane."""
         memories = MemoryTable(MEMORY_TAG) if self._understanding.remembers else None
-        return ConductorState(WindowSet(self._pipeline.scoring_windows), memories)
+        shares = ShareSet(self._pipeline.shares)
+        return ConductorState(WindowSet(self._pipeline.scoring_windows), shares, memories)
 
-    def understand(self, events: Sequence[Ingested], context: Context[ConductorState]) -> Question:
-        """Return the question that a batch's events are, and remember the events."""
-        question = Question.about(events, self._understand(events, context.state))
+    def understand(
+        self, items: Sequence[Ingested | LabelOutcome], context: Context[ConductorState]
+    ) -> Question:
+        """Return the question that a batch's events are; remember these, and what labels say."""
+        shared = context.state.shares.take(items)
+        events = [item for item in items if isinstance(item, Ingested)]
+        features = self._understand(events, context.state, shared.features)
+        question = Question.about(events, features, shared.expired)
         if context.parked.entries():
             question.asked[:] = [not context.parked.blocks(waiting_key(e)) for e in events]
         return question
@@ -196,7 +208,9 @@ class Conductor:
         verified = Verified.unusable(len(steps), MODEL_LATE)
         return self._decide(question.events, question.features, verified, now_ms)
 
-    def _understand(self, events: Sequence[Ingested], state: ConductorState) -> Features:
+    def _understand(
+        self, events: Sequence[Ingested], state: ConductorState, shares: Features
+    ) -> Features:
         if not events:
             return np.empty((0, len(self._judge.columns)))
         own = state.windows.observe(
@@ -207,6 +221,7 @@ class Conductor:
         carried = _matrix([event.features for event in events], self._carried)
         windows = dict(zip(self._carried, carried.T, strict=True))
         windows |= zip(state.windows.names, own.T, strict=True)
+        windows |= zip(state.shares.names, shares.T, strict=True)
         around = Surroundings(self._isolation, state.memories)
         understood = self._understanding.complete(events, windows, around)
         return understood.matrix(self._judge.columns)
@@ -272,6 +287,7 @@ class Conductor:
         computed = (
             *self._carried,
             *WindowSet(self._pipeline.scoring_windows).names,
+            *ShareSet(self._pipeline.shares).names,
             *self._understanding.names,
         )
         if missing := [name for name in model.inputs if name not in computed]:

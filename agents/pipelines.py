@@ -13,6 +13,7 @@ from batuta.agents.policy.checks import BoundCheck
 from batuta.agents.reasons import Reasons
 from batuta.agents.samples import Clock, SampleEvent, Samples
 from batuta.agents.understanding.features import window_names
+from batuta.agents.understanding.shares import share_names
 from batuta.schemas.errors import UsageError
 from batuta.schemas.pipeline import Pipeline
 
@@ -100,7 +101,8 @@ class LoadedPipeline:
         """Every feature a model may see, in the order they are computed."""
         windows = (*self.pipeline.ingestion_windows, *self.pipeline.scoring_windows)
         names = (name for one in windows for name in window_names(one))
-        return (*names, *self.plan.understanding.names)
+        shares = (name for one in self.pipeline.shares for name in share_names(one))
+        return (*names, *shares, *self.plan.understanding.names)
 
 
 #: As a pipeline was called while batuta had none but its own.

@@ -36,18 +36,20 @@ class Question:
         step_ids: what each is called while it is parked.
         asked: (len(events),) which of them the model is asked about; the others have to wait for
             an event of their key that is parked.
+        expired: how many labels came with them for which it was too late.
     """
 
     events: Sequence[Ingested]
     features: Features
     step_ids: list[str]
     asked: npt.NDArray[np.bool_]
+    expired: int = 0
 
     @classmethod
-    def about(cls, events: Sequence[Ingested], features: Features) -> "Question":
+    def about(cls, events: Sequence[Ingested], features: Features, expired: int = 0) -> "Question":
         """Ask about every event."""
         ids = [scoped(event.tenant, event.event_id) for event in events]
-        return cls(events, features, ids, np.ones(len(events), np.bool_))
+        return cls(events, features, ids, np.ones(len(events), np.bool_), expired)
 
 
 def waiting_key(event: Ingested) -> str:

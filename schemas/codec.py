@@ -8,7 +8,13 @@ never notice.
 from batuta.schemas.dead_letter_codec import decode_dead_letter, encode_dead_letter
 from batuta.schemas.event_codec import Decoded, EventCodec
 from batuta.schemas.event_encoding import Mode, encode_event, put_aside, rekeyed
-from batuta.schemas.ingested_codec import decode_ingested, encode_ingested
+from batuta.schemas.ingested_codec import decode_ingested, decode_scoring, encode_ingested
+from batuta.schemas.label_codec import (
+    decode_learning,
+    encode_index,
+    encode_label,
+    encode_outcome,
+)
 from batuta.schemas.message_codec import (
     decode_action,
     decode_case,
@@ -39,15 +45,20 @@ __all__ = [
     "decode_decision",
     "decode_decisions",
     "decode_ingested",
+    "decode_learning",
     "decode_notification",
     "decode_notifications",
+    "decode_scoring",
     "encode_action",
     "encode_case",
     "encode_dead_letter",
     "encode_decision",
     "encode_event",
+    "encode_index",
     "encode_ingested",
+    "encode_label",
     "encode_notification",
+    "encode_outcome",
     "put_aside",
     "rekeyed",
 ]

@@ -6,11 +6,13 @@ from typing import Final, cast
 import orjson
 
 from batuta.schemas.ingested import INGESTED_VERSION, Ingested
+from batuta.schemas.label_codec import kind_of, read_outcome
+from batuta.schemas.labels import LabelOutcome
 from batuta.schemas.message_reading import Messages, numbers_of, read_all, read_message
 from batuta.schemas.record import Output, Record
 from batuta.schemas.wire import IngestedWire
 
-__all__ = ["decode_ingested", "encode_ingested"]
+__all__ = ["decode_ingested", "decode_scoring", "encode_ingested"]
 
 _NUMBERS: Final = frozenset((float, type(None)))
 
@@ -36,6 +38,20 @@ def encode_ingested(message: Ingested, topic: str) -> Output:
 def decode_ingested(records: Sequence[Record], _now_ms: int = 0) -> Messages[Ingested]:
     """Read a batch of ingested events; what is none is refused."""
     return read_all(_decode, records)
+
+
+def decode_scoring(
+    records: Sequence[Record], _now_ms: int = 0
+) -> Messages[Ingested | LabelOutcome]:
+    """Read a batch of what scoring reads: ingested events and outcomes."""
+    return read_all(_decode_either, records)
+
+
+def _decode_either(record: Record) -> Ingested | LabelOutcome:
+    plain = _plain(record.value)
+    if plain is not None:
+        return plain
+    return read_outcome(record) if kind_of(record) == "outcome" else _checked(record)
 
 
 def _decode(record: Record) -> Ingested:

@@ -91,6 +91,11 @@ class Source(_Part):
     duplicates: Duplicates = Duplicates()
     lateness: Lateness = Lateness()
 
+    @classmethod
+    def of_labels(cls, rule: LabelRule) -> "Source":
+        """Return how feedback is read: as events whose id and key are those they speak of."""
+        return cls(id_field=rule.id_field, key_field=rule.id_field, time_field=rule.time_field)
+
 
 class WindowFeature(_Part):
     """Count, and the mean of one field, over trailing windows (t - w, t] of event time.

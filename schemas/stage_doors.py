@@ -9,12 +9,20 @@ from typing import Protocol, TypeVar
 
 from pydantic import BaseModel
 
-from batuta.schemas.codec import EventCodec, Refused, decode_decisions, decode_ingested
+from batuta.schemas.codec import (
+    EventCodec,
+    Refused,
+    decode_decisions,
+    decode_learning,
+    decode_scoring,
+)
 from batuta.schemas.errors import RefusedEventError
+from batuta.schemas.label_codec import LabelWire
+from batuta.schemas.labels import EventIndex, Label
 from batuta.schemas.masking import Mask
 from batuta.schemas.message_codec import decode_notifications
 from batuta.schemas.personal import personal_fields
-from batuta.schemas.pipeline import Pipeline
+from batuta.schemas.pipeline import Pipeline, Source
 from batuta.schemas.record import Record
 from batuta.schemas.wire import DecisionWire, IngestedWire, NotificationWire
 
@@ -47,12 +55,15 @@ class Door:
     mask: Mask
 
 
-def stage_doors(pipeline: Pipeline, data: type[BaseModel]) -> Mapping[str, Door]:
+def stage_doors(
+    pipeline: Pipeline, data: type[BaseModel], label: type[BaseModel] | None = None
+) -> Mapping[str, Door]:
     """Return the door of each stage that writes dead letters, by name, in route order.
 
     Args:
         pipeline: as declared.
         data: the schema of its events' payload.
+        label: that of its labels, where it has any.
     """
     source = pipeline.source
     personal = personal_fields(data)
@@ -65,8 +76,9 @@ def stage_doors(pipeline: Pipeline, data: type[BaseModel]) -> Mapping[str, Door]
     return {
         # Ingestion moves by itself what lies outside its key's partition.
         "ingestion": _door(events.decode, Mask(data, key=source_key), None),
+        **_label_doors(pipeline, label, source_key=source_key, careful=careful),
         "scoring": _door(
-            decode_ingested,
+            decode_scoring,
             Mask(IngestedWire, keys, data, key=scoring_key),
             lambda item: item.scoring_key,
         ),
@@ -83,10 +95,29 @@ def stage_doors(pipeline: Pipeline, data: type[BaseModel]) -> Mapping[str, Door]
     }
 
 
+def _label_doors(
+    pipeline: Pipeline, label: type[BaseModel] | None, *, source_key: bool, careful: bool
+) -> dict[str, Door]:
+    """Return the doors on the way of labels; feedback may come under the source's key."""
+    rule = pipeline.labels
+    if rule is None or label is None:
+        return {}
+    feedback = EventCodec(Source.of_labels(rule), label)
+    return {
+        "rekeying": _door(feedback.decode, Mask(label, key=source_key, careful=careful), None),
+        "learning": _door(decode_learning, Mask(LabelWire, careful=careful), _event_of),
+    }
+
+
+def _event_of(item: Label | EventIndex) -> str | None:
+    """Return under which key learning reads a label; parts of the index have none."""
+    return item.event_id if isinstance(item, Label) else None
+
+
 def _door(
     decode: Callable[[Sequence[Record], int], _Decoded[ItemT]],
     mask: Mask,
-    key_of: Callable[[ItemT], str] | None,
+    key_of: Callable[[ItemT], str | None] | None,
 ) -> Door:
     def refusal(record: Record, now_ms: int) -> RefusedEventError | None:
         refused = decode([record], now_ms).refused
@@ -94,7 +125,8 @@ def _door(
 
     def key(record: Record, now_ms: int) -> bytes | None:
         items = decode([record], now_ms).items
-        return record.key if key_of is None or not items else key_of(items[0]).encode()
+        found = None if key_of is None or not items else key_of(items[0])
+        return record.key if found is None else found.encode()
 
     return Door(refusal, key, mask)
 

@@ -16,8 +16,8 @@ TOMBSTONES_KEPT_MS: Final = _DAY_MS
 _LARGE_BYTES: Final = 2 * 1_048_588
 #: A dead letter carries what no stage could accept, also where the source's limit was raised.
 _DEADLETTER_BYTES: Final = 32 * 1_048_576
-#: The stages, each of which takes back what it refused.
-_STAGES: Final = ("ingestion", "scoring", "escalation", "notification")
+#: The stages that read as many partitions as there are lanes; each takes back what it refused.
+_STAGES: Final = ("ingestion", "learning", "scoring", "escalation", "notification")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,31 @@ class Topics:
     def ingested(self) -> str:
         """Validated, deduplicated events with the features of the source's key."""
         return f"{self.pipeline}.ingested"
+
+    @property
+    def index(self) -> str:
+        """Which event belongs to which key of `.ingested`, by the partition of the event's id."""
+        return f"{self.pipeline}.index"
+
+    @property
+    def feedback(self) -> str:
+        """Labels as the user's systems write them, under any key, over any number of partitions."""
+        return f"{self.pipeline}.feedback"
+
+    @property
+    def labels(self) -> str:
+        """Labels, keyed by their event's id."""
+        return f"{self.pipeline}.labels"
+
+    @property
+    def outcomes(self) -> str:
+        """Labels with the key that their event has on `.ingested`."""
+        return f"{self.pipeline}.outcomes"
+
+    @property
+    def unmatched(self) -> str:
+        """Labels whose event did not come within the time that they are kept for."""
+        return f"{self.pipeline}.unmatched"
 
     @property
     def decisions(self) -> str:
@@ -97,8 +122,17 @@ class Topics:
         """Return where a stage, and nobody else, reads its own dead letters again."""
         return f"{self.group(stage)}.redrive"
 
-    def declared(self, partitions: int) -> tuple[TopicSpec, ...]:
-        """Return every topic with its declared settings; all share one partition count."""
+    def declared(
+        self, partitions: int, feedback_partitions: int | None = None
+    ) -> tuple[TopicSpec, ...]:
+        """Return every topic with its declared settings.
+
+        Args:
+            partitions: of all but those around feedback.
+            feedback_partitions: of the topic of feedback, and of what its stage reads and keeps
+                beside it; by default as many as the others have.
+        """
+        alone = feedback_partitions or partitions
         plain = {"retention.ms": str(7 * _DAY_MS)}
         large = {"retention.ms": str(30 * _DAY_MS), "max.message.bytes": str(_LARGE_BYTES)}
         letters = {**large, "max.message.bytes": str(_DEADLETTER_BYTES)}
@@ -113,6 +147,11 @@ class Topics:
             TopicSpec(self.rekeyed, partitions, letters),
             TopicSpec(self.late, partitions, letters),
             TopicSpec(self.ingested, partitions, large),
+            TopicSpec(self.index, partitions, large),
+            TopicSpec(self.feedback, alone, plain),
+            TopicSpec(self.labels, partitions, large),
+            TopicSpec(self.outcomes, partitions, large),
+            TopicSpec(self.unmatched, partitions, large),
             TopicSpec(self.decisions, partitions, large),
             TopicSpec(self.actions, partitions, large),
             TopicSpec(self.escalations, partitions, large),
@@ -120,6 +159,9 @@ class Topics:
             TopicSpec(self.deadletters, partitions, letters),
             TopicSpec(self.redriven, partitions, {"cleanup.policy": "compact"}),
             *(TopicSpec(self.redrive(stage), partitions, letters) for stage in _STAGES),
+            TopicSpec(self.redrive("rekeying"), alone, letters),
             TopicSpec(self.state("ingestion"), partitions, changelog),
+            TopicSpec(self.state("rekeying"), alone, changelog),
+            TopicSpec(self.state("learning"), partitions, changelog),
             TopicSpec(self.state("scoring"), partitions, changelog),
         )

@@ -12,6 +12,8 @@ from prometheus_client import CollectorRegistry
 
 from batuta.agents.models.port import Model
 from batuta.agents.pipelines import Shipped
+from batuta.agents.understanding.placing import partitions_of
+from batuta.agents.understanding.share_sets import ShareSet
 from batuta.agents.understanding.window_sets import WindowSet
 from batuta.schemas.errors import BrokerUnreachableError, LaterError, OursError, UsageError
 from batuta.schemas.pipeline import Pipeline
@@ -59,6 +61,7 @@ class Worker:
         self._settings = settings
         self._shipped = shipped
         self._model = model
+        self._aligned = False
         self._stages = tuple(name for name in STAGE_NAMES if name in stages)
         self.registry = registry or CollectorRegistry()
         self._app: LaneApp | None = None
@@ -71,6 +74,14 @@ class Worker:
         """Send notifications to these as well; they are closed when the worker stops."""
         assert self._app is None, "sinks are added before the start"
         self._sinks += sinks
+
+    def align(self) -> None:
+        """Take events and labels in the order of their time, as in a replay.
+
+        Whoever publishes tells watermarks, on the topics of events and of feedback.
+        """
+        assert self._app is None, "how inputs are taken is settled before the start"
+        self._aligned = True
 
     @property
     def ready(self) -> bool:
@@ -100,7 +111,7 @@ class Worker:
         topics = await self._declared()
         await asyncio.to_thread(_compile, self._shipped.pipeline)
         app = self._app = LaneApp(self._settings, topics, self.registry)
-        house = House(self._shipped, self._model, self._sinks)
+        house = House(self._shipped, self._model, self._sinks, self._aligned)
         for stage in ROUTE:
             if stage.__name__ in self._stages:
                 stage(app, house)
@@ -204,6 +215,11 @@ def _compile(pipeline: Pipeline) -> None:
             for key, value in table.changes(0):
                 other.load(key, value)
             table.rollback()
+    partitions_of([b"key"], 1)
+    for share in ShareSet(pipeline.shares).tables:
+        share.begin()
+        share.take(["key"], np.zeros(1, np.int64), np.zeros(1, np.int64))
+        share.rollback()
 
 
 def _calm_the_collector() -> None:

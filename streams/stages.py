@@ -1,8 +1,10 @@
 """The stages: the route of an event, in order, as Faust agents.
 
     .events ── ingestion ── .ingested ── scoring ── .decisions ── escalation ── .escalations
-                                            ├────── .actions
-                                            └────── .notifications ── notification ── sinks
+                  │                      ▲  ├────── .actions
+                .index               .outcomes └──── .notifications ── notification ── sinks
+                  └──────────────────┐   │
+    .feedback ── rekeying ── .labels ── learning
 
 Each agent is a thin loop around a pure one of `batuta.agents`; `ROUTE` is the order, and the whole
 of it. Each stage also reads `<group>.redrive`, where the dead letters it wrote come back to it and
@@ -11,7 +13,7 @@ Kafka.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, TypeVar
@@ -22,17 +24,22 @@ from pydantic import BaseModel
 
 from batuta.agents.conductor import Conductor, ConductorState
 from batuta.agents.escalation import Escalation
+from batuta.agents.indexing import index_of
 from batuta.agents.ingestion import Ingest, Ingestion, IngestionState
+from batuta.agents.learning import Learning, LearningState, Learnt
 from batuta.agents.models.port import Model
 from batuta.agents.notification import Notifier
 from batuta.agents.pipelines import LoadedPipeline
 from batuta.agents.policy.actions import actions_of
+from batuta.agents.rekeying import labels_of
 from batuta.agents.state.port import State
 from batuta.schemas import codec
 from batuta.schemas.decision import Decision
 from batuta.schemas.event import Event
 from batuta.schemas.ingested import Ingested
+from batuta.schemas.labels import EventIndex, Label, LabelOutcome, known_at_ms
 from batuta.schemas.notification import Notification
+from batuta.schemas.pipeline import Source
 from batuta.schemas.record import Record
 from batuta.schemas.topics import Topics
 from batuta.streams.adapters.isolation import Threads
@@ -47,15 +54,23 @@ from batuta.streams.telemetry.stage_telemetry import StageTelemetry
 __all__ = ["ROUTE", "House"]
 
 ItemT = TypeVar("ItemT")
+#: In a replay nobody is left out: whoever publishes says when it ends.
+_NEVER_IDLE_MS: Final = 366 * 86_400_000
 
 
 @dataclass(frozen=True)
 class House:
-    """What the stages of one pipeline are built from."""
+    """What the stages of one pipeline are built from.
+
+    Attributes:
+        aligned: whether scoring takes events and outcomes in the order of their time, as in a
+            replay; live it takes them as they come.
+    """
 
     shipped: LoadedPipeline
     model: Model
     sinks: Sequence[Sink]
+    aligned: bool = False
 
     @property
     def topics(self) -> Topics:
@@ -69,6 +84,7 @@ def ingestion(app: LaneApp, house: House) -> None:
     agent = Ingestion(pipeline)
     telemetry = app.telemetry(pipeline.name, "ingestion")
     ingested = Outlet(topics.ingested, codec.encode_ingested)
+    lanes = app.partitions(topics.index)
     stage = Stage(
         pipeline=pipeline.name,
         name="ingestion",
@@ -78,8 +94,9 @@ def ingestion(app: LaneApp, house: House) -> None:
         open_state=agent.open_state,
         changelog=topics.state("ingestion"),
         deadletters=topics.deadletters,
-        event_time=EventTime(pipeline.source.lateness.idle_ms, tells=topics.ingested),
+        event_time=_ingestion_time(house),
     )
+    tells_index = pipeline.labels is not None
 
     @app.agent(app.lanes(stage), name=stage.group, concurrency=app.concurrency(stage))
     async def ingest(batches: StreamT[Batch[Event[BaseModel], IngestionState]]) -> None:
@@ -89,6 +106,8 @@ def ingestion(app: LaneApp, house: House) -> None:
                 result = agent.ingest(batch.items, batch.context, at_home)
                 for event in result.accepted:
                     out.send(ingested, event)
+                for part in index_of(result.accepted, lanes) if tells_index else ():
+                    out.forward(codec.encode_index(part.events, topics.index, part.partition))
                 for astray in result.misplaced:
                     record = batch.records[astray.position]
                     out.forward(codec.rekeyed(record, topics.rekeyed, astray.key))
@@ -96,6 +115,70 @@ def ingestion(app: LaneApp, house: House) -> None:
                     out.forward(codec.put_aside(batch.records[late.position], topics.late))
                 out.refuse(result.refused)
                 out.after_commit(partial(_count_ingested, telemetry, result))
+
+
+def rekeying(app: LaneApp, house: House) -> None:
+    """Put feedback in order by the events it speaks of; none where the pipeline has no labels."""
+    topics, shipped = house.topics, house.shipped
+    rule = shipped.pipeline.labels
+    if rule is None or shipped.label is None:
+        return
+    telemetry = app.telemetry(shipped.pipeline.name, "rekeying")
+    labels = Outlet(topics.labels, codec.encode_label)
+    door = codec.EventCodec(Source.of_labels(rule), shipped.label)
+    stage = Stage(
+        pipeline=shipped.pipeline.name,
+        name="rekeying",
+        group=topics.group("rekeying"),
+        inputs=(topics.feedback, topics.redrive("rekeying")),
+        decode=door.decode,
+        open_state=NoState,
+        changelog=topics.state("rekeying"),
+        deadletters=topics.deadletters,
+        event_time=_replayed(house, {topics.feedback: 1}, topics.labels),
+    )
+
+    @app.agent(app.lanes(stage), name=stage.group, concurrency=app.concurrency(stage))
+    async def rekey(batches: StreamT[Batch[Event[BaseModel], NoState]]) -> None:
+        async for batch in batches:
+            async with batch as out:
+                for label in labels_of(batch.items, rule.of):
+                    out.send(labels, label)
+                out.after_commit(partial(telemetry.finished, {"done": len(batch.items)}))
+
+
+def learning(app: LaneApp, house: House) -> None:
+    """Join labels with their events; none where the pipeline has no labels."""
+    topics, rule = house.topics, house.shipped.pipeline.labels
+    if rule is None:
+        return
+    agent = Learning(rule.expire_ms)
+    telemetry = app.telemetry(house.shipped.pipeline.name, "learning")
+    outcomes = Outlet(topics.outcomes, codec.encode_outcome)
+    unmatched = Outlet(topics.unmatched, codec.encode_label)
+    heard = {topics.labels: app.partitions(topics.feedback), topics.index: _lanes(app, topics)}
+    stage = Stage(
+        pipeline=house.shipped.pipeline.name,
+        name="learning",
+        group=topics.group("learning"),
+        inputs=(topics.labels, topics.index, topics.redrive("learning")),
+        decode=codec.decode_learning,
+        open_state=agent.open_state,
+        changelog=topics.state("learning"),
+        deadletters=topics.deadletters,
+        event_time=_replayed(house, heard, topics.outcomes),
+    )
+
+    @app.agent(app.lanes(stage), name=stage.group, concurrency=app.concurrency(stage))
+    async def learn(batches: StreamT[Batch[Label | EventIndex, LearningState]]) -> None:
+        async for batch in batches:
+            async with batch as out:
+                learnt = agent.learn(batch.items, batch.context)
+                for outcome in learnt.outcomes:
+                    out.send(outcomes, outcome)
+                for label in learnt.unmatched:
+                    out.send(unmatched, label)
+                out.after_commit(partial(_count_learnt, telemetry, learnt, len(batch.items)))
 
 
 def scoring(app: LaneApp, house: House) -> None:
@@ -107,15 +190,17 @@ def scoring(app: LaneApp, house: House) -> None:
         pipeline=shipped.pipeline.name,
         name="scoring",
         group=topics.group("scoring"),
-        inputs=(topics.ingested, topics.redrive("scoring")),
-        decode=codec.decode_ingested,
+        # Of a label and an event of the same time the label comes first: it was known by then.
+        inputs=(
+            *((topics.outcomes,) if shipped.pipeline.shares else ()),
+            topics.ingested,
+            topics.redrive("scoring"),
+        ),
+        decode=codec.decode_scoring,
         open_state=conductor.open_state,
         changelog=topics.state("scoring"),
         deadletters=topics.deadletters,
-        event_time=EventTime(
-            shipped.pipeline.source.lateness.idle_ms,
-            hears={topics.ingested: app.partitions(topics.events)},
-        ),
+        event_time=_scoring_time(app, house),
         parked_max=shipped.pipeline.parking.steps_max,
     )
     notifier = Notifier(shipped.pipeline, shipped.reasons, shipped.plan.told)
@@ -124,7 +209,7 @@ def scoring(app: LaneApp, house: House) -> None:
     notifications = Outlet(topics.notifications, codec.encode_notification)
 
     @app.agent(app.lanes(stage), name=stage.group, concurrency=app.concurrency(stage))
-    async def score(batches: StreamT[Batch[Ingested, ConductorState]]) -> None:
+    async def score(batches: StreamT[Batch[Ingested | LabelOutcome, ConductorState]]) -> None:
         async for batch in batches:
             async with batch as out:
                 question = conductor.understand(batch.items, batch.context)
@@ -140,6 +225,7 @@ def scoring(app: LaneApp, house: House) -> None:
                 for notification in notifier.notify(decided, batch.context):
                     out.send(notifications, notification)
                 out.after_commit(partial(_count_decided, telemetry, decided))
+                out.after_commit(partial(_count_labels, telemetry, batch.items, question.expired))
 
 
 def escalation(app: LaneApp, house: House) -> None:
@@ -184,6 +270,8 @@ def notification(app: LaneApp, house: House) -> None:
 #: The route of an event, in order.
 ROUTE: Final[tuple[Callable[[LaneApp, House], None], ...]] = (
     ingestion,
+    rekeying,
+    learning,
     scoring,
     escalation,
     notification,
@@ -228,6 +316,35 @@ def _stateless(
     )
 
 
+def _lanes(app: LaneApp, topics: Topics) -> int:
+    """Return how many lanes of ingestion there are."""
+    return app.partitions(topics.events)
+
+
+def _ingestion_time(house: House) -> EventTime:
+    """Return who tells ingestion of event time, and whom it tells."""
+    topics, pipeline = house.topics, house.shipped.pipeline
+    if not house.aligned:
+        return EventTime(pipeline.source.lateness.idle_ms, tells=(topics.ingested,))
+    below = (topics.ingested, topics.index) if pipeline.labels else (topics.ingested,)
+    return EventTime(_NEVER_IDLE_MS, {topics.events: 1}, below)
+
+
+def _replayed(house: House, hears: Mapping[str, int], tells: str) -> EventTime | None:
+    """Return how a stage on the way of labels keeps time in a replay; live nobody waits for it."""
+    return EventTime(_NEVER_IDLE_MS, hears, (tells,)) if house.aligned else None
+
+
+def _scoring_time(app: LaneApp, house: House) -> EventTime:
+    """Return who tells scoring of event time, and whether its inputs are aligned by it."""
+    topics, pipeline = house.topics, house.shipped.pipeline
+    lanes = _lanes(app, topics)
+    if not house.aligned:
+        return EventTime(pipeline.source.lateness.idle_ms, hears={topics.ingested: lanes})
+    labels = {topics.outcomes: app.partitions(topics.labels)} if pipeline.shares else {}
+    return EventTime(_NEVER_IDLE_MS, {**labels, topics.ingested: lanes}, time_of=known_at_ms)
+
+
 def _positions(records: Sequence[Record], topic: str) -> frozenset[int]:
     """Return the indexes of the records that came from `topic`."""
     return frozenset(n for n, record in enumerate(records) if record.topic == topic)
@@ -245,6 +362,28 @@ def _count_ingested(telemetry: StageTelemetry, result: Ingest) -> None:
             "late": len(result.late),
         }
     )
+
+
+def _count_learnt(telemetry: StageTelemetry, learnt: Learnt, items: int) -> None:
+    telemetry.labels(
+        {
+            "matched": len(learnt.outcomes),
+            "waiting": learnt.waiting,
+            "repeated": learnt.repeated,
+            "outdated": learnt.outdated,
+            "unmatched": len(learnt.unmatched),
+        }
+    )
+    telemetry.finished({"done": items})
+
+
+def _count_labels(
+    telemetry: StageTelemetry, items: Sequence[Ingested | LabelOutcome], expired: int
+) -> None:
+    outcomes = sum(not isinstance(item, Ingested) for item in items)
+    if outcomes:
+        telemetry.labels({"counted": outcomes - expired, "expired": expired})
+        telemetry.finished({"done": outcomes})
 
 
 def _count_decided(telemetry: StageTelemetry, decided: Sequence[Decision]) -> None:

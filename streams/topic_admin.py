@@ -1,7 +1,8 @@
 """Topics as declared: created where that is allowed, named where it is not.
 
 The source topic is the user's: where it exists, its partition count is everybody's, since lanes
-need co-partitions. Counts that differ refuse to start.
+need co-partitions. Counts that differ refuse to start. Feedback is the user's as well, and has a
+partition count of its own, which its stage shares.
 """
 
 import asyncio
@@ -56,7 +57,7 @@ async def declare_topics(settings: Settings, topics: Topics) -> dict[str, int]:
     try:
         counts = await _partition_counts(admin)
         partitions = counts.get(topics.events, settings.partitions)
-        declared = topics.declared(partitions)
+        declared = topics.declared(partitions, counts.get(topics.feedback))
         await _create(admin, [s for s in declared if s.name not in counts], settings)
         counts = await _once_visible(admin, declared)
     finally:

@@ -4,6 +4,7 @@ Watermarks go out with the lane's own transactions, behind the events they speak
 at every batch, and where nothing has changed not at all.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from batuta.agents.state.event_time import BEFORE_ALL_MS
@@ -25,14 +26,13 @@ class Announcer:
     """Announces one lane's watermark.
 
     Args:
-        topic, partitions: who hears of it.
+        below: who hears of it: topics, and how many partitions each has.
         lane: whose watermark it is.
         interval_ms: how long to keep still after an announcement.
     """
 
-    def __init__(self, topic: str, partitions: int, lane: int, interval_ms: int) -> None:
-        self._topic = topic
-        self._partitions = partitions
+    def __init__(self, below: Sequence[tuple[str, int]], lane: int, interval_ms: int) -> None:
+        self._below = tuple(below)
         self._lane = lane
         self._interval_ms = interval_ms
         self._told: Watermark | None = None
@@ -46,7 +46,11 @@ class Announcer:
         watermark = Watermark(self._lane, watermark_ms if known else None, idle)
         if watermark == self._told or not self._due(watermark, now_ms):
             return None
-        outputs = [encode_watermark(watermark, self._topic, n) for n in range(self._partitions)]
+        outputs = [
+            encode_watermark(watermark, topic, n)
+            for topic, partitions in self._below
+            for n in range(partitions)
+        ]
         return Announcement(watermark, now_ms, outputs)
 
     def told(self, announcement: Announcement) -> None:

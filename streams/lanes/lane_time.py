@@ -21,10 +21,10 @@ class LaneTime:
         orders = {topic: order for order, topic in enumerate(stage.inputs)}
         self._hears = {TopicPartition(topic, partition): orders[topic] for topic in heard}
         self._announcer: Announcer | None = None
-        if time is not None and time.tells is not None:
-            partitions = world.partition_of[time.tells].partitions
+        if time is not None and time.tells:
+            below = [(topic, world.partition_of[topic].partitions) for topic in time.tells]
             interval_ms = world.settings.watermark_interval_ms
-            self._announcer = Announcer(time.tells, partitions, partition, interval_ms)
+            self._announcer = Announcer(below, partition, interval_ms)
         self._read_at_ms: int | None = None
 
     def strip(self, fetched: Fetched, now_ms: int) -> tuple[Fetched, tuple[Told, ...]]:

@@ -87,14 +87,14 @@ class EventTime:
     Attributes:
         idle_ms: how long a lane may be silent before nobody waits for it any more.
         hears: the inputs on which watermarks come, and how many lanes write to each.
-        tells: the topic whose readers are told.
+        tells: the topics whose readers are told.
         time_of: an item's event time; given where records of the inputs that are heard wait until
             nothing earlier can come (replay), None where they are taken as they come (live).
     """
 
     idle_ms: int
     hears: Mapping[str, int] = field(default_factory=dict[str, int])
-    tells: str | None = None
+    tells: tuple[str, ...] = ()
     time_of: Callable[[Any], int] | None = None
 
 

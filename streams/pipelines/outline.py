@@ -45,6 +45,7 @@ def topics_of(plan: Plan) -> list[TopicOutline]:
         TopicOutline(topics.rekeyed, source_key),
         TopicOutline(topics.late, source_key),
         TopicOutline(topics.ingested, pipeline.scoring_key_field),
+        *_label_topics(plan, topics),
         TopicOutline(topics.decisions, source_key),
         TopicOutline(topics.actions, "action id"),
         TopicOutline(topics.escalations, "case id"),
@@ -80,12 +81,18 @@ def stages_of(on_disk: PipelineOnDisk) -> list[StageOutline]:
         stage(
             "ingestion",
             (topics.events, topics.rekeyed),
-            (topics.ingested, topics.rekeyed, topics.late),
+            (
+                topics.ingested,
+                *((topics.index,) if pipeline.labels else ()),
+                topics.rekeyed,
+                topics.late,
+            ),
             (duplicates, *_features(plan, "ingestion")),
         ),
+        *_label_stages(plan, topics),
         stage(
             "scoring",
-            (topics.ingested,),
+            (*((topics.outcomes,) if pipeline.shares else ()), topics.ingested),
             (topics.decisions, topics.actions, topics.notifications),
             (*_features(plan, "scoring"), f"asks {plan.model}", *_rules(plan)),
         ),
@@ -96,6 +103,47 @@ def stages_of(on_disk: PipelineOnDisk) -> list[StageOutline]:
             (queue,),
         ),
         stage("notification", (topics.notifications,), (), (f"sinks: {sinks}",)),
+    ]
+
+
+def _label_topics(plan: Plan, topics: Topics) -> list[TopicOutline]:
+    """Return the topics on the way of labels."""
+    if plan.pipeline.labels is None:
+        return []
+    return [
+        TopicOutline(topics.index, "event id"),
+        TopicOutline(topics.feedback, "any"),
+        TopicOutline(topics.labels, "event id"),
+        TopicOutline(topics.outcomes, plan.pipeline.scoring_key_field),
+        TopicOutline(topics.unmatched, "event id"),
+    ]
+
+
+def _label_stages(plan: Plan, topics: Topics) -> list[StageOutline]:
+    """Return the stages on the way of labels."""
+    rule = plan.pipeline.labels
+    if rule is None:
+        return []
+    kept = f"keeps labels and events for each other for {duration_text(rule.expire_ms)}"
+    return [
+        StageOutline(
+            name="rekeying",
+            group=topics.group("rekeying"),
+            reads=(topics.feedback, topics.redrive("rekeying")),
+            writes=(topics.labels, topics.deadletters),
+            key="",
+            state=topics.state("rekeying"),
+            does=(f"puts labels of {rule.of} under their event's id",),
+        ),
+        StageOutline(
+            name="learning",
+            group=topics.group("learning"),
+            reads=(topics.labels, topics.index, topics.redrive("learning")),
+            writes=(topics.outcomes, topics.unmatched, topics.deadletters),
+            key="event id",
+            state=topics.state("learning"),
+            does=(kept,),
+        ),
     ]
 
 

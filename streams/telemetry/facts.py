@@ -35,6 +35,7 @@ __all__ = [
     "EventsRekeyed",
     "Fact",
     "FieldsIgnored",
+    "LabelsTold",
     "LagMeasured",
     "ModelAnswered",
     "ModelLoaded",
@@ -153,6 +154,18 @@ class EventsRekeyed:
     def tell(self, scribe: Scribe) -> None:
         """Count them."""
         scribe.meters.rekeyed.inc(self.count)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelsTold:
+    """Labels came to something, by what that was."""
+
+    results: Mapping[str, int]
+
+    def tell(self, scribe: Scribe) -> None:
+        """Count them."""
+        for result, count in self.results.items():
+            scribe.meters.labels.add(count, result)
 
 
 @dataclass(frozen=True, slots=True)

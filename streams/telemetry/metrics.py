@@ -29,6 +29,10 @@ _STAGE: Final = ("pipeline", "stage")
 
 _LANE_STATES: Final = ("starting", "restoring", "ready", "retrying", "failed")
 _FINISHED: Final = ("done", "duplicate", "rekeyed", "late", "dead_letter")
+_LABELS: Final = (
+    *("matched", "waiting", "repeated", "outdated", "unmatched"),
+    *("counted", "expired"),
+)
 _TRANSACTIONS: Final = ("committed", "aborted")
 _CHANNELS: Final = ("log", "webhook")
 _DELIVERIES: Final = ("delivered", "failed")
@@ -118,6 +122,9 @@ class Families:
         )
         self.duplicates = declare.counter(
             "duplicates_total", "Identical redeliveries that were dropped.", *_STAGE
+        )
+        self.labels = declare.counter(
+            "labels_total", "Labels, by what became of them.", *_STAGE, "result"
         )
         self.late = declare.counter(
             "events_late_total", "Events that came behind their lane's watermark.", *_STAGE
@@ -220,6 +227,7 @@ class Meters:
         self.dead_letters = Tally(families.dead_letters, of, _each(_DEAD_LETTERS))
         self.duplicates = families.duplicates.labels(*of)
         self.late = families.late.labels(*of)
+        self.labels = Tally(families.labels, of, _each(_LABELS))
         self.rekeyed = families.rekeyed.labels(*of)
         self.unknown_fields = families.unknown_fields.labels(*of)
         self.stage_duration = families.stage_duration.labels(*of)

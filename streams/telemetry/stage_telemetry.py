@@ -81,6 +81,10 @@ class StageTelemetry:
         """Count events forwarded to the partition of their key."""
         self.tell(facts.EventsRekeyed(count))
 
+    def labels(self, results: Mapping[str, int]) -> None:
+        """Count labels, by what became of them."""
+        self.tell(facts.LabelsTold(results))
+
     def unknown_fields(self, count: int) -> None:
         """Count fields that no schema names."""
         self.tell(facts.FieldsIgnored(count))

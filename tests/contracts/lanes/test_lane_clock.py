@@ -91,7 +91,7 @@ async def test_timers_fire_once_and_transactions_go_on(bench: Bench, clock: Jump
 async def test_a_lane_is_idle_though_its_clock_was_set_back(
     bench: Bench, clock: JumpingClock
 ) -> None:
-    told = EventTime(300, tells=bench.layout.deadletters)
+    told = EventTime(300, tells=(bench.layout.deadletters,))
     behind = True
 
     async def set_back(_: Batch[Item, Counts]) -> None:

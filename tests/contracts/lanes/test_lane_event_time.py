@@ -91,7 +91,7 @@ async def test_watermarks_are_no_events(bench: Bench) -> None:
 
 async def test_a_lane_tells_every_partition_below_how_far_it_has_come(bench: Bench) -> None:
     below = bench.layout.outputs
-    worker = bench.worker(event_time=EventTime(200, tells=below), watermark_interval_ms=1)
+    worker = bench.worker(event_time=EventTime(200, tells=(below,)), watermark_interval_ms=1)
     await bench.send([(0, b"a", b'{"id":5}'), (1, b"b", b'{"id":7}')])
     async with worker.running():
         await bench.until_output(2)

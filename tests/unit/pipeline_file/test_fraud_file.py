@@ -7,6 +7,7 @@ import numpy as np
 from batuta.agents.fraud.features import FraudFeatures
 from batuta.agents.fraud.pipeline import BLOCK_FROM, FRAUD, REVIEW_FROM
 from batuta.agents.fraud.training import INPUTS
+from batuta.agents.fraud.training_history import HISTORY_INPUTS, TERMINAL_RISK
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.pipeline_rules import by_score
 from batuta.schemas.times import rfc3339
@@ -22,7 +23,11 @@ def test_the_file_and_training_know_the_same_pipeline() -> None:
     assert pipeline.scoring_key_field == FRAUD.scoring_key_field
     assert (pipeline.name, pipeline.version) == (FRAUD.name, FRAUD.version)
     assert (pipeline.source, pipeline.escalation) == (FRAUD.source, FRAUD.escalation)
-    assert SHIPPED.plan.inputs["forest"] == INPUTS
+    assert pipeline.shares == (TERMINAL_RISK,)
+    seen = SHIPPED.plan.inputs["forest"]
+    assert [name for name in seen if name in INPUTS] == [*INPUTS]
+    assert [name for name in seen if name in HISTORY_INPUTS] == [*HISTORY_INPUTS]
+    assert {*seen} == {*INPUTS, *HISTORY_INPUTS}
 
 
 def test_the_rules_are_the_thresholds_that_training_measures() -> None:

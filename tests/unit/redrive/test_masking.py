@@ -96,19 +96,19 @@ def test_an_envelope_shows_its_attributes_alone() -> None:
 @pytest.mark.parametrize("stage", [stage.__name__ for stage in ROUTE])
 def test_no_stage_of_fraud_shows_a_card(stage: str) -> None:
     fraud = PIPELINES["fraud"]
-    mask = stage_doors(fraud.pipeline, fraud.data)[stage].mask
+    mask = stage_doors(fraud.pipeline, fraud.data, fraud.label)[stage].mask
     data = {"card_id": SECRET, "amount": 2.5}
     message = {**data, "entity": SECRET, "data": data} if stage != "notification" else data
     shown = json.dumps(mask.value(message))
     assert SECRET not in shown
     assert ("2.5" in shown) is (stage in {"ingestion", "scoring"})
-    key_is_card = stage in {"ingestion", "escalation"}
+    key_is_card = stage in {"ingestion", "rekeying", "escalation"}
     assert (mask.key(SECRET) == SECRET) is not key_is_card
 
 
 def test_every_stage_has_a_door() -> None:
     fraud = PIPELINES["fraud"]
-    doors = stage_doors(fraud.pipeline, fraud.data)
+    doors = stage_doors(fraud.pipeline, fraud.data, fraud.label)
     assert list(doors) == [stage.__name__ for stage in ROUTE]
 
 
