@@ -25,6 +25,7 @@ from batuta.agents.understanding.shares import (
     ShareRule,
 )
 from batuta.agents.understanding.windows import TrailingWindows
+from batuta.streams.lanes.label_testing import EventKeysSubject, KeptLabelsSubject
 from batuta.streams.lanes.waiting_testing import HeldSubject, JoinSubject, ParkingSubject
 
 __all__ = ["BOUND", "FILL", "SUBJECTS", "Subject"]
@@ -314,4 +315,6 @@ SUBJECTS: Final[tuple[Subject, ...]] = (
     HeldSubject(BOUND, FILL),
     JoinSubject(BOUND, FILL),
     ParkingSubject(BOUND, FILL),
+    EventKeysSubject(BOUND, FILL),
+    KeptLabelsSubject(BOUND, FILL),
 )

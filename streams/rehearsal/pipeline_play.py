@@ -36,7 +36,8 @@ class PipelinePlay:
     @property
     def kept(self) -> frozenset[str]:
         """Topics whose outputs are never refused."""
-        return frozenset((self._topics.events, self._topics.deadletters))
+        topics = self._topics
+        return frozenset((topics.events, topics.feedback, topics.deadletters))
 
     def topics(self, partitions: int) -> Sequence[TopicSpec]:
         """Return the pipeline's topics."""

@@ -2,7 +2,8 @@
 
 Generated samples of the pipeline, moved onto few keys so that keys are contended, and among them
 identical redeliveries, ids used twice, spoiled events, events on another partition than their
-key's, and late ones.
+key's, and late ones. Where the pipeline has labels, some come as well: before their event and after
+it, twice, corrected, of events that nobody knows, and broken.
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,6 +37,9 @@ _REUSED_SHARE: Final = 0.02
 _ASTRAY_SHARE: Final = 0.05
 _LATE_SHARE: Final = 0.05
 _LATE_MS_MAX: Final = 40 * 86_400_000
+_LABELLED_SHARE: Final = 0.2
+_KNOWN_SHARE: Final = 0.9
+_POSITIVE_SHARE: Final = 0.4
 #: Source records come about this far apart in event time.
 _PACE_MS: Final = 60
 
@@ -60,7 +64,7 @@ def source_records(plan: Plan, shipped: Shipped) -> list[Output]:
     )
     spoiled = spoil_some(samples, _SPOILED_SHARE, pipeline.source, plan.seed)
     records = [_placed(sample.output, drawn) for sample in islice(spoiled, plan.events)]
-    return _redelivered(records, drawn)[: plan.events]
+    return _with_feedback(_redelivered(records, drawn), drawn)[: plan.events]
 
 
 def _events(drawn: _Drawn, shipped: Shipped) -> Iterator[tuple[str, bytes]]:
@@ -109,6 +113,31 @@ def _redelivered(records: list[Output], drawn: _Drawn) -> list[Output]:
             sent.append((place + chance.expovariate(1 / 40), record))
         if chance.random() < _REUSED_SHARE and (changed := _changed(record)) is not None:
             sent.append((place + chance.expovariate(1 / 40), changed))
+    return [record for _, record in sorted(sent, key=lambda each: each[0])]
+
+
+def _with_feedback(records: list[Output], drawn: _Drawn) -> list[Output]:
+    """Put labels among the records, near their events; some are corrected later."""
+    rule, chance = drawn.pipeline.labels, drawn.plan.chance("labels")
+    if rule is None:
+        return records
+    topic = Topics(drawn.pipeline.name).feedback
+    sent: list[tuple[float, Output]] = [(float(place), r) for place, r in enumerate(records)]
+    for place in range(len(records)):
+        while chance.random() < _LABELLED_SHARE:
+            event = place if chance.random() < _KNOWN_SHARE else len(records) + place
+            said: dict[str, object] = {
+                rule.id_field: f"e{drawn.plan.seed}-{event}",
+                rule.time_field: rfc3339(START_MS + (place + chance.randrange(200)) * _PACE_MS),
+                rule.of: chance.random() < _POSITIVE_SHARE,
+            }
+            if chance.random() < _SPOILED_SHARE:
+                said.pop(chance.choice(sorted(said)))
+            key = b"k%d" % chance.randrange(_KEYS)
+            label = Output(
+                topic, key, orjson.dumps(said), (), chance.randrange(drawn.plan.partitions)
+            )
+            sent.append((place + chance.gauss(20, 40), label))
     return [record for _, record in sorted(sent, key=lambda each: each[0])]
 
 

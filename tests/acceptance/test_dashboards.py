@@ -40,7 +40,10 @@ DASHBOARD: Final = ROOT / "deploy" / "grafana" / "dashboards" / "batuta.json"
 CONFIG: Final = ROOT / "deploy" / "prometheus" / "prometheus.yml"
 RULES: Final = ROOT / "deploy" / "prometheus" / "rules"
 RULES_TEST: Final = Path(__file__).parent / "prometheus" / "batuta_rules_test.yml"
-STAGES: Final = ("ingestion", "scoring", "escalation", "notification")
+STAGES: Final = (
+    *("ingestion", "rekeying", "learning"),
+    *("scoring", "escalation", "notification"),
+)
 DEADLINE_S: Final = 120
 
 

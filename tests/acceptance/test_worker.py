@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from conftest import Crew, Hand, Town
 
 TOPICS: Final = Topics("fraud")
-STAGES: Final = ("ingestion", "scoring", "escalation", "notification")
+STAGES: Final = (
+    *("ingestion", "rekeying", "learning"),
+    *("scoring", "escalation", "notification"),
+)
 TOPIC_AUTHORIZATION_FAILED: Final = 29
 LISTENING: Final = "0A"
 FAUST_PORT: Final = 6066

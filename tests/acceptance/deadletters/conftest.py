@@ -37,7 +37,10 @@ if TYPE_CHECKING:
 
 MAIN: Final = ("-c", "import sys; from batuta.streams.cli import main; sys.exit(main())")
 TOPICS: Final = Topics("fraud")
-STAGES: Final = ("ingestion", "scoring", "escalation", "notification")
+STAGES: Final = (
+    *("ingestion", "rekeying", "learning"),
+    *("scoring", "escalation", "notification"),
+)
 PARTITIONS: Final = 4
 PATIENCE_S: Final = 120.0
 NOW_MS: Final = time.time_ns() // 1_000_000

@@ -23,9 +23,10 @@ def golden() -> Golden:
         value = stored.get("value")
         return Output(
             topic=stored["topic"],
-            key=stored["key"].encode(),
+            key=None if stored["key"] is None else stored["key"].encode(),
             value=b64decode(stored["value_base64"]) if value is None else value.encode(),
             headers=tuple((name, text.encode()) for name, text in stored["headers"]),
+            partition=stored.get("partition"),
         )
 
     return read

@@ -17,6 +17,7 @@ from batuta.schemas.dead_letter import DeadLetter
 from batuta.schemas.decision import Decision
 from batuta.schemas.fraud import Transaction
 from batuta.schemas.ingested import Ingested
+from batuta.schemas.labels import EventIndex, Label, LabelOutcome
 from batuta.schemas.notification import Notification
 from batuta.schemas.pipeline import Source
 from batuta.schemas.record import Output, Record
@@ -82,6 +83,22 @@ INGESTED: Final = Ingested(
     features={"card_count_1d": 3.0, "card_mean_amount_1d": 80.5},
     traceparent=TRACE,
 )
+LABEL: Final = Label("tx-000003527", "acme", label=True, label_time_ms=TIME_MS + 604_800_000)
+INDEX: Final = EventIndex(
+    event_ids=("tx-000003527", "tx-000003529"),
+    tenants=("acme", "default"),
+    scoring_keys=("t3059", "t17"),
+    event_times_ms=(TIME_MS, TIME_MS + 1_000),
+)
+OUTCOME: Final = LabelOutcome(
+    event_id="tx-000003527",
+    tenant="acme",
+    scoring_key="t3059",
+    event_time_ms=TIME_MS,
+    label=False,
+    previous=True,
+    label_time_ms=TIME_MS + 604_800_000,
+)
 DEAD_LETTER: Final = DeadLetter(
     record=Record(
         topic="fraud.events",
@@ -141,6 +158,21 @@ MESSAGES: Final[dict[str, tuple[Output, Callable[[Record], object], object]]] = 
         codec.encode_dead_letter(DEAD_LETTER, "fraud.deadletters"),
         codec.decode_dead_letter,
         DEAD_LETTER,
+    ),
+    "label-v1": (
+        codec.encode_label(LABEL, "fraud.labels"),
+        lambda record: codec.decode_learning([record]).items[0],
+        LABEL,
+    ),
+    "event_index-v1": (
+        codec.encode_index(INDEX, "fraud.index", 3),
+        lambda record: codec.decode_learning([record]).items[0],
+        INDEX,
+    ),
+    "outcome-v1": (
+        codec.encode_outcome(OUTCOME, "fraud.outcomes"),
+        lambda record: codec.decode_scoring([record]).items[0],
+        OUTCOME,
     ),
     "ingested-v1": (
         codec.encode_ingested(INGESTED, "fraud.ingested"),

@@ -82,7 +82,7 @@ def test_the_drawing_is_svg_whose_boxes_do_not_touch() -> None:
         for node in root.iter(f"{SVG}rect")
         if node.attrib.get("class") in {"stage", "topic"}
     ]
-    assert len(boxes) == 11
+    assert len(boxes) == 18
     width, height = float(root.attrib["width"]), float(root.attrib["height"])
     for number, (x, y, w, h) in enumerate(boxes):
         assert x + w <= width
