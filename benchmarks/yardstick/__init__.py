@@ -1,0 +1,1 @@
+"""The yardstick: what runs engines side by side, meters their CPU and checks their outputs."""
