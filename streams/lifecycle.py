@@ -18,6 +18,7 @@ from batuta.agents.understanding.window_sets import WindowSet
 from batuta.schemas.errors import BrokerUnreachableError, LaterError, OursError, UsageError
 from batuta.schemas.pipeline import Pipeline
 from batuta.schemas.topics import Topics
+from batuta.streams.adapters.closing import close_model
 from batuta.streams.app import LaneApp
 from batuta.streams.settings import Settings
 from batuta.streams.sinks import open_sinks
@@ -187,6 +188,7 @@ class Worker:
             await app.stop()
         for sink in self._sinks:
             await sink.close()
+        await close_model(self._model)
         await self._probe.stop()
         await self._server.stop()
 

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
-from batuta.agents.models.answers import Answers
+from batuta.agents.models.answers import NANO, Answers
 from batuta.agents.models.port import Matrix, Model, Scores
 from batuta.streams.telemetry.facts import Scribe
 from batuta.streams.telemetry.stage_telemetry import StageTelemetry
@@ -48,9 +48,24 @@ class MeteredModel:
             self._observe("failed", len(inputs), started)
             self._telemetry.tell(ModelBroke(self.version, error))
             raise
-        self._observe("answered", len(inputs), started)
+        self._observe("answered", len(inputs) - _failures(scores), started)
+        if isinstance(scores, Answers):
+            self._account(scores)
         return scores
+
+    def _account(self, answers: Answers) -> None:
+        """Count the rows without answer, and what all of them cost."""
+        if answers.failures:
+            failed = len(answers.failures)
+            self._telemetry.model(self.name, self.version, "failed", failed, None)
+        if answers.currency:
+            amount = answers.cost_nano / NANO
+            self._telemetry.model_paid(self.name, answers.currency, amount)
 
     def _observe(self, result: Literal["answered", "failed"], rows: int, started: float) -> None:
         seconds = time.perf_counter() - started
         self._telemetry.model(self.name, self.version, result, rows, seconds)
+
+
+def _failures(answer: Scores | Answers) -> int:
+    return len(answer.failures) if isinstance(answer, Answers) else 0

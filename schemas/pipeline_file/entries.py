@@ -32,6 +32,7 @@ from batuta.schemas.pipeline_file.quantities import (
     Sha256,
     duration_text,
 )
+from batuta.schemas.pipeline_file.serving import ServedEntry, served_fault
 
 __all__ = [
     "ActionEntry",
@@ -224,11 +225,13 @@ class UnderstandEntry(BaseModel):
         return next(iter(self.__pydantic_extra__.items()), None)
 
 
-class ModelEntry(_Entry):
+class ModelEntry(ServedEntry):
     """A model: what it sees, how it is reached, what it may cost."""
 
     kind: Literal["predictive"] = Field(default="predictive", description="what it is for")
-    adapter: Literal["onnx", "python"] = Field(description="how it is reached")
+    adapter: Literal["onnx", "python", "open-inference", "openai"] = Field(
+        description="how it is reached"
+    )
     use: Reference | None = Field(default=None, description="for `python`: the class")
     options: Options = Field(default={}, alias="with", description="what `use` is made with")
     file: str | None = Field(
@@ -252,6 +255,9 @@ class ModelEntry(_Entry):
             raise refuse('"file" belongs to adapter onnx; leave it out, or change the adapter')
         if self.file is not None and self.sha256 is None:
             raise refuse('a model file needs its "sha256"; add what sha256sum prints for it')
+        fault = served_fault(self.adapter, self, self.cost)
+        if fault is not None:
+            raise refuse(fault)
         return self
 
 

@@ -11,6 +11,7 @@ from batuta.schemas.pipeline_file import entries
 from batuta.schemas.pipeline_file.file import PipelineFile
 from batuta.schemas.pipeline_file.problems import value_text
 from batuta.schemas.pipeline_file.quantities import TextShape
+from batuta.schemas.pipeline_file.serving import BatchEntry, PricesEntry
 from batuta.schemas.pipeline_file.shape import fields_of
 
 __all__ = ["SECTIONS", "file_schema", "rows_of"]
@@ -24,6 +25,8 @@ SECTIONS: Final[dict[str, type[BaseModel]]] = {
     "understand[].NAME": entries.FeatureEntry,
     "understand[].NAME.share": entries.ShareEntry,
     "models.NAME": entries.ModelEntry,
+    "models.NAME.batch": BatchEntry,
+    "models.NAME.prices": PricesEntry,
     "plans.NAME": entries.PlanEntry,
     "verify[]": entries.CheckEntry,
     "decide[]": entries.DecideEntry,

@@ -42,6 +42,7 @@ class PipelineOnDisk:
         imports: every part, with version and hash.
         sinks: the file's own, made, by name.
         model: the asked model's part, for adapter python.
+        answers: the schemas of answers that served models name, by model.
     """
 
     loaded: LoadedPipeline
@@ -50,6 +51,7 @@ class PipelineOnDisk:
     imports: tuple[Import, ...]
     sinks: Mapping[str, Sink]
     model: object | None
+    answers: Mapping[str, type[BaseModel]]
 
     @property
     def entry(self) -> ModelEntry:
@@ -87,6 +89,7 @@ class _Loading:
         label = self._schema(("labels", "schema"), file.labels.data) if file.labels else None
         parts = self._features()
         models = self._models()
+        answers = self._answers()
         checks = self._checks()
         sinks = self._sinks()
         reasons = self._optional("reasons", file.reasons, ("codes_of", "text_of"))
@@ -113,6 +116,7 @@ class _Loading:
             tuple(self._importer.found),
             sinks,
             models.get(plan.model),
+            answers,
         )
 
     def _schema(self, path: FieldPath, entry: PartEntry) -> type[BaseModel] | None:
@@ -186,6 +190,15 @@ class _Loading:
                     self._check_hash(name, entry, self._importer.found[-1].sha256)
             elif entry.file is not None:
                 self._check_file(name, entry, entry.file)
+        return found
+
+    def _answers(self) -> dict[str, type[BaseModel]]:
+        found: dict[str, type[BaseModel]] = {}
+        for name, entry in self._document.file.models.items():
+            if entry.answer is not None:
+                given = _part(entry.answer, {})
+                if (schema := self._schema(("models", name, "answer"), given)) is not None:
+                    found[name] = schema
         return found
 
     def _check_file(self, name: str, entry: ModelEntry, file: str) -> None:

@@ -7,10 +7,12 @@ from typing import cast
 from batuta.agents.models.card import VERSION_DIGITS, ModelCard
 from batuta.agents.models.port import Model
 from batuta.schemas.pipeline_file.entries import ModelEntry
+from batuta.schemas.pipeline_file.serving import SERVED
 from batuta.streams.adapters.onnx import OnnxModel
 from batuta.streams.adapters.python import PythonModel, PythonModelPart, PythonModelPlan
 from batuta.streams.model_store import sample_model
 from batuta.streams.pipelines.loading import PipelineOnDisk
+from batuta.streams.pipelines.opening_served import Served, open_served
 
 __all__ = ["open_model"]
 
@@ -31,6 +33,10 @@ def open_model(
     loaded, entry = on_disk.loaded, on_disk.entry
     if entry.adapter == "python":
         return _python(on_disk, entry)
+    if entry.adapter in SERVED:
+        name = loaded.plan.model
+        served = Served(name, entry, loaded.plan.inputs[name], on_disk.answers)
+        return open_served(on_disk.document, served)
     if entry.file is None:
         return sample_model(loaded, directory, progress)
     assert entry.sha256 is not None, "refused when the file was read"

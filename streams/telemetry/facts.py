@@ -262,12 +262,26 @@ class ModelAnswered:
     version: str
     result: Literal["answered", "failed"]
     events: int
-    duration_s: float
+    duration_s: float | None
 
     def tell(self, scribe: Scribe) -> None:
         """Count the events, and observe the call."""
         scribe.meters.model_requests.add(self.events, self.model, self.version, self.result)
-        scribe.meters.model_duration(self.model, self.version).observe(self.duration_s)
+        if self.duration_s is not None:
+            scribe.meters.model_duration(self.model, self.version).observe(self.duration_s)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPaid:
+    """Answers of a model cost something, whether they could be used or not."""
+
+    model: str
+    currency: str
+    amount: float
+
+    def tell(self, scribe: Scribe) -> None:
+        """Count it."""
+        scribe.meters.model_cost.add(self.amount, self.model, self.currency)
 
 
 @dataclass(frozen=True, slots=True)

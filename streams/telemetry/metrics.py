@@ -1,7 +1,7 @@
 """Every Prometheus metric batuta exposes, declared once, and its children bound once per stage.
 
-Labels are pipeline, stage, model, version, part, outcome, reason, channel, result and state, never
-an id. Values known beforehand start at 0, so that no panel says "No data"; values nobody foresaw
+Labels are pipeline, stage, model, version, currency, part, outcome, reason, channel, result and
+state, never an id. Values known beforehand start at 0, so that no panel says "No data"; values nobody foresaw
 get a child of their own up to a bound, then count as `other`.
 """
 
@@ -206,6 +206,10 @@ class Families:
             "model_requests_total", "Events a model was asked about.",
             "pipeline", "model", "version", "result",
         )  # fmt: skip
+        self.model_cost = declare.counter(
+            "model_cost_total", "What answers of a model cost, in units of the currency.",
+            "pipeline", "model", "currency",
+        )  # fmt: skip
         self.parts_broken = declare.counter(
             "parts_broken_total", "Batches over which a part of the user's own broke.",
             *_STAGE, "part",
@@ -254,6 +258,7 @@ class Meters:
         ways = [(channel, result) for channel in _CHANNELS for result in _DELIVERIES]
         self.notifications = Tally(families.notifications, (pipeline,), ways)
         self.model_requests = Tally(families.model_requests, (pipeline,), ())
+        self.model_cost = Tally(families.model_cost, (pipeline,), ())
         self.parts_broken = Tally(families.parts_broken, of, ())
         self._model_duration = families.model_duration
         self._pipeline = pipeline

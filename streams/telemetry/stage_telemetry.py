@@ -151,10 +151,14 @@ class StageTelemetry:
         version: str,
         result: Literal["answered", "failed"],
         events: int,
-        duration_s: float,
+        duration_s: float | None,
     ) -> None:
-        """Observe one call of a model."""
+        """Observe one call of a model; rows that were counted with another have no duration."""
         self.tell(facts.ModelAnswered(model, version, result, events, duration_s))
+
+    def model_paid(self, model: str, currency: str, amount: float) -> None:
+        """Count what a model's answers cost, in units of the currency."""
+        self.tell(facts.ModelPaid(model, currency, amount))
 
     def part_broke(self, part: str, error: Exception) -> None:
         """Count a batch over which a feature or a check of the user's own broke."""

@@ -62,6 +62,7 @@ IMPURE_METHODS = {
 SEEDED = {"Generator", "SeedSequence", "PCG64", "Philox", "default_rng"}
 
 MAY_READ_ENVIRONMENT = {
+    "streams/environment.py",  # the addresses and keys that a pipeline file names
     "streams/settings.py",  # every setting of ours
     "streams/broker/apache.py",  # the test suite's BATUTA_TEST_KAFKA_LIBS, before any setting
     "streams/broker/process.py",  # hands its own environment to the child process, unread

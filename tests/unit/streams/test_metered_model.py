@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
-from batuta.agents.models.answers import answers_of
+from batuta.agents.models.answers import Answers, answers_of
 from batuta.streams.metered_model import MeteredModel
 from batuta.streams.telemetry.stage_telemetry import StageTelemetry
 
@@ -23,7 +23,7 @@ class Half:
     name, version, inputs = "half", "half@1", ("amount",)
     broken = False
 
-    async def answer(self, inputs: Matrix) -> Scores:
+    async def answer(self, inputs: Matrix) -> Scores | Answers:
         if self.broken:
             raise ArithmeticError("no half today")
         return np.full(len(inputs), 0.5)
@@ -40,6 +40,24 @@ async def test_answers_pass_and_are_counted() -> None:
     answer = await model.answer(np.zeros((3, 1), np.float32))
     assert answers_of(answer).scores.tolist() == [0.5, 0.5, 0.5]
     assert (requests(registry, "answered"), requests(registry, "failed")) == (3, 0)
+
+
+class Dear(Half):
+    """Answers one row of two, and charges for both."""
+
+    async def answer(self, inputs: Matrix) -> Scores | Answers:
+        scores = np.array([0.5, np.nan])[: len(inputs)]
+        return Answers(scores, failures={1: "invalid"}, cost_nano=1_600_000, currency="EUR")
+
+
+async def test_rows_without_answer_are_counted_and_paid() -> None:
+    registry = CollectorRegistry()
+    await MeteredModel(Dear(), StageTelemetry("fraud", "scoring", registry)).answer(
+        np.zeros((2, 1), np.float32)
+    )
+    assert (requests(registry, "answered"), requests(registry, "failed")) == (1, 1)
+    paid = {"pipeline": "fraud", "model": "half", "currency": "EUR"}
+    assert registry.get_sample_value("batuta_model_cost_total", paid) == pytest.approx(0.0016)
 
 
 async def test_a_broken_model_is_counted_and_said_once() -> None:

@@ -1,0 +1,87 @@
+"""A pipeline file opens models that a server answers for, keys and addresses from outside."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from batuta.agents.models.answers import Answers
+from batuta.schemas.errors import UsageError
+from batuta.streams.adapters.closing import close_model
+from batuta.streams.model_server.behaviours import honest_score
+from batuta.streams.model_server.server import ModelServer
+from batuta.streams.pipelines.loading import load_file
+from batuta.streams.pipelines.opening import open_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Write = Callable[..., Path]
+
+SCALES = 'adapter: python, use: "parcel_parts:Scales"'
+INFERENCE = 'adapter: open-inference, url: "${SCALES_URL}", key: "${SCALES_KEY}", cost: 0.002 EUR'
+CHAT = (
+    'adapter: openai, url: "${SCALES_URL}", model: small, task: "Weigh it.",'
+    " prices: {input: 1 EUR, output: 2 EUR}"
+)
+ROWS = np.array([[0.5, -0.5, 0, 0, 0], [1, 0, 0, 0, 0]], np.float32)
+
+
+async def answered(file: Path, folder: Path) -> Answers:
+    model = open_model(load_file(file), folder)
+    try:
+        answers = await model.answer(ROWS)
+    finally:
+        await close_model(model)
+    assert isinstance(answers, Answers)
+    return answers
+
+
+@pytest.mark.parametrize(("entry", "path"), [(INFERENCE, ""), (CHAT, "/v1")])
+async def test_a_served_model_answers_with_its_price(
+    parcels: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: str, path: str
+) -> None:
+    async with ModelServer() as server:
+        monkeypatch.setenv("SCALES_URL", server.url("honest") + path)
+        monkeypatch.setenv("SCALES_KEY", "hush")
+        file = parcels("timeout: 20ms", "timeout: 60s")
+        file.write_text(file.read_text().replace(SCALES, entry))
+        answers = await answered(file, tmp_path)
+    assert answers.scores.tolist() == pytest.approx([0.5, honest_score([1.0])])
+    assert answers.currency == "EUR"
+    assert answers.cost_nano == 4_000_000 if entry == INFERENCE else answers.cost_nano > 0
+
+
+OPEN = '18:36: models.scales.url: "${SCALES_URL}" would carry the key in the open; write https://'
+NOWHERE = (
+    '18:36: models.scales.url: "${SCALES_URL}" holds no address;'
+    " write http:// or https:// and a host, no user"
+)
+UNSET = '18:36: models.scales.url: "${SCALES_URL}" is not set; export SCALES_URL'
+KEYLESS = '18:58: models.scales.key: "${SCALES_KEY}" is not set; export SCALES_KEY'
+
+
+@pytest.mark.parametrize(
+    ("set_to", "said"),
+    [
+        (("", "hush"), UNSET),
+        (("http://127.0.0.1:1", ""), KEYLESS),
+        (("ftp://me:pass@far/", "hush"), NOWHERE),
+        (("http://far.example/", "hush"), OPEN),
+    ],
+)
+def test_what_the_environment_lacks_is_told_with_its_line(
+    parcels: Write,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    set_to: tuple[str, str],
+    said: str,
+) -> None:
+    for name, value in zip(("SCALES_URL", "SCALES_KEY"), set_to, strict=True):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError) as refused:
+        open_model(load_file(parcels(SCALES, INFERENCE)), tmp_path)
+    assert str(refused.value) == f"parcels.yaml:{said}"
