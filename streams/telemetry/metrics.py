@@ -1,8 +1,8 @@
 """Every Prometheus metric batuta exposes, declared once, and its children bound once per stage.
 
 Labels are pipeline, stage, model, version, currency, part, outcome, reason, channel, result and
-state, never an id. Values known beforehand start at 0, so that no panel says "No data"; values nobody foresaw
-get a child of their own up to a bound, then count as `other`.
+state, never an id. Values known beforehand start at 0, so that no panel says "No data"; values
+nobody foresaw get a child of their own up to a bound, then count as `other`.
 """
 
 from __future__ import annotations
