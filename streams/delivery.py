@@ -27,14 +27,21 @@ class Delivery:
         self._delivered: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     async def deliver(self, notifications: Sequence[Notification]) -> None:
-        """Tell every sink each notification.
+        """Tell every sink each notification; one that refuses is told no more of them, others are.
 
         Raises:
-            SinkUnavailableError: a sink did not take one; those before it are remembered.
+            SinkUnavailableError: a sink did not take one; what was taken is remembered.
         """
+        refusals: dict[str, SinkUnavailableError] = {}
         for notification in notifications:
             for sink in self._sinks:
-                await self._tell(sink, notification)
+                if sink.channel not in refusals:
+                    try:
+                        await self._tell(sink, notification)
+                    except SinkUnavailableError as refusal:
+                        refusals[sink.channel] = refusal
+        for refusal in refusals.values():
+            raise refusal
 
     async def _tell(self, sink: Sink, notification: Notification) -> None:
         told = (sink.channel, notification.notification_id)

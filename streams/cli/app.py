@@ -13,6 +13,7 @@ from batuta.streams.cli.deadletters import deadletters
 from batuta.streams.cli.demo import demo
 from batuta.streams.cli.explain import explain
 from batuta.streams.cli.generate import generate
+from batuta.streams.cli.init import init
 from batuta.streams.cli.plan import plan
 from batuta.streams.cli.produce import produce
 from batuta.streams.cli.rehearse import rehearse
@@ -52,6 +53,7 @@ def batuta(
 for command in (
     demo,
     worker,
+    init,
     broker,
     generate,
     produce,

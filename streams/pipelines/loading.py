@@ -21,6 +21,7 @@ from batuta.schemas.pipeline_file.entries import ModelEntry, PartEntry
 from batuta.schemas.pipeline_file.problems import Path as FieldPath
 from batuta.schemas.pipeline_file.reading import Document, read_document
 from batuta.streams.pipelines.imports import Import, Importer
+from batuta.streams.sinks.bounded import BoundedSink
 from batuta.streams.sinks.port import Sink
 
 if TYPE_CHECKING:
@@ -231,7 +232,7 @@ class _Loading:
             wanted = ("channel", "deliver", "close")
             part = self._fitting("sink", ("sinks", name), entry, wanted)
             if part is not None:
-                found[name] = cast("Sink", part)
+                found[name] = BoundedSink(cast("Sink", part))
         return found
 
     def _optional(self, kind: str, entry: PartEntry | None, wanted: tuple[str, ...]) -> object:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from batuta.streams.adapters.python import HUNG_MAX, PythonModel, PythonModelPlan
+from batuta.streams.adapters.aside import HUNG_MAX
+from batuta.streams.adapters.python import PythonModel, PythonModelPlan
 
 if TYPE_CHECKING:
     from batuta.agents.models.port import Matrix, Scores
@@ -76,7 +77,7 @@ async def test_a_hanging_model_is_left_then_refused_then_asked_again() -> None:
     for _ in range(HUNG_MAX):
         with pytest.raises(TimeoutError):
             await hanging.answer(ROWS)
-    with pytest.raises(TimeoutError, match="hangs: 4 questions were never answered"):
+    with pytest.raises(TimeoutError, match="hangs: 4 calls have not come back"):
         await hanging.answer(ROWS)
     part.released.set()
     patient = asyncio.get_running_loop().time() + 30
@@ -88,3 +89,27 @@ async def test_a_hanging_model_is_left_then_refused_then_asked_again() -> None:
             await asyncio.sleep(0)
         else:
             return
+
+
+class BlockingCoroutine(Hanging):
+    """Blocks the loop it runs on, as no coroutine should."""
+
+    async def answer(self, inputs: Matrix) -> Scores:  # type: ignore[override]
+        self.released.wait(60)
+        return np.zeros(len(inputs))
+
+
+async def test_a_coroutine_that_blocks_does_not_block_the_worker() -> None:
+    part = BlockingCoroutine()
+    with pytest.raises(TimeoutError):
+        await model(part, timeout_ms=50).answer(ROWS)
+    part.released.set()
+
+
+async def test_many_questions_at_once_are_no_hanging() -> None:
+    gate = Hanging()
+    many = [asyncio.ensure_future(model_of.answer(ROWS)) for model_of in [model(gate)] * 12]
+    await asyncio.sleep(0)
+    gate.released.set()
+    answers = await asyncio.gather(*many)
+    assert [answer.tolist() for answer in answers] == [[0.0] * 3] * 12

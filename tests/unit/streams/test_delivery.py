@@ -60,3 +60,12 @@ async def test_a_batch_tried_again_tells_nobody_twice() -> None:
     assert (log.heard, webhook.heard) == (["a", "b"], ["a", "b"])
     assert delivered(registry, "webhook", "failed") == 1
     assert delivered(registry, "webhook", "delivered") == 2
+
+
+async def test_a_sink_that_refuses_holds_up_no_other() -> None:
+    bad, good = Listener("bad"), Listener("good")
+    delivery = Delivery([bad, good], StageTelemetry("fraud", "notification", CollectorRegistry()))
+    bad.refusing = {"a"}
+    with pytest.raises(SinkUnavailableError):
+        await delivery.deliver([notification("a"), notification("b")])
+    assert (bad.heard, good.heard) == ([], ["a", "b"])
