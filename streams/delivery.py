@@ -40,8 +40,8 @@ class Delivery:
                         await self._tell(sink, notification)
                     except SinkUnavailableError as refusal:
                         refusals[sink.channel] = refusal
-        for refusal in refusals.values():
-            raise refusal
+        if refusals:
+            raise next(iter(refusals.values()))
 
     async def _tell(self, sink: Sink, notification: Notification) -> None:
         told = (sink.channel, notification.notification_id)

@@ -11,7 +11,7 @@ import inspect
 import threading
 import weakref
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final
 
 __all__ = ["HUNG_MAX", "Aside"]
 
@@ -19,8 +19,6 @@ __all__ = ["HUNG_MAX", "Aside"]
 HUNG_MAX: Final = 4
 #: How long a loop's thread is waited for at its end.
 _PATIENCE_S: Final = 0.5
-
-ResultT = TypeVar("ResultT")
 
 
 class _Call:
@@ -48,10 +46,8 @@ class Aside:
         self._hung = 0
         self._loop_thread: _LoopThread | None = None
 
-    async def call(
-        self, function: Callable[..., ResultT | Awaitable[ResultT]], *given: object
-    ) -> ResultT:
-        """Return what `function` returns of `given`.
+    async def call(self, function: Callable[..., object], *given: object) -> object:
+        """Return what `function` returns of `given`, or what its coroutine does.
 
         Raises:
             TimeoutError: there was no answer in time, or too many calls hang already.
@@ -66,7 +62,7 @@ class Aside:
             self._on_thread(call, function, given)
         try:
             async with asyncio.timeout(self._timeout_s):
-                return cast("ResultT", await call.answered)
+                return await call.answered
         finally:
             if call.answered.cancelled() and not call.back:
                 call.late = True
