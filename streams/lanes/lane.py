@@ -75,6 +75,11 @@ class Lane:
         self.ready = False
 
     @property
+    def memory(self) -> LaneMemory | None:
+        """What it remembers; None before it was taken over."""
+        return self._recovery.memory
+
+    @property
     def _memory(self) -> LaneMemory:
         assert self._recovery.memory is not None, "the lane was not taken over"
         return self._recovery.memory

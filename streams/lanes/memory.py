@@ -66,6 +66,11 @@ class LaneMemory:
 
     # Batches
 
+    @property
+    def is_open(self) -> bool:
+        """Whether any batch has changed it that is neither committed nor rolled back."""
+        return any(len(layers) for layers in (*self._layers, self._answers))
+
     def begin(self, batch: object) -> None:
         """Open a batch on top of the others."""
         for layers in self._layers:

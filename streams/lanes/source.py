@@ -20,6 +20,7 @@ from batuta.streams.lanes.backpressure import Backpressure
 from batuta.streams.lanes.lane import Lane
 from batuta.streams.lanes.lane_facts import ConsumerReplaced
 from batuta.streams.lanes.log import Member
+from batuta.streams.lanes.memory import LaneMemory
 from batuta.streams.lanes.ownership import Ownership
 from batuta.streams.lanes.retries import restart_backoff_ms
 from batuta.streams.lanes.stage import AnyStage
@@ -63,6 +64,11 @@ class Source(Service):
             and not self._hidden_topics()
             and all(lane.ready for lane in self._lanes.values())
         )
+
+    def memories(self) -> dict[int, LaneMemory]:
+        """Return what each lane that is at work remembers, by partition; to be looked at only."""
+        held = {number: lane.memory for number, lane in self._lanes.items() if lane.ready}
+        return {number: memory for number, memory in held.items() if memory is not None}
 
     # Service
 

@@ -3,11 +3,14 @@
 Some are watched all along as well: committed offsets never go back, agents live.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from batuta.schemas.record import Record
+from batuta.streams.lanes.memory import LaneMemory
+from batuta.streams.lanes.stage import AnyStage
 from batuta.streams.rehearsal.reading import read_topic
 from batuta.streams.rehearsal.replaying import Replay, replay
 from batuta.streams.rehearsal.users import Users
@@ -18,6 +21,9 @@ __all__ = ["INVARIANTS", "Findings", "check_all"]
 #: How many details of one invariant are told.
 _TOLD_MAX: Final = 5
 
+#: A lane's stage, and everything in its memory, as changelog records.
+Held = tuple[AnyStage, Mapping[bytes, bytes | None]]
+
 
 @dataclass(frozen=True, slots=True)
 class Findings:
@@ -25,12 +31,15 @@ class Findings:
 
     Attributes:
         read: every committed record, by topic.
+        held: what each lane at work remembered then, by its changelog's partition. Lanes with a
+            batch under way are left out: theirs is between two states.
         replay: what the lanes should have come to.
     """
 
     world: World
     users: Users
     read: Mapping[str, Sequence[Record]]
+    held: Mapping[tuple[str, int], Held]
     replay: Replay
 
 
@@ -66,6 +75,22 @@ def state_equals_a_recomputation(findings: Findings) -> Iterator[str]:
     yield from findings.replay.states()
 
 
+def state_equals_a_fresh_restore(findings: Findings) -> Iterator[str]:
+    """What a lane holds in memory is what its next owner would read back from the changelog."""
+    for (topic, partition), (stage, held) in findings.held.items():
+        records = [each for each in findings.read[topic] if each.partition == partition]
+        fresh = LaneMemory(stage)
+        fresh.load_many([each.key or b"" for each in records], [each.value for each in records])
+        deque(fresh.settle(), maxlen=0)
+        restored = dict(fresh.dump())
+        for key in sorted(held.keys() | restored.keys()):
+            if held.get(key) != restored.get(key):
+                yield (
+                    f"{topic}[{partition}] under {key!r}: held {held.get(key)!r:.80},"
+                    f" restored {restored.get(key)!r:.80}"
+                )
+
+
 def everything_ends_once(findings: Findings) -> Iterator[str]:
     """What users sent came to exactly one end."""
     for play in findings.world.plays:
@@ -93,6 +118,7 @@ INVARIANTS: Final[dict[str, Callable[[Findings], Iterator[str]]]] = {
     "outputs equal a recomputation": outputs_equal_a_recomputation,
     "order per key is kept": order_per_key_is_kept,
     "state equals a recomputation": state_equals_a_recomputation,
+    "state equals a fresh restore": state_equals_a_fresh_restore,
     "no lane stops": no_lane_stops,
     "nothing is left uncaught": nothing_is_left_uncaught,
 }
@@ -101,10 +127,19 @@ INVARIANTS: Final[dict[str, Callable[[Findings], Iterator[str]]]] = {
 async def check_all(world: World, users: Users) -> None:
     """Check every invariant; violations go to the world's happenings."""
     read = {topic: read_topic(world.house, topic) for topic in world.topics}
-    findings = Findings(world, users, read, await replay(world, read))
+    held = _held(world)
+    findings = Findings(world, users, read, held, await replay(world, read))
     for name, invariant in INVARIANTS.items():
         told = list(invariant(findings))
         for detail in told[:_TOLD_MAX]:
             world.happenings.violated(name, detail)
         if len(told) > _TOLD_MAX:
             world.happenings.violated(name, f"and {len(told) - _TOLD_MAX} more")
+
+
+def _held(world: World) -> dict[tuple[str, int], Held]:
+    return {
+        (stage.changelog, partition): (stage, dict(memory.dump()))
+        for stage, partition, memory in world.memories()
+        if stage.changelog is not None and not memory.is_open
+    }

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
+import orjson
 from aiokafka.errors import KafkaConnectionError, KafkaError, RequestTimedOutError
 
 from batuta.streams.broker.messages_records import (
@@ -109,6 +110,9 @@ class Network:
         weather, chance = self.weather, self._chance
         there_s = chance.uniform(*_QUICK_S)
         drawn = chance.random()
+        if drawn >= weather.of_requests:
+            self._later(there_s, lambda: self._arrive(letter))
+            return
         fates: tuple[tuple[FaultKind, float, _Fate], ...] = (
             ("lost_request", weather.lost_request, self._lose),
             ("lost_reply", weather.lost_reply, self._lose_reply),
@@ -253,7 +257,12 @@ def _checksum(message: object) -> int:
             found = (entry for topic in message.topics for entry in topic.partitions)
             return _checksum_of(entry.records for entry in found)
         case _:
-            return zlib.crc32(repr(message).encode())
+            return zlib.crc32(orjson.dumps(message, default=_as_text))
+
+
+def _as_text(value: object) -> str:
+    """Show what JSON has no word for: bytes."""
+    return repr(value)
 
 
 def _checksum_of(parts: Iterable[bytes | None]) -> int:

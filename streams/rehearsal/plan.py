@@ -87,6 +87,18 @@ class Weather:
     model_failure: float = 0.0
     sink_failure: float = 0.0
 
+    @property
+    def of_requests(self) -> float:
+        """How likely a request is hit by anything."""
+        return (
+            self.delay
+            + self.duplicate
+            + self.late_request
+            + self.lost_reply
+            + self.lost_request
+            + self.reorder
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:

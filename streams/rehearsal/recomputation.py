@@ -35,6 +35,9 @@ _BURIED: Final = frozenset({"gave_up", "output_refused", "sink_unavailable"})
 STAGE_TAGS_FROM: Final = b" "
 #: What a decision says that was made without its model.
 _BY_CHANCE: Final = ("outcome", "score", "reasons")
+#: How fields are named that say when something was done, not when it was.
+_TIMES: Final = ("_at", "_at_ms")
+_NESTED: Final = (dict, list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +221,7 @@ def says(value: bytes | None, fallen: frozenset[str]) -> bytes | None:
             is chance, and so is their outcome. None is returned for notifications and actions.
     """
     try:
-        said = _timeless(orjson.loads(value or b""))
+        said = _inside(orjson.loads(value or b""))
     except orjson.JSONDecodeError:
         return value or b""
     if isinstance(said, dict):
@@ -231,14 +234,18 @@ def says(value: bytes | None, fallen: frozenset[str]) -> bytes | None:
     return orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
 
 
-def _timeless(value: object) -> object:
+def _timeless(fields: dict[str, object]) -> dict[str, object]:
+    """Return an object without the times in it; most of its fields are plain values."""
+    return {
+        name: _inside(field) if type(field) in _NESTED else field
+        for name, field in fields.items()
+        if not name.endswith(_TIMES)
+    }
+
+
+def _inside(value: object) -> object:
     if isinstance(value, dict):
-        fields = cast("dict[str, object]", value)
-        return {
-            name: _timeless(field)
-            for name, field in fields.items()
-            if not name.endswith(("_at", "_at_ms"))
-        }
+        return _timeless(cast("dict[str, object]", value))
     if isinstance(value, list):
-        return [_timeless(each) for each in cast("list[object]", value)]
+        return [_inside(each) for each in cast("list[object]", value)]
     return value

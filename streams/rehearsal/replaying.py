@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import orjson
 
@@ -31,7 +32,7 @@ __all__ = ["Replay", "replay"]
 Said = tuple[str, int, bytes | None, bytes]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Replay:
     """Every lane, recomputed.
 
@@ -41,6 +42,8 @@ class Replay:
         partition_of: where a key lies, by topic.
         keys: the key under which a group read of each event.
         fallen: events that were decided without their model.
+        found: what stands on the topics that the lanes write to, each with its place.
+        expected: what each lane should have written, each with what it says.
     """
 
     read: Mapping[str, Sequence[Record]]
@@ -50,6 +53,29 @@ class Replay:
     keys: Mapping[str, Mapping[str, bytes | None]]
     fallen: frozenset[str]
 
+    @cached_property
+    def found(self) -> Sequence[tuple[Said, int]]:
+        """Read every output topic once."""
+        topics = {output.topic for lane in self.lanes.values() for output in lane.outputs}
+        return [
+            ((topic, record.partition, record.key, said), place)
+            for topic in sorted(topics)
+            for place, record in enumerate(_plain(self.read[topic]))
+            if (said := says(record.value, self.fallen)) is not None
+        ]
+
+    @cached_property
+    def expected(self) -> Mapping[Lane, Sequence[tuple[Output, Said]]]:
+        """Read every recomputed output once; those that are told to people are left out."""
+        return {
+            lane: [
+                (output, said)
+                for output in recomputed.outputs
+                if (said := self._said_of(output)) is not None
+            ]
+            for lane, recomputed in self.lanes.items()
+        }
+
     def faults(self) -> Iterator[str]:
         """Yield what could not be recomputed."""
         for recomputed in self.lanes.values():
@@ -57,13 +83,8 @@ class Replay:
 
     def outputs(self) -> Iterator[str]:
         """Yield outputs that are missing, and those that should not be there."""
-        expected = Counter(
-            said
-            for lane in self.lanes.values()
-            for output in lane.outputs
-            if (said := self._said_of(output)) is not None
-        )
-        found = Counter(said for said, _ in self._found())
+        expected = Counter(said for written in self.expected.values() for _, said in written)
+        found = Counter(said for said, _ in self.found)
         for said, count in (expected - found).items():
             yield f"missing {count} of {_shown(said)}"
         for said, count in (found - expected).items():
@@ -72,13 +93,12 @@ class Replay:
     def order(self) -> Iterator[str]:
         """Yield outputs that stand before what was read before them under the same key."""
         places: defaultdict[Said, deque[int]] = defaultdict(deque)
-        for standing, place in self._found():
+        for standing, place in self.found:
             places[standing].append(place)
-        for lane, recomputed in self.lanes.items():
+        for lane, written in self.expected.items():
             last: dict[tuple[str, int, bytes | None], int] = {}
-            for output in recomputed.outputs:
-                said = self._said_of(output)
-                if said is None or not places[said]:
+            for output, said in written:
+                if not places[said]:
                     continue  # missing, which `outputs` tells
                 row = (said[0], said[1], self._read_under(lane, output))
                 place, before = places[said].popleft(), last.get(row, -1)
@@ -89,15 +109,6 @@ class Replay:
     def _read_under(self, lane: Lane, output: Output) -> bytes | None:
         """Return the key under which a lane read what it wrote this about; else that it wrote."""
         return self.keys.get(lane[0], {}).get(_event_id(output.value), output.key)
-
-    def _found(self) -> Iterator[tuple[Said, int]]:
-        """Yield what stands on the topics that the lanes write to, with its place."""
-        topics = {output.topic for lane in self.lanes.values() for output in lane.outputs}
-        for topic in sorted(topics):
-            for place, record in enumerate(_plain(self.read[topic])):
-                said = says(record.value, self.fallen)
-                if said is not None:
-                    yield (topic, record.partition, record.key, said), place
 
     def states(self) -> Iterator[str]:
         """Yield keys of changelogs that do not say what they should."""

@@ -1,11 +1,13 @@
 """The world of one seed: broker, network, workers, users, and what befalls them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 from batuta.streams.broker.messages_cluster import CreateTopicsRequest, NewTopic, NewTopicConfig
 from batuta.streams.lanes.log import Log
+from batuta.streams.lanes.memory import LaneMemory
+from batuta.streams.lanes.stage import AnyStage
 from batuta.streams.rehearsal.broker_house import BrokerHouse
 from batuta.streams.rehearsal.happenings import Happenings
 from batuta.streams.rehearsal.in_process_log import InProcessLog
@@ -187,6 +189,8 @@ class World:
         sources = [source for worker in self.workers for source in worker.app.sources]
         if unready := sum(not source.ready for source in sources):
             left["sources that are not ready"] = unready
+        if parked := sum(memory.parked.entries() for _, _, memory in self.memories()):
+            left["steps that are parked"] = parked
         for source in self.workers[0].app.sources:
             stage = source.stage
             for topic in stage.inputs:
@@ -194,6 +198,13 @@ class World:
                 if behind:
                     left[f"{stage.group} of {topic}"] = behind
         return left
+
+    def memories(self) -> Iterator[tuple[AnyStage, int, LaneMemory]]:
+        """Yield what the lanes remember that are at work, each with its stage and partition."""
+        for worker in self.workers:
+            for source in worker.app.sources:
+                for partition, memory in source.memories().items():
+                    yield source.stage, partition, memory
 
     def troubles(self) -> str:
         """Say what holds the workers up."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, cast
 import pytest
 from aiokafka.record.util import calc_crc32c
 
-from batuta.agents.state.port import State, Tables
+from batuta.agents.state.port import Change, State, Tables
 from batuta.agents.state.timers import Firing, Timer, Timers
 from batuta.schemas.errors import OutputRefusedError
 from batuta.streams.broker.batches import read_header
@@ -241,6 +241,13 @@ class ForgetsTimers(Timers):
         del keys, values
 
 
+class TellsNoEnds(Timers):
+    """Timers that tell the changelog of those that are set, and of none that is gone."""
+
+    def changes(self, now_ms: int) -> list[Change]:
+        return [change for change in super().changes(now_ms) if change[1] is not None]
+
+
 class Timed(Tables):
     """The state of a stage with timers of its own."""
 
@@ -305,6 +312,7 @@ MUTANTS: Final[dict[str, Mutate]] = {
     "loses acknowledged writes": partial(with_house, LosesWrites),
     "fires timers twice": partial(with_stages, partial(with_timers, FiresTwice)),
     "forgets timers": partial(with_stages, partial(with_timers, ForgetsTimers)),
+    "tells no ends": partial(with_stages, partial(with_timers, TellsNoEnds)),
 }
 #: How many seeds a mutant may survive.
 SEEDS_MAX: Final = 12
@@ -315,3 +323,9 @@ def test_the_rehearsal_finds_a_mutant(name: str, real: Cast) -> None:
     mutant = MUTANTS[name](real)
     found = (run_seed(seed, mutant).violations for seed in range(1, SEEDS_MAX + 1))
     assert any(found), f"{SEEDS_MAX} seeds found nothing wrong with one that {name}"
+
+
+def test_what_a_lane_holds_is_compared_with_a_fresh_restore(real: Cast) -> None:
+    mutant = MUTANTS["tells no ends"](real)
+    found = {violation.invariant for violation in run_seed(1, mutant).violations}
+    assert "state equals a fresh restore" in found
