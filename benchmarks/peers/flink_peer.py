@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import orjson
@@ -38,8 +39,12 @@ class Step(KeyedProcessFunction):
 
 
 def main() -> None:
+    # The interpreter that the JVM embeds knows no virtual environment.
+    os.environ["PYTHONPATH"] = os.pathsep.join(folder for folder in sys.path if folder)
     settings = Configuration()
     settings.set_string("python.execution-mode", "thread")
+    settings.set_string("python.executable", sys.executable)
+    settings.set_string("restart-strategy.type", "none")
     settings.set_string("python.fn-execution.bundle.size", "5000")
     settings.set_string("taskmanager.memory.managed.size", "256m")
     flow = StreamExecutionEnvironment.get_execution_environment(settings)
