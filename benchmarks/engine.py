@@ -19,8 +19,9 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from limit_check import append
 from yardstick.engines import ENGINES, PEERS, Engine, Launch, UnavailableError
 from yardstick.figures import LIMIT, OURS, compare, summary, table
 from yardstick.outcome import WrongOutputError
@@ -28,6 +29,9 @@ from yardstick.rounds import Bench, EngineFailedError, Round
 from yardstick.topics import Topics
 
 from batuta.streams.broker.apache import KAFKA_VERSION, ApacheKafka, find_libraries
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 POM = Path(__file__).parents[1] / "tests" / "apache_kafka" / "pom.xml"
 
@@ -58,10 +62,10 @@ def compute_us(events: int) -> float:
 class Run:
     """All rounds of all engines."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(self, options: argparse.Namespace, engines: Sequence[Engine] = ENGINES) -> None:
         self.options = options
         self.failed: dict[str, str] = {}
-        chosen = [e for e in ENGINES if not options.only or e.name in options.only]
+        chosen = [e for e in engines if not options.only or e.name in options.only]
         self.launches = prepare(chosen, self.failed)
         self.engines = [engine for engine in chosen if engine.name in self.launches]
         self.rounds: dict[str, list[Round]] = {engine.name: [] for engine in self.engines}
@@ -154,6 +158,7 @@ def main() -> None:
     parser.add_argument(
         "--only", action="append", metavar="NAME", help="this engine; may be said again"
     )
+    parser.add_argument("--record", action="store_true", help="append the ratios to the history")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if options.only and (unknown := set(options.only) - {e.name for e in ENGINES}):
@@ -167,6 +172,8 @@ def main() -> None:
         finally:
             broker.stop()
     report = run.report()
+    if options.record:
+        append(ratios=report["ratios"], ratio_to_limit=report["limit"]["ratio"])
     print(json.dumps(report, indent=2) if options.json else table(report))
     sys.exit(1 if run.failed else 0)
 
