@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from batuta.agents.asking import News, Outstanding
 from batuta.agents.context import Context
 from batuta.schemas.codec import Refused
-from batuta.schemas.errors import OursError
+from batuta.schemas.errors import BatchAbandonedError, OursError
 from batuta.schemas.record import Output, Record
 from batuta.streams.lanes.failpoints import reach
 from batuta.streams.lanes.producer import Destination, Row
@@ -76,6 +76,28 @@ class Turns(Protocol):
         ...
 
 
+class _Over:
+    """The turns of a batch that has ended: there are none."""
+
+    def understood(self) -> None:
+        """Let nobody go on: everybody has."""
+
+    async def ask(
+        self, question: object, asking: Coroutine[Any, Any, AnswerT]
+    ) -> AnswerT | Outstanding:
+        """Ask nobody."""
+        del question
+        asking.close()
+        raise BatchAbandonedError("the batch has ended")
+
+    async def commit(self) -> None:
+        """Commit nothing."""
+        raise BatchAbandonedError("the batch has ended")
+
+    def ended(self) -> None:
+        """Tell nobody: everybody knows."""
+
+
 class Batch(Generic[ItemT_co, StateT_co]):
     """Some records of one lane, decoded, with the context to think about them.
 
@@ -97,8 +119,8 @@ class Batch(Generic[ItemT_co, StateT_co]):
         context: Context[StateT_co],
         turns: Turns,
     ) -> None:
-        self.records = records
-        self.items = items
+        self.records: Sequence[Record] = records
+        self.items: Sequence[ItemT_co] = items
         self.refused = list(refused)
         self.firings: Sequence[Firing] = ()
         self.news: News[Any, Any] = News()
@@ -170,6 +192,11 @@ class Batch(Generic[ItemT_co, StateT_co]):
             self.error = error
             self._ended.set()
             self._turns.ended()
+            # Who has the turns has the batch: together they would stay, with every record in them,
+            # until the collector comes by, and it comes by seldom.
+            self._turns = _Over()
+            if error is None:  # an agent without work keeps its last batch: an empty one
+                self.records, self.items, self.outputs = (), (), []
 
     async def __aenter__(self) -> "Batch[ItemT_co, StateT_co]":
         """Open the batch."""

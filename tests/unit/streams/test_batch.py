@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
 from batuta.agents.context import Context
-from batuta.schemas.errors import OursError, OwnershipLostError
+from batuta.schemas.errors import BatchAbandonedError, OursError, OwnershipLostError
 from batuta.schemas.record import Output
 from batuta.streams.lanes.batch import Batch, Handover, group_rows
 
@@ -46,6 +48,10 @@ class _Lane:
 
     def ended(self) -> None:
         assert self.batch.ended
+
+
+class _Row:
+    """Something a batch holds."""
 
 
 def _batch(failure: BaseException | None = None) -> tuple[Work, list[Work]]:
@@ -139,3 +145,31 @@ def test_rows_keep_their_order_and_keyless_ones_go_to_the_first_partition() -> N
         ("t", 0): [(None, b"2", ())],
         ("t", 7): [(b"a", b"3", ())],
     }
+
+
+async def test_what_has_ended_is_let_go_of_without_the_collector() -> None:
+    batch, _ = _batch()
+    lane, row = weakref.ref(batch._turns), _Row()
+    kept = weakref.ref(row)
+    batch.items = [row]  # type: ignore[list-item]  # pyright: ignore[reportAttributeAccessIssue]
+    del row
+    gc.collect()
+    gc.disable()
+    try:
+        async with batch:
+            pass
+        assert lane() is None
+        assert kept() is None, "an agent without work keeps its last batch, and all it held"
+    finally:
+        gc.enable()
+
+
+async def test_nothing_is_asked_or_committed_by_a_batch_that_has_ended() -> None:
+    batch, commits = _batch()
+    batch.end(OwnershipLostError("revoked"))
+    with pytest.raises(BatchAbandonedError):
+        await batch.ask("?", asyncio.sleep(0))
+    async with batch:
+        pass
+    assert commits == []
+    assert isinstance(batch.error, OwnershipLostError)
