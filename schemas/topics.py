@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-__all__ = ["TOMBSTONES_KEPT_MS", "TopicSpec", "Topics"]
+__all__ = ["CONTROL", "SHARED", "TOMBSTONES_KEPT_MS", "VERSIONS", "TopicSpec", "Topics"]
 
 _DAY_MS: Final = 86_400_000
 #: How long a changelog keeps the tombstone of an entry that ended: no snapshot may be older.
@@ -27,6 +27,17 @@ class TopicSpec:
     name: str
     partitions: int
     configs: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+#: Pointers that every worker reads whole: which version of what is live.
+CONTROL: Final = "batuta.control"
+#: Versions that decisions name; each id is written once, and none is ever taken away.
+VERSIONS: Final = "batuta.versions"
+#: The topics that all pipelines share: one partition, so that there is one order.
+SHARED: Final = (
+    TopicSpec(CONTROL, 1, {"cleanup.policy": "compact"}),
+    TopicSpec(VERSIONS, 1, {"cleanup.policy": "compact"}),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Files are written whole or not at all, and never pickled. `latest.json` is the c
 import os
 import tempfile
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -36,17 +37,22 @@ class ModelStore:
         Raises:
             UsageError: the directory cannot be written.
         """
+        path = self.keep(model)
+        _written(path.with_name(_LATEST), model.card.model_dump_json(indent=2).encode())
+        return path
+
+    def keep(self, model: TrainedModel) -> Path:
+        """Write a model and its card, for whoever asks for that version.
+
+        Returns:
+            The model file.
+
+        Raises:
+            UsageError: the directory cannot be written.
+        """
         path = self._path(model.card)
-        card = model.card.model_dump_json(indent=2).encode()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _write(path, model.data)
-            _write(path.with_suffix(".json"), card)
-            _write(path.with_name(_LATEST), card)
-        except OSError as error:
-            raise UsageError(
-                f"the model directory {path.parent} cannot be written: {error.strerror}"
-            ) from error
+        _written(path, model.data)
+        _written(path.with_suffix(".json"), model.card.model_dump_json(indent=2).encode())
         return path
 
     def card(self, pipeline: str) -> ModelCard | None:
@@ -70,6 +76,21 @@ class ModelStore:
             UsageError: its file is missing, of another hash, or no such model.
         """
         return OnnxModel.load(self._path(card), card)
+
+    def read(self, card: ModelCard) -> bytes:
+        """Return the bytes of the file that `card` describes.
+
+        Raises:
+            UsageError: the file is missing, or of another hash.
+        """
+        path = self._path(card)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise UsageError(f"model file {path} cannot be read: {error.strerror}") from error
+        if (found := sha256(data).hexdigest()) != card.sha256:
+            raise UsageError(f"model file {path} has sha256 {found}, expected {card.sha256}")
+        return data
 
     def _path(self, card: ModelCard) -> Path:
         name = f"{card.name}-{card.sha256[:VERSION_DIGITS]}.onnx"
@@ -101,6 +122,15 @@ def sample_model(
     path = store.save(trained)
     progress(f"{trained.card.version} written to {path}")
     return store.load(trained.card)
+
+
+def _written(path: Path, data: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, data)
+    except OSError as error:
+        what = f"the model directory {path.parent} cannot be written: {error.strerror}"
+        raise UsageError(what) from error
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -12,17 +12,18 @@ from typing import Final, Protocol, cast
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
+    KafkaError,
     PolicyViolationError,
     TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
     for_code,
 )
 
-from batuta.schemas.errors import LaterError, TopicMismatchError
-from batuta.schemas.topics import Topics, TopicSpec
+from batuta.schemas.errors import BrokerUnreachableError, LaterError, TopicMismatchError
+from batuta.schemas.topics import SHARED, Topics, TopicSpec
 from batuta.streams.settings import Settings, client_options
 
-__all__ = ["declare_topics"]
+__all__ = ["declare_shared", "declare_topics"]
 
 #: The controller answers before the brokers have heard of a new topic; on a busy machine seconds.
 _LOOK_EVERY_MS: Final = 100
@@ -64,6 +65,27 @@ async def declare_topics(settings: Settings, topics: Topics) -> dict[str, int]:
         await admin.close()
     _check(declared, counts)
     return {spec.name: counts[spec.name] for spec in declared}
+
+
+async def declare_shared(settings: Settings) -> None:
+    """Create what is missing of the topics that all pipelines share.
+
+    Raises:
+        BrokerUnreachableError: no broker answers.
+        TopicMismatchError: one is missing and may not be created, or has several partitions.
+        LaterError: the broker could not say.
+    """
+    admin = AIOKafkaAdminClient(**client_options(settings))
+    try:
+        await admin.start()
+        counts = await _partition_counts(admin)
+        await _create(admin, [spec for spec in SHARED if spec.name not in counts], settings)
+        counts = await _once_visible(admin, SHARED)
+    except KafkaError as error:
+        raise BrokerUnreachableError(f"no broker answers at {settings.brokers}") from error
+    finally:
+        await admin.close()
+    _check(SHARED, counts)
 
 
 async def _partition_counts(admin: AIOKafkaAdminClient) -> dict[str, int]:

@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from batuta.schemas.decision import Outcome
+from batuta.schemas.model_version import Kind, Risk
 from batuta.schemas.notification import Severity
 from batuta.schemas.pipeline_file.quantities import (
     PROBLEM,
@@ -228,7 +229,7 @@ class UnderstandEntry(BaseModel):
 class ModelEntry(ServedEntry):
     """A model: what it sees, how it is reached, what it may cost."""
 
-    kind: Literal["predictive"] = Field(default="predictive", description="what it is for")
+    kind: Kind = Field(default="predictive", description="what it is for")
     adapter: Literal["onnx", "python", "open-inference", "openai"] = Field(
         description="how it is reached"
     )
@@ -244,6 +245,7 @@ class ModelEntry(ServedEntry):
     timeout: Duration = Field(default=1_000, description="a later answer counts as none")
     cost: MoneyText | None = Field(default=None, description="of one answer")
     purpose: str = Field(default="", description="what it is for, in a sentence")
+    risk: Risk = Field(default="medium", description="what a wrong answer may do")
 
     @model_validator(mode="after")
     def _fitting(self) -> Self:

@@ -14,6 +14,7 @@ from batuta.streams.cli.demo import demo
 from batuta.streams.cli.explain import explain
 from batuta.streams.cli.generate import generate
 from batuta.streams.cli.init import init
+from batuta.streams.cli.models import models
 from batuta.streams.cli.plan import plan
 from batuta.streams.cli.produce import produce
 from batuta.streams.cli.rehearse import rehearse
@@ -66,3 +67,4 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(deadletters)
+app.add_typer(models)

@@ -73,13 +73,14 @@ FRAUD_WORD = re.compile(
     r"(?<![a-z])(?:cards?|terminal_(?:ids?|count|mean|risk))(?![a-z])", re.IGNORECASE
 )
 CAMEL_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-#: A model card, what a model is described on, has the name and nothing else of a payment card.
-MODEL_CARD = re.compile(r"model_cards?|models\.card", re.IGNORECASE)
+#: A model or skill card, what a model is described on, is a payment card by name alone.
+MODEL_CARD = re.compile(r"(?:model|skill)_cards?|models\.card", re.IGNORECASE)
 SPEAKS_OF_MODEL_CARDS = {
     "agents/models/card.py",
     "streams/adapters/onnx.py",
     "streams/model_store.py",
     "streams/cli/train.py",
+    "streams/registry/files.py",
     "streams/pipelines/opening.py",
 }
 #: Underscored, yet not a named tuple's public methods.
