@@ -230,13 +230,13 @@ class ModelEntry(ServedEntry):
     """A model: what it sees, how it is reached, what it may cost."""
 
     kind: Kind = Field(default="predictive", description="what it is for")
-    adapter: Literal["onnx", "python", "open-inference", "openai"] = Field(
+    adapter: Literal["onnx", "python", "river", "open-inference", "openai"] = Field(
         description="how it is reached"
     )
     use: Reference | None = Field(default=None, description="for `python`: the class")
     options: Options = Field(default={}, alias="with", description="what `use` is made with")
     file: str | None = Field(
-        default=None, description="for `onnx`: its file beside this one; else the trained one"
+        default=None, description="for `onnx`, `river`: beside this file; else the trained one"
     )
     sha256: Sha256 | None = Field(default=None, description="of `file`, or of `use`'s module")
     inputs: tuple[str, ...] = Field(
@@ -244,6 +244,9 @@ class ModelEntry(ServedEntry):
     )
     timeout: Duration = Field(default=1_000, description="a later answer counts as none")
     cost: MoneyText | None = Field(default=None, description="of one answer")
+    version: Literal["production"] | None = Field(
+        default=None, description="for `onnx`: the one that the registry has in production"
+    )
     purpose: str = Field(default="", description="what it is for, in a sentence")
     risk: Risk = Field(default="medium", description="what a wrong answer may do")
 
@@ -255,8 +258,12 @@ class ModelEntry(ServedEntry):
             raise refuse('"use" belongs to adapter python; leave it out, or change the adapter')
         if self.adapter == "python" and self.file is not None:
             raise refuse('"file" belongs to adapter onnx; leave it out, or change the adapter')
+        if self.adapter == "river" and self.file is None:
+            raise refuse('a river model needs "file"; add the file that river_state wrote')
         if self.file is not None and self.sha256 is None:
             raise refuse('a model file needs its "sha256"; add what sha256sum prints for it')
+        if self.file is not None and self.version is not None:
+            raise refuse('"version" stands beside "file"; keep one of them')
         fault = served_fault(self.adapter, self, self.cost)
         if fault is not None:
             raise refuse(fault)

@@ -39,8 +39,9 @@ _BELONGS: Final[dict[str, tuple[str, ...]]] = {
     "prices": ("openai",),
     "tokens": ("openai",),
     "use": ("python",),
-    "file": ("onnx",),
-    "sha256": ("onnx", "python"),
+    "file": ("onnx", "river"),
+    "sha256": ("onnx", "python", "river"),
+    "version": ("onnx",),
 }
 
 

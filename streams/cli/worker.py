@@ -51,6 +51,7 @@ def worker(
 
     from batuta.streams.pipelines.finding import find_pipeline
     from batuta.streams.pipelines.opening import open_model
+    from batuta.streams.registry.live import live_models
     from batuta.streams.settings import load_settings
     from batuta.streams.telemetry.logs import configure_logs
 
@@ -65,7 +66,14 @@ def worker(
     on_disk = find_pipeline(pipeline)
     names = _stage_names(stages)
     log = structlog.get_logger(__name__)
-    model = open_model(on_disk, settings.model_dir, lambda what: log.info("model", doing=what))
+    live = live_models(
+        settings,
+        on_disk,
+        lambda offset, v: log.info("model_live", control_offset=offset, version=v),
+    )
+    model = open_model(
+        on_disk, settings.model_dir, lambda what: log.info("model", doing=what), live
+    )
     crew = _Crew(settings, on_disk, model, names)
     run_until_stopped(lambda stop: _work(crew, stop))
 

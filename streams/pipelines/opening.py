@@ -1,6 +1,6 @@
 """Opens the model that a pipeline asks, whatever adapter reaches it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
 
@@ -8,17 +8,20 @@ from batuta.agents.models.card import VERSION_DIGITS, ModelCard
 from batuta.agents.models.port import Model
 from batuta.schemas.pipeline_file.entries import ModelEntry
 from batuta.schemas.pipeline_file.serving import SERVED
-from batuta.streams.adapters.onnx import OnnxModel
 from batuta.streams.adapters.python import PythonModel, PythonModelPart, PythonModelPlan
 from batuta.streams.model_store import sample_model
 from batuta.streams.pipelines.loading import PipelineOnDisk
+from batuta.streams.pipelines.opening_files import open_file, open_live
 from batuta.streams.pipelines.opening_served import Served, open_served
 
 __all__ = ["open_model"]
 
 
 def open_model(
-    on_disk: PipelineOnDisk, directory: Path, progress: Callable[[str], None] = lambda _: None
+    on_disk: PipelineOnDisk,
+    directory: Path,
+    progress: Callable[[str], None] = lambda _: None,
+    live: Mapping[str, ModelCard] | None = None,
 ) -> Model:
     """Return the model that a pipeline asks.
 
@@ -26,6 +29,7 @@ def open_model(
         on_disk: the pipeline.
         directory: where trained models are kept.
         progress: told, in a few words, what takes long.
+        live: what the registry has in production, by model; None where it was not asked.
 
     Raises:
         UsageError: it cannot be opened, or is not what the file says.
@@ -37,6 +41,8 @@ def open_model(
         name = loaded.plan.model
         served = Served(name, entry, loaded.plan.inputs[name], on_disk.answers)
         return open_served(on_disk.document, served)
+    if entry.version is not None:
+        return open_live(loaded.plan.model, live, directory)
     if entry.file is None:
         return sample_model(loaded, directory, progress)
     assert entry.sha256 is not None, "refused when the file was read"
@@ -47,7 +53,7 @@ def open_model(
         inputs=loaded.plan.inputs[loaded.plan.model],
         algorithm=f"as in {entry.file}",
     )
-    return OnnxModel.load(on_disk.folder / entry.file, card)
+    return open_file(entry.adapter, on_disk.folder / entry.file, card)
 
 
 def _python(on_disk: PipelineOnDisk, entry: ModelEntry) -> PythonModel:

@@ -1,4 +1,4 @@
-"""`batuta models`: versions are written once, pointers move, files are checked."""
+"""`batuta models`: versions are written once, pointers move, and a pipeline file follows them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ from batuta.schemas.model_version import ModelVersion, Pointer
 from batuta.schemas.record import Record
 from batuta.streams.cli import main
 from batuta.streams.model_store import ModelStore
+from batuta.streams.pipelines.loading import load_file
+from batuta.streams.pipelines.opening import open_model
 from batuta.streams.registry.files import live_card
+from batuta.streams.registry.live import live_models
 from batuta.streams.registry.registry import Registry
 from batuta.streams.settings import load_settings
 
@@ -36,7 +39,7 @@ pipeline: crates
 version: 1
 source: {schema: "crate_parts:Crate", id: crate, key: sender, time: at}
 models:
-  scales: {adapter: onnx, inputs: [weight, size], cost: 0.00001 EUR, risk: low}
+  scales: {adapter: onnx, version: production, inputs: [weight, size], cost: 0.00001 EUR, risk: low}
 decide:
   - {when: "score > 0.9", outcome: block}
   - {otherwise: approve}
@@ -97,11 +100,12 @@ def test_a_version_walks_from_registered_to_archived(
 ) -> None:
     file = str(folder / "crates.yaml")
     settings = load_settings(bootstrap=embedded_broker)
-    store = ModelStore(folder / "kept")
+    offsets: list[int] = []
 
     def live() -> str:
-        standing = asyncio.run(Registry(settings).standing())
-        return store.load(live_card(standing, "crates", "scales")).version
+        on_disk = load_file(folder / "crates.yaml")
+        cards = live_models(settings, on_disk, lambda offset, _: offsets.append(offset))
+        return open_model(on_disk, folder / "kept", live=cards).version
 
     with pytest.raises(UsageError, match="no version of scales is in production; batuta models"):
         live()
@@ -129,7 +133,7 @@ def test_a_version_walks_from_registered_to_archived(
 
     _, listed, _ = run("list", "crates")
     assert [one["stages"] for one in listed["versions"]] == [["archived"], ["production"]]
-    assert listed["control_offset"] > 0
+    assert 0 < offsets[0] < offsets[1] < listed["control_offset"]
     _, shown, _ = run("show", file, second)
     assert shown["price"] == "0.00001 EUR"
     assert shown["skill"]["inputs"] == ["weight", "size"]
