@@ -37,6 +37,7 @@ from batuta.agents.reasons import (
 from batuta.agents.state.parking import Step
 from batuta.agents.state.port import Tables
 from batuta.agents.understanding.features import Features
+from batuta.agents.understanding.layout import Layout
 from batuta.agents.understanding.memories import MemoryTable
 from batuta.agents.understanding.share_sets import ShareSet
 from batuta.agents.understanding.steps import Surroundings
@@ -80,7 +81,8 @@ class ConductorState(Tables):
         self, windows: WindowSet, shares: ShareSet, memories: MemoryTable | None = None
     ) -> None:
         own = [memories] if memories is not None else []
-        super().__init__((*windows.tables, *shares.tables, *own))
+        layout = Layout({**windows.holds, **shares.holds})
+        super().__init__((layout, *windows.tables, *shares.tables, *own))
         self.windows = windows
         self.shares = shares
         self.memories = memories

@@ -25,6 +25,7 @@ from batuta.agents.state.event_time import EventClock
 from batuta.agents.state.port import Tables
 from batuta.agents.understanding.deduplication import DIGEST_BYTES, Deduplication
 from batuta.agents.understanding.features import Features
+from batuta.agents.understanding.layout import Layout
 from batuta.agents.understanding.window_sets import WindowSet
 from batuta.schemas.codec import Refused
 from batuta.schemas.errors import RefusedEventError
@@ -60,7 +61,7 @@ class IngestionState(Tables):
     """What ingestion remembers: ids it has seen, windows of the source's key, its events' time."""
 
     def __init__(self, duplicates: Deduplication, windows: WindowSet, clock: EventClock) -> None:
-        super().__init__((duplicates, *windows.tables, clock))
+        super().__init__((Layout(windows.holds), duplicates, *windows.tables, clock))
         self.duplicates = duplicates
         self.windows = windows
         self.clock = clock

@@ -103,12 +103,16 @@ class RingStore:
         self.rings = self.rings._replace(undo=undo)
 
     def tell(self, now_ms: int) -> Integers:
-        """Note that the newest batch saw its keys now; return its slots as `write` wants them."""
+        """Note that the newest batch saw its keys now; return its slots as `write` wants them.
+
+        A clock that was ahead for a while is not taken back: chunks written then say so for ever,
+        and a restored table believes the latest of a key's chunks.
+        """
         rings = self.rings
         rows = self._rows(int(rings.counts[OPENED]), int(rings.counts[TOUCHED]))
         slots = rings.undo[rows, UNDO_SLOT]
         rings.undo[rows, UNDO_SEEN] = self.seen_ms[slots]
-        self.seen_ms[slots] = now_ms
+        self.seen_ms[slots] = np.maximum(self.seen_ms[slots], now_ms)
         return np.column_stack((slots, rings.undo[rows, UNDO_NEXT], self.seen_ms[slots]))
 
     def keep(self, begun: int, ended: int, retained_ms: int) -> None:
@@ -147,6 +151,7 @@ class RingStore:
         for slot in slots:
             self._names[slot] = ""
             drop_slot(self.rings, slot)
+            self.seen_ms[slot] = 0
             self._unused.append(slot)
 
     def idle_since(self, seen_ms: int) -> list[int]:

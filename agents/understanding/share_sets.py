@@ -43,6 +43,7 @@ class ShareSet:
     Attributes:
         names: of its features, one per column.
         tables: its state.
+        holds: what each table is for, by its tag.
     """
 
     def __init__(self, shares: Sequence[ShareFeature]) -> None:
@@ -52,6 +53,10 @@ class ShareSet:
             DelayedShares(tag, ShareRule.of(one))
             for tag, one in zip(SHARE_TAGS, shares, strict=False)
         )
+        self.holds = {
+            table.tag: f"share {one.name} by {one.by}, of {one.of}"
+            for table, one in zip(self.tables, shares, strict=True)
+        }
 
     def take(self, items: Sequence[Ingested | LabelOutcome]) -> Shared:
         """Take events and outcomes in, in order, and return the events' features."""

@@ -22,6 +22,7 @@ class WindowSet:
     Attributes:
         names: of its features, one per column.
         tables: its state.
+        holds: what each table is for, by its tag.
     """
 
     def __init__(self, features: Sequence[WindowFeature]) -> None:
@@ -31,6 +32,9 @@ class WindowSet:
             TrailingWindows(tag, one.windows_ms, with_mean=one.mean_of is not None)
             for tag, one in zip(WINDOW_TAGS, features, strict=False)
         )
+        self.holds = {
+            table.tag: _held(one) for table, one in zip(self.tables, features, strict=True)
+        }
         self._features = tuple(features)
         self._columns = [_columns(one) for one in features]
 
@@ -61,6 +65,12 @@ class WindowSet:
             )
         ]
         return np.hstack(parts) if parts else np.empty((len(keys), 0))
+
+
+def _held(feature: WindowFeature) -> str:
+    """Say whose entries a table holds; how wide its windows are may change."""
+    mean = "" if feature.mean_of is None else f", mean of {feature.mean_of}"
+    return f"{feature.name} by {feature.by}{mean}"
 
 
 def _columns(feature: WindowFeature) -> list[int] | slice:
