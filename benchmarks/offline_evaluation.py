@@ -28,7 +28,7 @@ from batuta.agents.maintenance.data import Readings
 from batuta.agents.maintenance.history import MaintenanceHistory
 from batuta.agents.maintenance.novelty import empty_memory, surprises
 from batuta.streams.adapters.onnx import OnnxModel
-from batuta.streams.cli.evaluate import Walked, differences_of, evaluation_as_json, save_page
+from batuta.streams.cli.evaluate_result import Walked, differences_of, evaluation_as_json, save_page
 from batuta.streams.cli.evaluate_screen import figures
 from batuta.streams.cli.terminal import print_json, stdout
 from batuta.streams.data.histories import read_history, read_oracle

@@ -79,6 +79,11 @@ class Publisher:
         """Send what is on its way and disconnect."""
         await self._producer.stop()
 
+    @property
+    def partitions(self) -> int:
+        """How many partitions the topic has."""
+        return self._partition_of.partitions
+
     async def publish(self, records: Sequence[Timed]) -> None:
         """Send records on their way, in order per partition; waits only where too many are.
 

@@ -342,7 +342,10 @@ def _scoring_time(app: LaneApp, house: House) -> EventTime:
     if not house.aligned:
         return EventTime(pipeline.source.lateness.idle_ms, hears={topics.ingested: lanes})
     labels = {topics.outcomes: app.partitions(topics.labels)} if pipeline.shares else {}
-    return EventTime(_NEVER_IDLE_MS, {**labels, topics.ingested: lanes}, time_of=known_at_ms)
+    heard = {**labels, topics.ingested: lanes}
+    return EventTime(
+        _NEVER_IDLE_MS, heard, time_of=known_at_ms, id_of=lambda item: str(item.event_id)
+    )
 
 
 def _positions(records: Sequence[Record], topic: str) -> frozenset[int]:

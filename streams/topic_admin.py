@@ -6,7 +6,8 @@ partition count of its own, which its stage shares.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final, Protocol, cast
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -23,7 +24,7 @@ from batuta.schemas.errors import BrokerUnreachableError, LaterError, TopicMisma
 from batuta.schemas.topics import SHARED, Topics, TopicSpec
 from batuta.streams.settings import Settings, client_options
 
-__all__ = ["declare_shared", "declare_topics"]
+__all__ = ["declare_shared", "declare_topics", "delete_topics", "present_topics"]
 
 #: The controller answers before the brokers have heard of a new topic; on a busy machine seconds.
 _LOOK_EVERY_MS: Final = 100
@@ -42,8 +43,15 @@ class _Created(Protocol):
     topic_errors: Sequence[tuple[str, int, *tuple[str | None, ...]]]
 
 
-async def declare_topics(settings: Settings, topics: Topics) -> dict[str, int]:
+async def declare_topics(
+    settings: Settings, topics: Topics, bounds: Mapping[str, str] | None = None
+) -> dict[str, int]:
     """Create what is missing and check what is there.
+
+    Args:
+        settings: where the broker is.
+        topics: the pipeline's.
+        bounds: configuration beyond the declared one for topics that are created and not compacted.
 
     Returns:
         Topic name to partition count.
@@ -58,7 +66,8 @@ async def declare_topics(settings: Settings, topics: Topics) -> dict[str, int]:
     try:
         counts = await _partition_counts(admin)
         partitions = counts.get(topics.events, settings.partitions)
-        declared = topics.declared(partitions, counts.get(topics.feedback))
+        specs = topics.declared(partitions, counts.get(topics.feedback))
+        declared = [_bounded(spec, bounds or {}) for spec in specs]
         await _create(admin, [s for s in declared if s.name not in counts], settings)
         counts = await _once_visible(admin, declared)
     finally:
@@ -86,6 +95,41 @@ async def declare_shared(settings: Settings) -> None:
     finally:
         await admin.close()
     _check(SHARED, counts)
+
+
+async def present_topics(settings: Settings, topics: Topics) -> list[str]:
+    """Return which topics of a pipeline are there already, by name.
+
+    Raises:
+        aiokafka.errors.KafkaError: the broker failed.
+    """
+    admin = AIOKafkaAdminClient(**client_options(settings))
+    await admin.start()
+    try:
+        counts = await _partition_counts(admin)
+    finally:
+        await admin.close()
+    return [spec.name for spec in topics.declared(1) if spec.name in counts]
+
+
+async def delete_topics(settings: Settings, topics: Topics) -> None:
+    """Delete every topic of a pipeline; what is not there or may not be deleted stays so.
+
+    Raises:
+        aiokafka.errors.KafkaError: the broker failed.
+    """
+    admin = AIOKafkaAdminClient(**client_options(settings))
+    await admin.start()
+    try:
+        await admin.delete_topics([spec.name for spec in topics.declared(1)])
+    finally:
+        await admin.close()
+
+
+def _bounded(spec: TopicSpec, bounds: Mapping[str, str]) -> TopicSpec:
+    if spec.configs.get("cleanup.policy") == "compact":
+        return spec
+    return replace(spec, configs={**spec.configs, **bounds})
 
 
 async def _partition_counts(admin: AIOKafkaAdminClient) -> dict[str, int]:

@@ -11,6 +11,7 @@ import typer
 from batuta.streams.cli.broker import broker
 from batuta.streams.cli.deadletters import deadletters
 from batuta.streams.cli.demo import demo
+from batuta.streams.cli.evaluate import evaluate
 from batuta.streams.cli.explain import explain
 from batuta.streams.cli.generate import generate
 from batuta.streams.cli.init import init
@@ -60,6 +61,7 @@ for command in (
     produce,
     plan,
     train,
+    evaluate,
     rehearse,
     tail,
     explain,

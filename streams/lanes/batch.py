@@ -32,6 +32,7 @@ from batuta.schemas.errors import BatchAbandonedError, OursError
 from batuta.schemas.record import Output, Record
 from batuta.streams.lanes.failpoints import reach
 from batuta.streams.lanes.producer import Destination, Row
+from batuta.streams.lanes.whose import STAGE
 
 if TYPE_CHECKING:
     from batuta.agents.state.timers import Firing
@@ -109,6 +110,7 @@ class Batch(Generic[ItemT_co, StateT_co]):
         firings: timers whose time has come.
         news: of what earlier batches have asked.
         outputs: what the block wrote.
+        stage: whose batch it is.
     """
 
     def __init__(
@@ -130,6 +132,7 @@ class Batch(Generic[ItemT_co, StateT_co]):
         self._ended = asyncio.Event()
         self.context = context
         self._turns = turns
+        self.stage = STAGE.get()
         self._after_commit: list[Callable[[], None]] = []
 
     def send(self, outlet: Outlet[MessageT], message: MessageT) -> None:
@@ -235,6 +238,7 @@ class Handover:
         """Note the batch that the agent takes next."""
         self._drop("the agent went on without opening its batch")
         self._held = batch
+        STAGE.set(batch.stage)
         task = asyncio.current_task()
         if task is not None and task is not self._task:
             self._task = task

@@ -24,6 +24,7 @@ from batuta.streams.lanes.memory import LaneMemory
 from batuta.streams.lanes.ownership import Ownership
 from batuta.streams.lanes.retries import restart_backoff_ms
 from batuta.streams.lanes.stage import AnyStage
+from batuta.streams.lanes.whose import STAGE
 from batuta.streams.lanes.world import LaneWorld
 
 __all__ = ["Source"]
@@ -97,6 +98,7 @@ class Source(Service):
 
     async def _consume(self) -> None:
         """Keep a member in the group, a new one where the last cannot go on."""
+        STAGE.set(self.stage.name)
         restarts = 0
         while True:
             try:

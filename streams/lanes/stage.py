@@ -90,12 +90,15 @@ class EventTime:
         tells: the topics whose readers are told.
         time_of: an item's event time; given where records of the inputs that are heard wait until
             nothing earlier can come (replay), None where they are taken as they come (live).
+        id_of: tells items of one time and one input apart: which goes first must not hang on where
+            in the input they came to lie.
     """
 
     idle_ms: int
     hears: Mapping[str, int] = field(default_factory=dict[str, int])
     tells: tuple[str, ...] = ()
     time_of: Callable[[Any], int] | None = None
+    id_of: Callable[[Any], str] | None = None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ heard. What comes on the others is taken at once. An input that is far ahead is 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from aiokafka import TopicPartition
 
@@ -42,6 +43,7 @@ class Taking:
         self._tps = tuple(TopicPartition(topic, partition) for topic in stage.inputs)
         time = stage.event_time
         self._time_of: Callable[..., int] | None = None if time is None else time.time_of
+        self._id_of: Callable[..., str] | None = None if time is None else time.id_of
         heard = time.hears if time is not None else {}
         self._orders = {topic: n for n, topic in enumerate(stage.inputs) if topic in heard}
 
@@ -66,22 +68,70 @@ class Taking:
             return Taken(records, intake.items, intake.refused)
         bad = {refused.position for refused in intake.refused}
         good = [record for position, record in enumerate(records) if position not in bad]
-        memory.held.offer(self._held(good, intake.items, self._time_of))
-        at_once = [record for record in good if record.topic not in self._orders]
-        due = memory.held.release(memory.watermarks.watermark_ms, self._records_max)
-        taken = [*at_once, *(one.record for one in due)]
-        again = self._stage.decode(taken, now_ms)
-        assert not again.refused, "what was held decodes again"
+        due = self._due(memory, now_ms)
+        at_once = self._told_apart(good, intake.items, memory, due)
+        taken = [*at_once, *sorted(due, key=_turn)]
         refused = [Refused(len(taken) + n, r.error) for n, r in enumerate(intake.refused)]
         refused_records = [records[r.position] for r in intake.refused]
-        return Taken([*taken, *refused_records], again.items, refused)
+        whole = [*(one.record for one in taken), *refused_records]
+        return Taken(whole, [one.item for one in taken], refused)
 
-    def _held(
-        self, records: Sequence[Record], items: Sequence[object], time_of: Callable[..., int]
-    ) -> list[HeldRecord]:
-        orders = self._orders
+    def _due(self, memory: LaneMemory, now_ms: int) -> "list[_Due]":
+        """Let records go whose time has come, those of one time together."""
+        held, before_ms = memory.held, memory.watermarks.watermark_ms
+        released = held.release(before_ms, self._records_max)
+        while released and held.first_ms() == released[-1].event_time_ms:
+            released += held.release(released[-1].event_time_ms + 1, self._records_max)
+        again = self._stage.decode([one.record for one in released], now_ms)
+        assert not again.refused, "what was held decodes again"
         return [
-            HeldRecord(time_of(item), orders[record.topic], record)
-            for record, item in zip(records, items, strict=True)
-            if record.topic in orders
+            self._placed(one.record, item) for one, item in zip(released, again.items, strict=True)
         ]
+
+    def _told_apart(
+        self,
+        records: Sequence[Record],
+        items: Sequence[object],
+        memory: LaneMemory,
+        due: "list[_Due]",
+    ) -> "list[_Due]":
+        """Hold what must wait, add to `due` what need not, and return what is not aligned at all.
+
+        Where records that were held before are due still, whatever comes now waits behind them.
+        """
+        held, before_ms = memory.held, memory.watermarks.watermark_ms
+        first_ms = held.first_ms()
+        full = first_ms is not None and first_ms < before_ms
+        at_once: list[_Due] = []
+        waiting: list[HeldRecord] = []
+        for record, item in zip(records, items, strict=True):
+            one = self._placed(record, item)
+            if one.order < 0:
+                at_once.append(one)
+            elif one.time_ms < before_ms and not full:
+                due.append(one)
+            else:
+                waiting.append(HeldRecord(one.time_ms, one.order, record))
+        held.offer(waiting)
+        return at_once
+
+    def _placed(self, record: Record, item: object) -> "_Due":
+        assert self._time_of is not None, "asked in replay alone"
+        order = self._orders.get(record.topic, -1)
+        time_ms = self._time_of(item) if order >= 0 else 0
+        name = self._id_of(item) if self._id_of is not None and order >= 0 else ""
+        return _Due(time_ms, order, name, record, item)
+
+
+class _Due(NamedTuple):
+    """A record with its item, and its turn; `order` is below 0 where its input is not aligned."""
+
+    time_ms: int
+    order: int
+    name: str
+    record: Record
+    item: object
+
+
+def _turn(one: _Due) -> tuple[int, int, str, int]:
+    return one.time_ms, one.order, one.name, one.record.offset

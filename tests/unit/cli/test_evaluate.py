@@ -15,8 +15,8 @@ from rich.console import Console
 from batuta.agents.evaluation.curves import Curve
 from batuta.agents.evaluation.report import Chart, Evaluation, Line, Oracle, PublishedFigures
 from batuta.schemas.errors import UsageError
-from batuta.streams.cli.evaluate import Walked, differences_of, evaluation_as_json, save_page
 from batuta.streams.cli.evaluate_page import page_of, shown
+from batuta.streams.cli.evaluate_result import Walked, differences_of, evaluation_as_json, save_page
 from batuta.streams.cli.evaluate_screen import figures
 
 if TYPE_CHECKING:
