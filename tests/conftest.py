@@ -13,8 +13,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
+from batuta.agents.fraud.generator import CardPlan, CardWorld
 from batuta.streams.broker.apache import ApacheKafka, ApacheKafkaUnavailableError, find_libraries
 from batuta.streams.broker.process import BrokerProcess
 from batuta.streams.broker.raw_client import RawClient
@@ -69,3 +73,21 @@ def topics(broker: str) -> TopicFactory:
 def raw(broker: str) -> RawClient:
     """Asks `broker` in the protocol's own words."""
     return RawClient(broker)
+
+
+@pytest.fixture(scope="session")
+def small_history(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with `transactions.parquet` of 24 days, in the fraud handbook's form."""
+    folder = tmp_path_factory.mktemp("history")
+    world = CardWorld(CardPlan(11, cards=300, terminals=100)).history(24)
+    columns = {
+        "TRANSACTION_ID": np.arange(len(world), dtype=np.int32),
+        "TX_TIME_SECONDS": np.sort(world.times_ms // 1_000).astype(np.int32),
+        "CUSTOMER_ID": world.cards.astype(np.int32),
+        "TERMINAL_ID": world.terminals.astype(np.int32),
+        "TX_AMOUNT_CENTS": np.rint(world.amounts * 100).astype(np.int32),
+        "TX_FRAUD": (world.fraud > 0).astype(np.int8),
+        "TX_FRAUD_SCENARIO": world.fraud.astype(np.int8),
+    }
+    parquet.write_table(pa.table(columns), folder / "transactions.parquet")
+    return folder
