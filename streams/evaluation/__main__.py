@@ -29,9 +29,10 @@ def main() -> int:
     """Serve as the arguments say."""
     parser = argparse.ArgumentParser()
     parser.add_argument("pipeline")
+    parser.add_argument("settings", help="those that differ from our environment's, as JSON")
     parser.add_argument("--aligned", action="store_true")
     found = parser.parse_args()
-    settings = load_settings(log_level="error")
+    settings = load_settings(**orjson.loads(found.settings))
     configure_logs(settings)
     try:
         asyncio.run(_serve(found.pipeline, settings, aligned=found.aligned))

@@ -1,11 +1,11 @@
 """The workers of an evaluation, each in a process of its own, which ends with ours."""
 
 import asyncio
-import os
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import orjson
@@ -17,12 +17,12 @@ __all__ = ["Crew", "CrewPlan"]
 _READY_WITHIN_S: Final = 120.0
 _ENDS_WITHIN_S: Final = 60.0
 #: Batches are large, nothing is parked that is answered at all, and watermarks go out soon.
-_SETTINGS: Final[Mapping[str, str]] = {
-    "BATUTA_BATCH_RECORDS_MAX": "5000",
-    "BATUTA_SOFT_DEADLINE_MS": "10000",
-    "BATUTA_WATERMARK_INTERVAL_MS": "20",
-    "BATUTA_METRICS_PORT": "0",
-    "PYTHONSAFEPATH": "1",
+_SETTINGS: Final[Mapping[str, object]] = {
+    "batch_records_max": 5_000,
+    "soft_deadline_ms": 10_000,
+    "watermark_interval_ms": 20,
+    "metrics_port": 0,
+    "log_level": "error",
 }
 
 
@@ -34,13 +34,13 @@ class CrewPlan:
         pipeline: a shipped name, or the path of a file.
         bootstrap: the brokers.
         aligned: whether events and labels are taken in the order of their time.
-        environment: settings beyond ours.
+        model_dir: where the model is that they ask.
     """
 
     pipeline: str
     bootstrap: str
     aligned: bool
-    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    model_dir: Path
 
 
 class Crew:
@@ -100,15 +100,16 @@ class Crew:
 
     async def _started(self) -> asyncio.subprocess.Process:
         plan = self._plan
-        command = [sys.executable, "-m", "batuta.streams.evaluation", plan.pipeline]
+        own = {"bootstrap": plan.bootstrap, "model_dir": str(plan.model_dir)}
+        settings = orjson.dumps({**_SETTINGS, **own}).decode()
+        # Nothing is imported from the folder that we happen to be in.
+        command = [sys.executable, "-P", "-m", "batuta.streams.evaluation", plan.pipeline, settings]
         if plan.aligned:
             command.append("--aligned")
-        own = {"BATUTA_BOOTSTRAP": plan.bootstrap, **plan.environment}
         return await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env={**_SETTINGS, **os.environ, **own},
             start_new_session=True,
         )
 

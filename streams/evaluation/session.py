@@ -100,8 +100,7 @@ async def walk(plan: WalkPlan) -> Walk:
     publisher = HistoryPublisher(topics, plan.history, aligned=aligned)
     answers = Answers(plan.history.event_ids())
     await declare_topics(plan.settings, topics, _BOUNDS)
-    environment = {"BATUTA_MODEL_DIR": str(plan.settings.model_dir)}
-    crew = Crew(CrewPlan(plan.name, plan.settings.brokers, aligned, environment))
+    crew = Crew(CrewPlan(plan.name, plan.settings.brokers, aligned, plan.settings.model_dir))
     options = client_options(plan.settings)
     reader = TopicReader(options, (topics.decisions,))
     try:

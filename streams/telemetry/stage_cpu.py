@@ -50,8 +50,6 @@ class _Timed(Coroutine[Any, Any, Any]):
     ) -> None:
         self._coroutine = coroutine
         self._seconds = seconds
-        self.__name__ = getattr(coroutine, "__name__", type(coroutine).__name__)
-        self.__qualname__ = getattr(coroutine, "__qualname__", self.__name__)
 
     def send(self, value: Any, /) -> Any:
         begun_s = time.thread_time()
