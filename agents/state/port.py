@@ -70,7 +70,7 @@ class State(Restorable, Protocol):
         ...
 
     def changes(self, now_ms: int) -> list[Change]:
-        """Return what the newest open batch changed, in canonical order.
+        """Return what the newest open batch changed, in an order that its writes alone determine.
 
         Called once per batch, after its last write and before the next batch begins. Entries whose
         time to live has ended at `now_ms` end with this batch.
