@@ -1,10 +1,12 @@
 """The fraud path, measured: events/s and CPU-us per event of ingestion and scoring, by stage.
 
     uv run python benchmarks/fraud_path.py --events 300000 --json
+    uv run python benchmarks/fraud_path.py --partitions 1,2,4,8 --workers 1,2
 
 Starts Apache Kafka, loads the events once, then runs one worker process per measurement: both
-stages together, and each alone on what the other left. CPU is the worker's own user and system
-time between 5 % and 95 % of the work; the broker is not counted.
+stages together, and each alone on what the other left. Other numbers of partitions and of worker
+processes are measured with both stages together. CPU is the workers' own user and system time
+between 5 % and 95 % of the work; the broker is not counted.
 """
 
 from __future__ import annotations
@@ -16,8 +18,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -27,9 +31,11 @@ from batuta.schemas.topics import Topics
 from batuta.streams.broker.apache import ApacheKafka, find_libraries
 from batuta.streams.broker.process import BrokerProcess
 
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
 POM = Path(__file__).parents[1] / "tests" / "apache_kafka" / "pom.xml"
 TOPICS = Topics("fraud")
-PARTITIONS = 4
 BATUTA = (sys.executable, "-c", "import sys; from batuta.streams.cli import main; sys.exit(main())")
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -39,9 +45,20 @@ class Figure:
     """One measurement."""
 
     stages: str
+    partitions: int
+    workers: int
     events: int
     events_per_second: float
     cpu_us_per_event: float
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How much is done, and by whom."""
+
+    events: int
+    partitions: int
+    workers: int
 
 
 def transaction(number: int) -> tuple[bytes, bytes]:
@@ -59,9 +76,9 @@ def transaction(number: int) -> tuple[bytes, bytes]:
     return card, orjson.dumps(value)
 
 
-def load(bootstrap: str, events: int) -> None:
+def load(bootstrap: str, events: int, partitions: int) -> None:
     admin = AdminClient({"bootstrap.servers": bootstrap})
-    for created in admin.create_topics([NewTopic(TOPICS.events, PARTITIONS, 1)]).values():
+    for created in admin.create_topics([NewTopic(TOPICS.events, partitions, 1)]).values():
         created.result(30)
     producer = Producer(
         {
@@ -82,11 +99,11 @@ def load(bootstrap: str, events: int) -> None:
 class Progress:
     """How far a stage is, from its committed offsets."""
 
-    def __init__(self, bootstrap: str, stage: str, topic: str) -> None:
+    def __init__(self, bootstrap: str, stage: str, topic: str, partitions: int) -> None:
         self._consumer = Consumer(
             {"bootstrap.servers": bootstrap, "group.id": TOPICS.group(stage), "log_level": 0}
         )
-        self._partitions = [TopicPartition(topic, n) for n in range(PARTITIONS)]
+        self._partitions = [TopicPartition(topic, n) for n in range(partitions)]
 
     def done(self) -> int:
         try:
@@ -101,40 +118,59 @@ class Progress:
         return sum(self._consumer.get_watermark_offsets(p, timeout=10)[1] for p in self._partitions)
 
 
-def cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+def cpu_s(workers: list[subprocess.Popen[bytes]]) -> float:
+    total = 0.0
+    for worker in workers:
+        fields = Path(f"/proc/{worker.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        total += (int(fields[11]) + int(fields[12])) / TICKS
+    return total
 
 
-def measure(bootstrap: str, stages: str, progress: Progress, events: int) -> Figure:
-    """Run one worker until its last stage is through; figures between 5 % and 95 %."""
-    worker = subprocess.Popen(
-        [*BATUTA, "worker", "fraud", "--stages", stages, "--bootstrap", bootstrap],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+@contextmanager
+def running(
+    bootstrap: str, stages: str, partitions: int, workers: int
+) -> Generator[list[subprocess.Popen[bytes]]]:
+    started = [
+        subprocess.Popen(
+            [*BATUTA, "worker", "fraud", "--stages", stages, "--bootstrap", bootstrap],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "BATUTA_PARTITIONS": str(partitions)},
+        )
+        for _ in range(workers)
+    ]
     try:
-        while (first := progress.done()) < 0.05 * events:
-            assert worker.poll() is None, "the worker ended"
-            time.sleep(0.02)
-        started, cpu = time.perf_counter(), cpu_s(worker.pid)
-        while (last := progress.done()) < 0.95 * events:
-            assert worker.poll() is None, "the worker ended"
-            time.sleep(0.02)
-        seconds, used = time.perf_counter() - started, cpu_s(worker.pid) - cpu
-        while progress.done() < progress.end() and worker.poll() is None:
-            time.sleep(0.1)
+        yield started
     finally:
-        worker.terminate()
-        worker.wait(60)
+        for worker in started:
+            worker.terminate()
+        for worker in started:
+            worker.wait(60)
+
+
+def measure(bootstrap: str, stages: str, progress: Progress, shape: Shape) -> Figure:
+    """Run workers until their last stage is through; figures between 5 % and 95 %."""
+    with running(bootstrap, stages, shape.partitions, shape.workers) as workers:
+
+        def wait_until(share: float) -> int:
+            while (done := progress.done()) < share * shape.events:
+                assert all(worker.poll() is None for worker in workers), "a worker ended"
+                time.sleep(0.02)
+            return done
+
+        first = wait_until(0.05)
+        started, cpu = time.perf_counter(), cpu_s(workers)
+        last = wait_until(0.95)
+        seconds, used = time.perf_counter() - started, cpu_s(workers) - cpu
+        while progress.done() < progress.end():
+            assert all(worker.poll() is None for worker in workers), "a worker ended"
+            time.sleep(0.1)
     done = last - first
-    return Figure(stages, done, done / seconds, used / done * 1e6)
+    return Figure(stages, shape.partitions, shape.workers, done, done / seconds, used / done * 1e6)
 
 
-def run(bootstrap: str, events: int) -> list[Figure]:
-    load(bootstrap, events)
-    scoring = Progress(bootstrap, "scoring", TOPICS.ingested)
-    together = measure(bootstrap, "ingestion,scoring", scoring, events)
+def forget(bootstrap: str) -> None:
+    """Delete the topics and the groups."""
     admin = AdminClient({"bootstrap.servers": bootstrap})
     names = [n for n in admin.list_topics(timeout=10).topics if n.startswith("fraud")]
     for deleted in admin.delete_topics(names).values():
@@ -143,16 +179,48 @@ def run(bootstrap: str, events: int) -> list[Figure]:
     for gone in admin.delete_consumer_groups(groups).values():
         gone.result(30)
     time.sleep(2)
-    load(bootstrap, events)
-    ingestion = Progress(bootstrap, "ingestion", TOPICS.events)
-    alone = measure(bootstrap, "ingestion", ingestion, events)
-    scored = measure(bootstrap, "scoring", Progress(bootstrap, "scoring", TOPICS.ingested), events)
-    return [together, alone, scored]
+
+
+def together(bootstrap: str, shape: Shape) -> Figure:
+    load(bootstrap, shape.events, shape.partitions)
+    scoring = Progress(bootstrap, "scoring", TOPICS.ingested, shape.partitions)
+    figure = measure(bootstrap, "ingestion,scoring", scoring, shape)
+    forget(bootstrap)
+    return figure
+
+
+def alone(bootstrap: str, shape: Shape) -> list[Figure]:
+    load(bootstrap, shape.events, shape.partitions)
+    ingestion = Progress(bootstrap, "ingestion", TOPICS.events, shape.partitions)
+    scoring = Progress(bootstrap, "scoring", TOPICS.ingested, shape.partitions)
+    return [
+        measure(bootstrap, "ingestion", ingestion, shape),
+        measure(bootstrap, "scoring", scoring, shape),
+    ]
+
+
+def run(bootstrap: str, options: argparse.Namespace) -> list[Figure]:
+    shapes = [
+        Shape(options.events, partitions, workers)
+        for partitions in options.partitions
+        for workers in options.workers
+        if workers <= partitions
+    ]
+    figures = [together(bootstrap, shape) for shape in shapes]
+    if len(shapes) == 1:
+        figures += alone(bootstrap, shapes[0])
+    return figures
+
+
+def numbers(text: str) -> list[int]:
+    return [int(one) for one in text.split(",")]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=300_000)
+    parser.add_argument("--partitions", type=numbers, default=[4], help="with commas")
+    parser.add_argument("--workers", type=numbers, default=[1], help="with commas")
     parser.add_argument("--embedded", action="store_true", help="on the embedded broker instead")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -161,7 +229,7 @@ def main() -> None:
             BrokerProcess() if options.embedded else ApacheKafka(find_libraries(POM), Path(folder))
         )
         try:
-            figures = run(broker.bootstrap, options.events)
+            figures = run(broker.bootstrap, options)
         finally:
             broker.stop()
     if options.json:
@@ -169,7 +237,8 @@ def main() -> None:
         return
     for figure in figures:
         print(
-            f"{figure.stages:18s} {figure.events_per_second:10,.0f} events/s "
+            f"{figure.stages:18s} {figure.partitions} partitions {figure.workers} workers "
+            f"{figure.events_per_second:10,.0f} events/s "
             f"{figure.cpu_us_per_event:7.1f} CPU-us/event"
         )
 
