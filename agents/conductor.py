@@ -146,7 +146,7 @@ class Conductor:
         Raises:
             LaterError: the model's outside world failed; the batch may be tried again.
         """
-        features = question.features[question.asked]
+        features = self._judge.told(question.features[question.asked])
         return await self._delegate(self._select(), features) if len(features) else np.empty(0)
 
     def conclude(

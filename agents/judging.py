@@ -141,6 +141,17 @@ class Judge:
             for score, rule, reason in zip(verified.scores.tolist(), rules, firsts, strict=True)
         ]
 
+    def told(self, features: Features) -> Features:
+        """Return what models and checks are shown: 0 where an expression or a part told nothing.
+
+        A person decides about such an event whatever is answered, and what cannot take a NaN must
+        not fail its neighbours over it.
+        """
+        shown = features[:, : self._inputs].copy()
+        places = [place for place in self._told if place < self._inputs]
+        shown[:, places] = np.nan_to_num(shown[:, places], nan=0.0, posinf=np.inf, neginf=-np.inf)
+        return shown
+
     def _rows(
         self, events: Sequence[Ingested], features: Features, verified: Verified
     ) -> EventRows:
@@ -171,7 +182,7 @@ class Judge:
 
         It is given copies: what it does to them later is nobody's concern.
         """
-        scores, seen = verified.scores.copy(), features[:, : self._inputs].copy()
+        scores, seen = verified.scores.copy(), self.told(features)
         try:
             passed = np.asarray(
                 self._isolation.run(bound.reason, lambda: bound.check.passes(scores, seen))

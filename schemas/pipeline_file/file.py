@@ -57,3 +57,6 @@ class PipelineFile(BaseModel):
     reasons: Part | None = Field(default=None, description="what features say, as reason codes")
     samples: Part | None = Field(default=None, description="makes sample events")
     train: Part | None = Field(default=None, description="makes a sample model")
+    history: Part | None = Field(
+        default=None, description="what labelled files mean, for `evaluate` and `train`"
+    )

@@ -102,7 +102,7 @@ def _evaluated(plan: _Plan, settings: "Settings", *, as_json: bool) -> dict[str,
 
     on_disk = find_pipeline(plan.pipeline)
     name, weeks = on_disk.loaded.pipeline.name, Weeks(plan.train_start)
-    mapping = history_mapping(name)
+    mapping = history_mapping(name, on_disk.history)
     history = read_history(mapping, plan.data)
     oracle = read_oracle(mapping, plan.data, history)
     with tempfile.TemporaryDirectory(prefix="batuta-evaluate-") as folder, _broker(settings) as at:

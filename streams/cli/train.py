@@ -41,10 +41,12 @@ def train(
     from batuta.streams.cli.progress import meter
     from batuta.streams.data.histories import read_history
     from batuta.streams.model_store import ModelStore
+    from batuta.streams.pipelines.finding import find_pipeline
     from batuta.streams.settings import load_settings
 
     settings = load_settings()
-    mapping = history_mapping(pipeline)
+    on_disk = find_pipeline(pipeline)
+    mapping = history_mapping(on_disk.loaded.pipeline.name, on_disk.history)
     start_s = time.monotonic()
     history = read_history(mapping, data)
     with meter(f"learning what {pipeline} events look like") as bar:

@@ -33,6 +33,7 @@ GROUPS: Final[Mapping[str, str]] = {
     "reasons": "batuta.reasons",
     "samples": "batuta.samples",
     "train": "batuta.trainers",
+    "history": "batuta.histories",
 }
 
 

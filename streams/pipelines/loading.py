@@ -44,6 +44,7 @@ class PipelineOnDisk:
         sinks: the file's own, made, by name.
         model: the asked model's part, for adapter python.
         answers: the schemas of answers that served models name, by model.
+        history: what labelled files mean, where the file says so.
     """
 
     loaded: LoadedPipeline
@@ -53,6 +54,7 @@ class PipelineOnDisk:
     sinks: Mapping[str, Sink]
     model: object | None
     answers: Mapping[str, type[BaseModel]]
+    history: object | None = None
 
     @property
     def entry(self) -> ModelEntry:
@@ -96,6 +98,7 @@ class _Loading:
         reasons = self._optional("reasons", file.reasons, ("codes_of", "text_of"))
         samples = self._optional("samples", file.samples, ("__call__",))
         trainer = self._optional("train", file.train, ("recipe", "train"))
+        history = self._optional("history", file.history, ("files", "history", "measure"))
         self._faults.settle()
         assert data is not None
         name = self._document.tree.name
@@ -118,6 +121,7 @@ class _Loading:
             sinks,
             models.get(plan.model),
             answers,
+            history,
         )
 
     def _schema(self, path: FieldPath, entry: PartEntry) -> type[BaseModel] | None:

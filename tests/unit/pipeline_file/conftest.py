@@ -91,6 +91,19 @@ class Shape:
         return np.array([[self.scale * event.data["weight"]] for event in events])
 
 
+class Pace:
+    names = ("pace",)
+    width = 2
+    per = ()
+
+    def observe(self, memory, events):
+        return np.zeros((len(events), 1))
+
+
+class Broad(Pace):
+    width = 5000
+
+
 class Scales:
     def answer(self, inputs):
         return np.full(len(inputs), 0.25)

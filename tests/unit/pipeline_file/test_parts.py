@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from batuta.agents.models.port import Matrix, Scores
     from batuta.agents.policy.names import Flags
     from batuta.agents.samples import Clock, SampleEvent
-    from batuta.agents.understanding.features import Features
+    from batuta.agents.understanding.features import Features, Memory
     from batuta.schemas.ingested import Ingested
 
 NOW_MS = 1_795_390_200_000
@@ -62,6 +62,23 @@ class NotANumber(Weight):
 class Flat(Weight):
     def compute(self, events: Sequence[Ingested]) -> Features:
         return np.zeros(len(events))
+
+
+class Pace:
+    names: tuple[str, ...] = ("pace",)
+    width: int = 1
+    per: tuple[str, ...] = ()
+
+    def observe(self, memory: Memory, events: Sequence[Ingested]) -> Features:
+        before = memory[0] + np.arange(len(events))
+        memory[0] += len(events)
+        return before[:, None]
+
+
+class Forgetful(Pace):
+    def observe(self, memory: Memory, events: Sequence[Ingested]) -> Features:
+        del memory
+        return np.arange(float(len(events)))[:, None]
 
 
 class Scales:
@@ -122,6 +139,7 @@ def test_what_keeps_its_promises_passes() -> None:
     testing.check_schema(FraudLabel, [LABEL])
     testing.check_model(Scales(), inputs=3)
     testing.check_feature(Weight(), [{"weight": 2.5}, {"weight": 0.5}])
+    testing.check_keyed_feature(Pace(), [{"weight": 2.5}, {"weight": 0.5}])
     testing.check_check(Sure(), inputs=3)
     testing.check_sink(LogSink(), TOLD)
     testing.check_reasons(FraudReasons(), {"amount": 900.0})
@@ -143,6 +161,9 @@ BROKEN: dict[str, Callable[[], None]] = {
     ),
     "not a finite number": lambda: testing.check_feature(NotANumber(), [{"weight": 1.0}]),
     "the shape is": lambda: testing.check_feature(Flat(), [{"weight": 1.0}]),
+    "depends on how batches are cut": lambda: testing.check_keyed_feature(
+        Forgetful(), [{"weight": 1.0}, {"weight": 2.0}]
+    ),
     "not truth values": lambda: testing.check_check(Numeric(), 2),
     "without a channel": lambda: testing.check_sink(Deaf(), TOLD),
     "is no code": lambda: testing.check_reasons(Shouting(), {}),
