@@ -70,6 +70,7 @@ class Lane:
         self._closing = Closing(stage, partition, world, self._recovery, self._time)
         self._calls = Calls(world.settings.soft_deadline_ms)
         self._revived = False
+        self._served: Ownership | None = None
         self._received = Received()
         self._taking = Taking(stage, partition, world.settings.batch_records_max)
         self.ready = False
@@ -123,7 +124,8 @@ class Lane:
         self._show("starting")
         await self._recovery.reclaim()
         committed = await self._commits.take_over(ownership, self.tps)
-        if (happened := self._recovery.end_unsettled(committed)) is not None:
+        ours = self._served is ownership
+        if (happened := self._recovery.end_unsettled(committed, ours=ours)) is not None:
             self._tell(happened)
         if self._recovery.restores(committed):
             if self._stage.changelog is not None:
@@ -133,7 +135,7 @@ class Lane:
         for tp, records in (await ownership.begin_at(inputs)).items():
             self._world.telemetry.tell(RecordsDeletedUnread(tp.topic, tp.partition, records))
         self._calls.forget()
-        self._revived = False
+        self._revived, self._served = False, ownership
         self._show("ready")
 
     # Work

@@ -65,8 +65,12 @@ class Recovery:
             unsettled = self.commits.unsettled
             self.memory.rollback(keep=unsettled.flight if unsettled is not None else None)
 
-    def end_unsettled(self, committed: Offsets) -> AnyBatch | None:
+    def end_unsettled(self, committed: Offsets, *, ours: bool) -> AnyBatch | None:
         """End the transaction whose end nobody saw, as the offsets say that it ended.
+
+        Args:
+            committed: the group's offsets.
+            ours: whether the lane was ours all along since that transaction.
 
         Returns:
             Its batch, where it was committed.
@@ -75,17 +79,19 @@ class Recovery:
             return None
         self.commits.unsettled = None
         flight, happened = unsettled.flight, committed == unsettled.offsets
-        if happened:
-            self.commits.position = unsettled.offsets
-        batch = flight.batch if flight is not None and happened else None
-        if flight is None or self.memory is None:
-            return batch
         if not happened:
-            self.memory.rollback()
+            if self.memory is not None:
+                self.memory.rollback()
             return None
+        self.commits.position = unsettled.offsets
         self.commits.written.clear()  # nobody saw where its records went
-        self.memory.commit(flight)
-        return batch
+        if not ours:
+            # Another owner may have come exactly as far meanwhile, in ways of its own: by other
+            # timers, at other times. What led to these offsets is in the changelog alone.
+            self.memory = None
+        elif flight is not None and self.memory is not None:
+            self.memory.commit(flight)
+        return flight.batch if flight is not None else None
 
     def restores(self, committed: Offsets) -> bool:
         """Whether the memory is of another age than the committed offsets."""
