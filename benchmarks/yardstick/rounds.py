@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Bench", "EngineFailedError", "Round"]
 
 POLL_S = 0.02
-#: How long an engine may write nothing; the slowest JVM takes half of it to start.
-SILENCE_S = 90.0
+#: How long an engine may write nothing; a JVM on a busy machine takes half of it to start.
+SILENCE_S = 180.0
 #: How long after its last visible record an engine may take to commit what it has written.
 COMMIT_S = 20.0
 END_SHARE = 0.98
