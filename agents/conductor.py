@@ -1,18 +1,18 @@
 """The conductor: five layers from an ingested event to a decision.
 
     understand   windows and shares of the scoring key, beside the features that came with the event
-    select       which model shall answer (one, here)
-    delegate     ask it, once per batch; an event that it takes too long for is parked
+    select       which plan each event follows
+    delegate     ask its models, each once per batch; what takes too long is parked
     verify       an answer is a finite number from 0 to 1, one per event; else a person decides
     decide       the pipeline's rules, outcome and reasons
 
-A batch goes through it in three steps, so that a lane can understand the next one while a model is
+A batch goes through it in three steps, so that a lane can understand the next one while models are
 asked: `understand`, `ask`, `conclude`. No event leaves without a decision, and nothing but a
 verified score ever approves.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import chain
 from operator import itemgetter
@@ -23,10 +23,15 @@ import orjson
 
 from batuta.agents.asking import News, Outstanding
 from batuta.agents.context import Context
+from batuta.agents.delegation.delegating import Delegating
+from batuta.agents.delegation.heard import Indexes
+from batuta.agents.delegation.work import Driver, InTurn, Work
 from batuta.agents.identity import scoped
 from batuta.agents.judging import SCORE_UNKNOWN, Deciding, Judge, Verified
-from batuta.agents.models.answers import answers_of
-from batuta.agents.models.port import Model, Scores
+from batuta.agents.models.port import AnyModel
+from batuta.agents.policy.event_rows import EventRows
+from batuta.agents.policy.names import Flags
+from batuta.agents.putting import Delegation, answers_about, inputs_of
 from batuta.agents.questions import Answer, Question, question_of, waiting_key
 from batuta.agents.reasons import (
     MODEL_ANSWER_INVALID,
@@ -43,8 +48,8 @@ from batuta.agents.understanding.share_sets import ShareSet
 from batuta.agents.understanding.steps import Surroundings
 from batuta.agents.understanding.window_sets import WindowSet
 from batuta.agents.waiting import Waiting
-from batuta.schemas.decision import Decision
-from batuta.schemas.errors import LaterError, OursError, UsageError
+from batuta.schemas.decision import Decision, ModelAnswer, Selection
+from batuta.schemas.errors import UsageError
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.labels import LabelOutcome
 from batuta.schemas.pipeline import Pipeline
@@ -67,11 +72,11 @@ class Concluded:
 
     Attributes:
         decisions: about its events, and about parked ones that were answered or given up.
-        follow_up: what is to be asked next, outside of any batch; None where nothing is.
+        follow_ups: what is to be asked next, outside of any batch.
     """
 
     decisions: list[Decision]
-    follow_up: Question | None = None
+    follow_ups: tuple[Question, ...] = ()
 
 
 class ConductorState(Tables):
@@ -89,38 +94,43 @@ class ConductorState(Tables):
 
 
 class Conductor:
-    """Decides about ingested events, for one pipeline and one model."""
+    """Decides about ingested events, for one pipeline and its models."""
 
     def __init__(
         self,
         pipeline: Pipeline,
-        model: Model,
+        models: AnyModel | Mapping[str, AnyModel],
         reasons: Reasons,
         deciding: Deciding | None = None,
         report: Callable[[Exception], None] = _unheard,
     ) -> None:
-        """Join what the pipeline computes with what the model wants to see.
+        """Join what the pipeline computes with what its models want to see.
 
         Args:
             pipeline: whose events are decided.
-            model: who scores them.
+            models: by name; or the one that answers whatever the plans say.
             reasons: what the pipeline's features say about a suspicious event.
             deciding: what the compiled pipeline brings beside its windows.
-            report: told of every failure of the model, once per batch.
+            report: told of every failure of a model, once per batch.
 
         Raises:
-            UsageError: the model wants a feature that the pipeline does not compute.
+            UsageError: a model wants a feature that the pipeline does not compute.
         """
         self._pipeline = pipeline
-        self._model = model
         self._reasons = reasons
         self._report = report
         deciding = deciding or Deciding()
+        if not isinstance(models, Mapping):
+            deciding = replace(deciding, delegating=Delegating.to(models.name))
+            models = {models.name: models}
+        assert deciding.delegating is not None, "several models, and no plan says who is asked"
         self._understanding = deciding.understanding
         self._isolation = deciding.isolation
         self._carried = WindowSet(pipeline.ingestion_windows).names
-        self._judge = Judge(pipeline.decide, deciding, model.inputs)
-        self._refuse_unknown(model)
+        self._judge = Judge(pipeline.decide, deciding, inputs_of(models.values()))
+        self._refuse_unknown(models)
+        self._delegation = Delegation(deciding.delegating, models, self._judge.columns)
+        self.driver: Driver = InTurn(models, report)
 
     def open_state(self) -> ConductorState:
         """Return the empty state of one lane."""
@@ -136,18 +146,27 @@ class Conductor:
         events = [item for item in items if isinstance(item, Ingested)]
         features = self._understand(events, context.state, shared.features)
         question = Question.about(events, features, shared.expired)
+        question.choices = self._select(events, features)
         if context.parked.entries():
             question.asked[:] = [not context.parked.blocks(waiting_key(e)) for e in events]
         return question
 
-    async def ask(self, question: Question) -> Answer:
-        """Ask the model, or nobody where there is nothing to ask.
+    async def ask(self, question: Question, *, patient: bool = False) -> Answer:
+        """Ask models, or nobody where there is nothing to ask.
+
+        Args:
+            question: about which events; one that was asked before goes on.
+            patient: wait until more is known than was; else not for models that are slow.
 
         Raises:
-            LaterError: the model's outside world failed; the batch may be tried again.
+            LaterError: a model's outside world failed; the batch may be tried again.
         """
-        features = self._judge.told(question.features[question.asked])
-        return await self._delegate(self._select(), features) if len(features) else np.empty(0)
+        if question.work is None:
+            if None in question.choices:
+                question.choices = self._select(question.events, question.features)
+            question.work = self._delegation.work(question, self._judge.told(question.features))
+        await self.driver.drive(question.work, patient=patient)
+        return question.work
 
     def conclude(
         self,
@@ -167,16 +186,25 @@ class Conductor:
         now_ms = context.now_ms
         waiting = Waiting(context.parked, now_ms, self._pipeline.parking.deadline_ms)
         decisions: list[Decision] = []
+        unfinished: list[Question] = []
         for arrival in news.arrivals:
-            rows = waiting.resumed(arrival.question)
-            decisions += self._answered(arrival.question, arrival.answer, rows, now_ms)
+            asked, done = arrival.question, _done(arrival.question, arrival.answer)
+            rows = waiting.resumed(asked, done)
+            decisions += self._answered(asked, arrival.answer, rows, now_ms)
+            if waiting.waits(asked, asked.asked & ~done):
+                unfinished.append(asked)
         decisions += self._unanswered(waiting.expired(), now_ms)
-        rows = waiting.admitted(question, answered=not isinstance(answer, str))
         heard = None if isinstance(answer, str) else answer
-        decisions += self._answered(question, heard, rows, now_ms)
+        outstanding = isinstance(answer, str)
+        none = np.zeros(len(question.events), np.bool_)
+        done = none if outstanding else _done(question, heard)
+        decisions += self._answered(question, heard, waiting.admitted(question, done), now_ms)
+        if not outstanding and not done[question.asked].all():
+            unfinished.append(question)
         to_ask = waiting.to_ask(revived=news.revived)
         decisions += self._unanswered(waiting.given_up, now_ms)
-        return Concluded(decisions, question_of(to_ask) if to_ask else None)
+        follow_ups = (*unfinished, question_of(to_ask)) if to_ask else tuple(unfinished)
+        return Concluded(decisions, follow_ups)
 
     async def decide(
         self, events: Sequence[Ingested], context: Context[ConductorState]
@@ -192,23 +220,26 @@ class Conductor:
     def _answered(
         self, question: Question, answer: Answer, rows: Sequence[int], now_ms: int
     ) -> list[Decision]:
-        """Decide about the rows of a question that was answered; the answer is to all asked."""
+        """Decide about the rows of a question that are answered."""
         if not rows:
             return []
-        verified = self._verify(answer, int(question.asked.sum()))
-        if len(rows) == len(question.events):
-            return self._decide(question.events, question.features, verified, now_ms)
-        places = (np.cumsum(question.asked) - 1)[list(rows)]
-        events = [question.events[row] for row in rows]
-        return self._decide(events, question.features[list(rows)], verified.at(places), now_ms)
+        if answer is None:
+            verified = Verified.unusable(len(question.events), MODEL_FAILED)
+        else:
+            verified = self._verify(answer)
+        chosen = np.array(rows, np.intp)
+        if len(rows) < len(question.events):
+            verified = verified.at(chosen)
+        return self._decide(_Told(question, chosen), verified, now_ms)
 
     def _unanswered(self, steps: Sequence[Step], now_ms: int) -> list[Decision]:
         """Let a person decide about events that no answer came for."""
         if not steps:
             return []
         question = question_of(steps)
+        question.work = self._delegation.work(question, self._judge.told(question.features))
         verified = Verified.unusable(len(steps), MODEL_LATE)
-        return self._decide(question.events, question.features, verified, now_ms)
+        return self._decide(_Told(question, np.arange(len(steps))), verified, now_ms)
 
     def _understand(
         self, events: Sequence[Ingested], state: ConductorState, shares: Features
@@ -228,37 +259,32 @@ class Conductor:
         understood = self._understanding.complete(events, windows, around)
         return understood.matrix(self._judge.columns)
 
-    def _select(self) -> Model:
-        return self._model
+    def _select(self, events: Sequence[Ingested], features: Features) -> Sequence[Selection]:
+        chooser = self._delegation.chooser
+        rows = self._judge.rows(events, features) if chooser.names else EventRows(events, {})
+        return chooser.choose(events, rows)
 
-    async def _delegate(self, model: Model, features: Features) -> Scores | None:
-        """Return the model's answer, or None where it broke: no fault of the events'."""
-        try:
-            inputs = features[:, : len(model.inputs)].astype(np.float32)
-            return answers_of(await model.answer(inputs)).scores
-        except (LaterError, OursError):
-            raise
-        except Exception as failure:  # noqa: BLE001 - a model is anybody's code
-            self._report(failure)
-            return None
+    def _verify(self, work: Work) -> Verified:
+        reached = work.reached
+        if reached.usable.all():
+            return Verified(reached.scores, reached.usable, MODEL_ANSWER_INVALID)
+        scores = np.where(reached.usable, reached.scores, SCORE_UNKNOWN)
+        broke = ~reached.usable & work.heard.broke()
+        return Verified(scores, reached.usable, MODEL_ANSWER_INVALID, broke)
 
-    def _verify(self, answer: Scores | None, rows: int) -> Verified:
-        if answer is None:
-            return Verified.unusable(rows, MODEL_FAILED)
-        if np.shape(answer) != (rows,):
-            return Verified.unusable(rows, MODEL_ANSWER_INVALID)
-        scores = np.asarray(answer, np.float64)
-        usable = (scores >= 0.0) & (scores <= 1.0)  # NaN is neither
-        return Verified(np.where(usable, scores, SCORE_UNKNOWN), usable, MODEL_ANSWER_INVALID)
-
-    def _decide(
-        self, events: Sequence[Ingested], features: Features, verified: Verified, now_ms: int
-    ) -> list[Decision]:
+    def _decide(self, told: "_Told", verified: Verified, now_ms: int) -> list[Decision]:
         names, pipeline = self._judge.columns, self._pipeline
+        events, features = told.events, told.features
         judged = self._judge.judge(events, features, verified)
         decisions: list[Decision] = []
-        for event, row, (score, outcome, first, rule) in zip(
-            events, features.tolist(), judged, strict=True
+        for event, row, (score, outcome, first, rule), selection, answers, marked in zip(
+            events,
+            features.tolist(),
+            judged,
+            told.selections,
+            told.answers(),
+            told.marked(),
+            strict=True,
         ):
             seen: dict[str, float] = dict(zip(names, row, strict=False))
             more = () if outcome == "approve" else self._reasons.codes_of(seen)
@@ -275,28 +301,74 @@ class Conductor:
                     outcome=outcome,
                     score=score,
                     reasons=(first, *more),
-                    model=self._model.version,
+                    model=self._delegation.version_of(selection, answers),
                     features=seen,
                     input_sha256=sha256(orjson.dumps(event.data)).hexdigest(),
                     published_ms=event.published_ms,
                     action=action or "",
                     action_version=rule.action_version if rule is not None and action else 0,
+                    selection=selection,
+                    answers=answers,
+                    fallback=marked,
                 )
             )
         return decisions
 
-    def _refuse_unknown(self, model: Model) -> None:
+    def _refuse_unknown(self, models: Mapping[str, AnyModel]) -> None:
         computed = (
             *self._carried,
             *WindowSet(self._pipeline.scoring_windows).names,
             *ShareSet(self._pipeline.shares).names,
             *self._understanding.names,
         )
-        if missing := [name for name in model.inputs if name not in computed]:
-            raise UsageError(
-                f"model {model.version} wants {', '.join(missing)}, which pipeline "
-                f"{self._pipeline.name} does not compute; it computes {', '.join(computed)}"
-            )
+        for model in models.values():
+            if missing := [name for name in inputs_of((model,)) if name not in computed]:
+                raise UsageError(
+                    f"model {model.version} wants {', '.join(missing)}, which pipeline "
+                    f"{self._pipeline.name} does not compute; it computes {', '.join(computed)}"
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """Some rows of a question that are decided now, and all that was heard of them."""
+
+    question: Question
+    rows: Indexes
+
+    @property
+    def whole(self) -> bool:
+        return len(self.rows) == len(self.question.events)
+
+    @property
+    def events(self) -> Sequence[Ingested]:
+        events = self.question.events
+        return events if self.whole else [events[row] for row in self.rows.tolist()]
+
+    @property
+    def features(self) -> Features:
+        return self.question.features if self.whole else self.question.features[self.rows]
+
+    @property
+    def selections(self) -> Sequence[Selection | None]:
+        choices = self.question.choices
+        return choices if self.whole else [choices[row] for row in self.rows.tolist()]
+
+    def answers(self) -> list[tuple[ModelAnswer, ...]]:
+        work = self.question.work
+        return [()] * len(self.rows) if work is None else answers_about(work.heard, self.rows)
+
+    def marked(self) -> list[bool]:
+        work = self.question.work
+        if work is None:
+            return [False] * len(self.rows)
+        found: list[bool] = work.reached.marked[self.rows].tolist()
+        return found
+
+
+def _done(question: Question, answer: Answer) -> Flags:
+    """Return which rows nothing more is to be heard of; all, where asking failed."""
+    return np.ones(len(question.events), np.bool_) if answer is None else answer.reached.done
 
 
 def _matrix(rows: list[Mapping[str, float]], names: tuple[str, ...]) -> Features:

@@ -16,12 +16,13 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from batuta.agents.delegation.delegating import Delegating
 from batuta.agents.models.port import Scores
 from batuta.agents.policy.checks import BoundCheck
 from batuta.agents.policy.event_rows import EventRows, feature_column
 from batuta.agents.policy.names import Column, Flags, Kind, Names
 from batuta.agents.policy.rules import Policy
-from batuta.agents.reasons import CHECK_BROKE, FEATURE_FAILED, RULE_FAILED
+from batuta.agents.reasons import CHECK_BROKE, FEATURE_FAILED, MODEL_FAILED, RULE_FAILED
 from batuta.agents.understanding.features import Features
 from batuta.agents.understanding.isolation import DIRECT, Isolation
 from batuta.agents.understanding.steps import Understanding
@@ -39,11 +40,16 @@ _REVIEW: Final[Outcome] = "review"
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """Scores, which of them are usable, and the reason of those that are not."""
+    """Scores, which of them are usable, and the reason of those that are not.
+
+    Attributes:
+        broke: where the model failed; the others of the unusable have `reason`.
+    """
 
     scores: Scores
     usable: npt.NDArray[np.bool_]
     reason: str
+    broke: npt.NDArray[np.bool_] | None = None
 
     @classmethod
     def unusable(cls, rows: int, reason: str) -> "Verified":
@@ -52,7 +58,8 @@ class Verified:
 
     def at(self, places: npt.NDArray[np.int64]) -> "Verified":
         """Return some rows."""
-        return Verified(self.scores[places], self.usable[places], self.reason)
+        broke = None if self.broke is None else self.broke[places]
+        return Verified(self.scores[places], self.usable[places], self.reason, broke)
 
 
 @dataclass(frozen=True)
@@ -64,12 +71,14 @@ class Deciding:
         names: what decide rules may use; None for the score and every feature as a number.
         checks: of answers, in order.
         isolation: how parts of the user's own are called.
+        delegating: which models are asked; None for the one model there is.
     """
 
     understanding: Understanding = field(default_factory=Understanding)
     names: Names | None = None
     checks: tuple[BoundCheck, ...] = ()
     isolation: Isolation = DIRECT
+    delegating: Delegating | None = None
 
 
 class Judged(NamedTuple):
@@ -110,7 +119,9 @@ class Judge:
         self._kinds = names.kinds
         self._policy = Policy(rules, names)
         plain = {*understanding.fields, "score"}
-        further = sorted((self._policy.names & names.kinds.keys()) - {*inputs} - plain)
+        asked = deciding.delegating.chooser.names if deciding.delegating else frozenset[str]()
+        used = (self._policy.names | asked) & names.kinds.keys()
+        further = sorted(used - {*inputs} - plain)
         self.columns = (*inputs, *further)
         self._inputs = len(inputs)
         self._fields = understanding.fields
@@ -131,7 +142,8 @@ class Judge:
             verified: what the model answered.
         """
         assert features.shape == (len(events), len(self.columns)), features.shape
-        rows = self._rows(events, features, verified)
+        rows = self.rows(events, features)
+        rows.give("score", Column(verified.scores))
         rules = self._policy.judge(rows).rules
         firsts = self._reservations(features, verified)
         return [
@@ -152,20 +164,20 @@ class Judge:
         shown[:, places] = np.nan_to_num(shown[:, places], nan=0.0, posinf=np.inf, neginf=-np.inf)
         return shown
 
-    def _rows(
-        self, events: Sequence[Ingested], features: Features, verified: Verified
-    ) -> EventRows:
+    def rows(self, events: Sequence[Ingested], features: Features) -> EventRows:
+        """Return events as expressions see them."""
         rows = EventRows(events, self._fields, self._time_field)
         for name, values in zip(self.columns, features.T, strict=True):
             if name not in self._fields:
                 rows.give(name, feature_column(values, self._kinds.get(name, "double")))
-        rows.give("score", Column(verified.scores))
         return rows
 
     def _reservations(self, features: Features, verified: Verified) -> list[str]:
         """Return why a person must decide, empty where the rules may."""
         reasons = [""] * len(features)
         passed = verified.usable
+        if verified.broke is not None:
+            _reserve(reasons, verified.broke, MODEL_FAILED)
         _reserve(reasons, ~passed, verified.reason)
         if self._told:
             untold: Flags = np.isnan(features[:, self._told]).max(axis=1, initial=False)

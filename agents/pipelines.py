@@ -94,7 +94,8 @@ class LoadedPipeline:
     @property
     def deciding(self) -> Deciding:
         """What the conductor is given beside the windows."""
-        return Deciding(self.plan.understanding, self.plan.names, self.checks)
+        plan = self.plan
+        return Deciding(plan.understanding, plan.names, self.checks, delegating=plan.delegating)
 
     @property
     def feature_names(self) -> tuple[str, ...]:

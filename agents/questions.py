@@ -1,42 +1,48 @@
-"""Questions: events with what is understood of them, on their way to a model and back.
+"""Questions: events with what is understood of them, on their way to models and back.
 
 A question that outlives its batch is kept as parked steps, one per event; `payload` and
-`question_of` take an event and its features to bytes and back.
+`question_of` take an event, its features, its plan and what was answered so far to bytes and back.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 
+from batuta.agents.delegation.work import Work
 from batuta.agents.identity import scoped
-from batuta.agents.models.port import Scores
 from batuta.agents.state.parking import Step
 from batuta.agents.understanding.features import Features
 from batuta.schemas import codec
+from batuta.schemas.decision import Selection
 from batuta.schemas.errors import StateCorruptError
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.record import Record
 
 __all__ = ["Answer", "Question", "payload", "question_of", "waiting_key"]
 
-#: Scores, one per row that was asked about; None where the model broke.
-Answer = Scores | None
+#: The work as far as it has come; None where asking failed as a whole.
+Answer = Work | None
+#: What was answered about one event, by model, as `Heard.row` tells it.
+Answered = Mapping[str, Mapping[str, object]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Question:
-    """Events, and what the model is to know of them.
+    """Events, and what models are to know of them.
 
     Attributes:
         events: in order.
-        features: (len(events), inputs of the model).
+        features: (len(events), columns).
         step_ids: what each is called while it is parked.
-        asked: (len(events),) which of them the model is asked about; the others have to wait for
+        asked: (len(events),) which of them models are asked about; the others have to wait for
             an event of their key that is parked.
         expired: how many labels came with them for which it was too late.
+        choices: the plan of each event; None where it is still to be chosen.
+        answered: what was answered before, of each event; empty where nothing was.
+        work: the asking, once it has begun.
     """
 
     events: Sequence[Ingested]
@@ -44,6 +50,9 @@ class Question:
     step_ids: list[str]
     asked: npt.NDArray[np.bool_]
     expired: int = 0
+    choices: Sequence[Selection | None] = ()
+    answered: Sequence[Answered] = ()
+    work: Work | None = None
 
     @classmethod
     def about(cls, events: Sequence[Ingested], features: Features, expired: int = 0) -> "Question":
@@ -57,11 +66,20 @@ def waiting_key(event: Ingested) -> str:
     return scoped(event.tenant, event.scoring_key)
 
 
-def payload(event: Ingested, row: npt.NDArray[np.float64]) -> bytes:
-    """Write an event and its features; the version is the parked step's."""
-    value = codec.encode_ingested(event, "").value
+def payload(question: Question, row: int) -> bytes:
+    """Write one event of a question and what is known of it; the version is the parked step's."""
+    value = codec.encode_ingested(question.events[row], "").value
     assert value is not None
-    return orjson.dumps({"event": orjson.Fragment(value), "features": row.tolist()})
+    body: dict[str, object] = {
+        "event": orjson.Fragment(value),
+        "features": question.features[row].tolist(),
+    }
+    choice = question.choices[row] if question.choices else None
+    if choice is not None:
+        body["selection"] = list(choice)
+    if answered := question.work.heard.row(row) if question.work else {}:
+        body["answers"] = answered
+    return orjson.dumps(body)
 
 
 def question_of(steps: Sequence[Step]) -> Question:
@@ -72,21 +90,33 @@ def question_of(steps: Sequence[Step]) -> Question:
     """
     events: list[Ingested] = []
     rows: list[list[float]] = []
+    choices: list[Selection | None] = []
+    answered: list[Answered] = []
     for step in steps:
-        event, row = _read(step)
+        event, row, choice, answers = _read(step)
         events.append(event)
         rows.append(row)
+        choices.append(choice)
+        answered.append(answers)
     ids = [step.id for step in steps]
-    return Question(events, np.array(rows, np.float64), ids, np.ones(len(ids), np.bool_))
+    asked = np.ones(len(ids), np.bool_)
+    features = np.array(rows, np.float64)
+    return Question(events, features, ids, asked, choices=choices, answered=answered)
 
 
-def _read(step: Step) -> tuple[Ingested, list[float]]:
+def _read(step: Step) -> tuple[Ingested, list[float], Selection | None, Answered]:
     try:
         fields = orjson.loads(step.payload)
-        value, row = orjson.dumps(fields["event"]), [float(one) for one in fields["features"]]
+        value, row = orjson.dumps(fields["event"]), [_number(one) for one in fields["features"]]
+        chosen, answered = fields.get("selection"), dict(fields.get("answers", {}))
+        choice = None if chosen is None else Selection(*chosen)
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise StateCorruptError(f"parked step {step.id!r} is damaged: {error}") from error
     read = codec.decode_ingested([Record("", 0, 0, 0, None, value)])
     if read.refused:
         raise StateCorruptError(f"parked step {step.id!r}: {read.refused[0].error}")
-    return read.items[0], row
+    return read.items[0], row, choice, answered
+
+
+def _number(value: float | None) -> float:
+    return np.nan if value is None else float(value)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import compress
 from typing import Final
 
+from batuta.agents.policy.names import Flags
 from batuta.agents.questions import Question, payload, waiting_key
 from batuta.agents.state.parking import Kind, ParkingLot, Step
 
@@ -34,10 +35,11 @@ class Waiting:
     deadline_ms: int
     given_up: list[Step] = field(default_factory=list[Step])
 
-    def resumed(self, question: Question) -> list[int]:
-        """Return the rows of an answered question whose events still wait for it, in order."""
+    def resumed(self, question: Question, answered: Flags) -> list[int]:
+        """Return the rows of a question that are answered and still wait for it, in order."""
         rows: list[int] = []
-        for row in compress(range(len(question.events)), question.asked.tolist()):
+        heard = (question.asked & answered).tolist()
+        for row in compress(range(len(question.events)), heard):
             step_id, key = question.step_ids[row], waiting_key(question.events[row])
             waits = self.lot.get(step_id)
             if waits is None:
@@ -49,14 +51,20 @@ class Waiting:
                 self.lot.resume(step_id)
         return rows
 
-    def admitted(self, question: Question, *, answered: bool) -> list[int]:
+    def waits(self, question: Question, rows: Flags) -> bool:
+        """Say whether any of some rows of a question is parked still."""
+        ids = compress(question.step_ids, rows.tolist())
+        return any(self.lot.get(step_id) is not None for step_id in ids)
+
+    def admitted(self, question: Question, answered: Flags) -> list[int]:
         """Return the rows of a batch's own question that are decided now; park the others."""
-        if answered and not self.lot.entries() and question.asked.all():
+        if not self.lot.entries() and answered.all() and question.asked.all():
             return list(range(len(question.events)))
         rows: list[int] = []
+        heard = (question.asked & answered).tolist()
         for row, event in enumerate(question.events):
             blocked = self.lot.blocks(waiting_key(event))
-            if answered and question.asked[row] and not blocked:
+            if heard[row] and not blocked:
                 rows.append(row)
             else:
                 # What it waited for may have gone since: nobody was asked about it all the same.
@@ -97,7 +105,7 @@ class Waiting:
         while self.lot.get(step_id) is not None:
             # The same event again, by a redrive: it waits as well.
             step_id = question.step_ids[row] = f"{step_id}'"
-        content = payload(event, question.features[row])
+        content = payload(question, row)
         kind: Kind = "queued" if queued else "model"
         self._wait(Step(step_id, waiting_key(event), kind, self._deadline_ms(), content))
 

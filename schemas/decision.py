@@ -1,22 +1,73 @@
 """The decision record: one canonical JSON object per event, enough to explain it later.
 
-Version 1. Times are RFC 3339 in UTC. Readers ignore fields they do not know.
+Version 2. Times are RFC 3339 in UTC. Readers ignore fields they do not know; version 1, which had
+nothing behind `input_sha256`, is read as well.
 
-    {"version": 1, "event_id": "tx-000003527", "pipeline": "fraud", "pipeline_version": 1,
+    {"version": 2, "event_id": "tx-000003527", "pipeline": "fraud", "pipeline_version": 1,
      "tenant": "default", "entity": "c3774", "event_time": "2018-04-01T10:17:43.000Z",
      "decided_at": "2018-04-01T10:17:43.052Z", "outcome": "review", "score": 0.71,
      "reasons": ["score_high", "large_amount"], "model": "forest@5f1d0c9a7b3e",
-     "features": {"amount": 225.41}, "input_sha256": "..."}
+     "features": {"amount": 225.41}, "input_sha256": "...",
+     "selection": {"plan": "deep", "by": "weights", "reason": "no rule narrows", "propensity": 0.1,
+                   "candidates": {"fast": 0.9, "deep": 0.1}},
+     "answers": [{"name": "forest", "model": "forest@5f1d0c9a7b3e", "score": 0.71,
+                  "confidence": 0.71, "duration_ms": 2, "cost_nano": 10000, "currency": "EUR"},
+                 {"name": "sequence", "model": "sequence@0", "failure": "timeout"}],
+     "fallback": true}
 """
 
 from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple
 
-__all__ = ["DECISION_VERSION", "Decision", "Outcome"]
+__all__ = ["DECISION_VERSION", "Decision", "ModelAnswer", "Outcome", "Selection"]
 
-DECISION_VERSION: Final = 1
+DECISION_VERSION: Final = 2
 
 Outcome = Literal["approve", "review", "block"]
+
+
+class Selection(NamedTuple):
+    """Which plan an event followed, and why that one.
+
+    Attributes:
+        plan: its name.
+        by: who chose: `only`, `weights`, `rules`, `planner`.
+        reason: in a few words.
+        propensity: how likely this choice was, 0 to 1.
+        candidates: every plan that might have been chosen, and how likely it was.
+        proposal: the planner's plan, as JSON; empty for a plan of the file.
+    """
+
+    plan: str
+    by: str
+    reason: str
+    propensity: float
+    candidates: Mapping[str, float]
+    proposal: str = ""
+
+
+class ModelAnswer(NamedTuple):
+    """What one model said about the event.
+
+    Attributes:
+        name: as the pipeline names the model.
+        model: its version.
+        score, confidence: 0 to 1; None where there is no answer.
+        failure: why there is none; empty where there is one.
+        duration_ms: how long its call took.
+        cost_nano: the event's share of what it cost, billionths of `currency`.
+        evidence: what the answer rests on.
+    """
+
+    name: str
+    model: str
+    score: float | None
+    confidence: float | None = None
+    failure: str = ""
+    duration_ms: int = 0
+    cost_nano: int = 0
+    currency: str = ""
+    evidence: str = ""
 
 
 class Decision(NamedTuple):
@@ -25,14 +76,18 @@ class Decision(NamedTuple):
     Attributes:
         event_id: the event decided about; a decision is unique by it.
         outcome: approve, review or block.
-        score: the model's answer, 0 to 1.
+        score: the plan's answer, 0 to 1.
         reasons: stable snake_case codes, the strongest first, never empty.
-        model: name and version of the model that answered, `name@sha256[:12]`.
-        features: what the model saw; NaN travels as null.
+        model: name and version of the model that answered, `name@sha256[:12]`; several are joined
+            by `+`.
+        features: what the models saw; NaN travels as null.
         input_sha256: hex digest of the event's payload.
         published_ms: timestamp of the source record; not written, the start of the event's age.
         action, action_version: what the deciding rule asks for, empty where nothing; not written,
             an action is a record of its own.
+        selection: which plan, and why; None in a record of version 1.
+        answers: of every model that was asked, in the order of their names in the plan.
+        fallback: whether another answer than the intended one stands for it.
     """
 
     event_id: str
@@ -51,3 +106,6 @@ class Decision(NamedTuple):
     published_ms: int = 0
     action: str = ""
     action_version: int = 0
+    selection: Selection | None = None
+    answers: tuple[ModelAnswer, ...] = ()
+    fallback: bool = False

@@ -9,14 +9,21 @@ from functools import lru_cache
 import orjson
 
 from batuta.schemas.action import ACTION_VERSION, Action
-from batuta.schemas.decision import DECISION_VERSION, Decision
+from batuta.schemas.decision import DECISION_VERSION, Decision, ModelAnswer, Selection
 from batuta.schemas.event import DEFAULT_TENANT
 from batuta.schemas.message_reading import Messages, numbers_of, read_all, read_message
 from batuta.schemas.notification import NOTIFICATION_VERSION, Notification
 from batuta.schemas.record import Headers, Output, Record
 from batuta.schemas.review import REVIEW_CASE_VERSION, ReviewCase
 from batuta.schemas.times import rfc3339, time_ms
-from batuta.schemas.wire import ActionWire, DecisionWire, NotificationWire, ReviewCaseWire
+from batuta.schemas.wire import (
+    ActionWire,
+    DecisionWire,
+    ModelAnswerWire,
+    NotificationWire,
+    ReviewCaseWire,
+    SelectionWire,
+)
 
 __all__ = [
     "decode_action",
@@ -35,7 +42,7 @@ __all__ = [
 
 def encode_decision(decision: Decision, topic: str) -> Output:
     """Write a decision record, keyed by its entity."""
-    headers = _headers("batuta.decision.v1", decision.pipeline, decision.tenant)
+    headers = _headers("batuta.decision.v2", decision.pipeline, decision.tenant)
     return Output(
         topic,
         decision.entity.encode(),
@@ -66,7 +73,7 @@ def encode_action(action: Action, topic: str) -> Output:
 
 def encode_case(case: ReviewCase, topic: str) -> Output:
     """Write a review case, keyed by its id."""
-    headers = _headers("batuta.review_case.v1", case.decision.pipeline, case.decision.tenant)
+    headers = _headers("batuta.review_case.v2", case.decision.pipeline, case.decision.tenant)
     body = {
         "version": REVIEW_CASE_VERSION,
         "case_id": case.case_id,
@@ -177,6 +184,7 @@ def decode_notifications(records: Sequence[Record], _now_ms: int = 0) -> Message
 def _decision_body(decision: Decision) -> dict[str, object]:
     assert decision.reasons, decision.event_id
     assert 0.0 <= decision.score <= 1.0, decision
+    selection = decision.selection
     return {
         "version": DECISION_VERSION,
         "event_id": decision.event_id,
@@ -192,7 +200,41 @@ def _decision_body(decision: Decision) -> dict[str, object]:
         "model": decision.model,
         "features": decision.features,
         "input_sha256": decision.input_sha256,
+        "selection": None if selection is None else _selection_body(selection),
+        "answers": [_answer_body(answer) for answer in decision.answers],
+        "fallback": decision.fallback,
     }
+
+
+def _selection_body(selection: Selection) -> dict[str, object]:
+    body: dict[str, object] = {
+        "plan": selection.plan,
+        "by": selection.by,
+        "reason": selection.reason,
+        "propensity": selection.propensity,
+        "candidates": selection.candidates,
+    }
+    if selection.proposal:
+        body["proposal"] = selection.proposal
+    return body
+
+
+def _answer_body(answer: ModelAnswer) -> dict[str, object]:
+    """Return what there is: an answer has no failure, and most have no evidence."""
+    name, model, score, confidence, failure, duration_ms, cost_nano, currency, evidence = answer
+    body: dict[str, object] = {"name": name, "model": model}
+    if failure:
+        body["failure"] = failure
+    else:
+        body["score"] = score
+        body["confidence"] = confidence
+    body["duration_ms"] = duration_ms
+    if cost_nano:
+        body["cost_nano"] = cost_nano
+        body["currency"] = currency
+    if evidence:
+        body["evidence"] = evidence
+    return body
 
 
 def _decision(wire: DecisionWire) -> Decision:
@@ -210,6 +252,29 @@ def _decision(wire: DecisionWire) -> Decision:
         wire.model,
         numbers_of(wire.features),
         wire.input_sha256,
+        selection=None if wire.selection is None else _selection(wire.selection),
+        answers=tuple(_answer(answer) for answer in wire.answers),
+        fallback=wire.fallback,
+    )
+
+
+def _selection(wire: SelectionWire) -> Selection:
+    return Selection(
+        wire.plan, wire.by, wire.reason, wire.propensity, wire.candidates, wire.proposal
+    )
+
+
+def _answer(wire: ModelAnswerWire) -> ModelAnswer:
+    return ModelAnswer(
+        wire.name,
+        wire.model,
+        wire.score,
+        wire.confidence,
+        wire.failure,
+        wire.duration_ms,
+        wire.cost_nano,
+        wire.currency,
+        wire.evidence,
     )
 
 

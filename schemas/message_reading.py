@@ -51,9 +51,16 @@ def read_message(wire: type[WireT], record: Record) -> WireT:
     for found in problem.errors(include_url=False):
         if found["loc"] == ("version",):
             version = "missing" if found["type"] == "missing" else shown(found["input"])
-            detail = f"version 1 is read here, but version is {version}"
+            detail = f"{_known(wire)} read here, but version is {version}"
             raise RefusedEventError("unknown_version", detail, "version")
     raise refusal_of(problem, value)
+
+
+def _known(wire: type[BaseModel]) -> str:
+    """Return which versions a message may have, in words."""
+    bounds = wire.model_fields["version"].metadata
+    latest = next((bound.le for bound in bounds if hasattr(bound, "le")), 1)
+    return "version 1 is" if latest == 1 else f"versions 1 to {latest} are"
 
 
 def numbers_of(features: Mapping[str, float | None]) -> Mapping[str, float]:

@@ -1,4 +1,4 @@
-"""The review case: a decision that a person should look at. Version 1."""
+"""The review case: a decision that a person should look at. Version 2, for the decision's own."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -7,7 +7,7 @@ from batuta.schemas.decision import Decision
 
 __all__ = ["REVIEW_CASE_VERSION", "ReviewCase"]
 
-REVIEW_CASE_VERSION: Final = 1
+REVIEW_CASE_VERSION: Final = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The public messages as they stand on the wire, version 1: what is validated on reading.
+"""The public messages as they stand on the wire: what is validated on reading.
 
 Their JSON Schemas are exported from these, so that what we accept and what we document is one.
 Readers ignore fields they do not know, and refuse versions they do not know.
@@ -24,10 +24,41 @@ class _Wire(BaseModel):
     version: Annotated[int, Field(ge=1, le=1)]
 
 
+class SelectionWire(BaseModel):
+    """Which plan an event followed, and why that one."""
+
+    model_config = ConfigDict(title="Selection", extra="ignore", strict=True)
+
+    plan: Code
+    by: Annotated[Code, Field(description="who chose: only, weights, rules, planner")]
+    reason: Annotated[str, Field(description="why, in a few words")]
+    propensity: Annotated[float, Field(ge=0, le=1, description="how likely this choice was")]
+    candidates: Annotated[dict[str, float], Field(description="every plan, and how likely it was")]
+    proposal: Annotated[str, Field(description="a planner's own plan, as JSON")] = ""
+
+
+class ModelAnswerWire(BaseModel):
+    """What one model said about the event."""
+
+    model_config = ConfigDict(title="ModelAnswer", extra="ignore", strict=True)
+
+    name: Annotated[Code, Field(description="as the pipeline names the model")]
+    model: Annotated[Code, Field(description="its version")]
+    score: Annotated[float | None, Field(ge=0, le=1)] = None
+    confidence: Annotated[float | None, Field(ge=0, le=1)] = None
+    failure: Annotated[str, Field(description="why there is no answer")] = ""
+    duration_ms: Annotated[int, Field(ge=0, description="of its call")] = 0
+    cost_nano: Annotated[int, Field(ge=0, description="billionths of the currency")] = 0
+    currency: Annotated[str, Field(description="ISO 4217")] = ""
+    evidence: Annotated[str, Field(description="what the answer rests on")] = ""
+
+
 class DecisionWire(_Wire):
     """What was decided about one event, and why; one per event."""
 
     model_config = ConfigDict(title="Decision")
+
+    version: Annotated[int, Field(ge=1, le=2)]
 
     event_id: Annotated[Code, Field(description="the event decided about")]
     pipeline: Code
@@ -37,17 +68,26 @@ class DecisionWire(_Wire):
     event_time: EventTime
     decided_at: EventTime
     outcome: Outcome
-    score: Annotated[float, Field(ge=0, le=1, description="the model's answer")]
+    score: Annotated[float, Field(ge=0, le=1, description="the plan's answer")]
     reasons: Annotated[
         tuple[Code, ...], Field(min_length=1, description="codes, the strongest first")
     ]
-    model: Annotated[Code, Field(description="name@sha256[:12] of the model that answered")]
+    model: Annotated[
+        Code, Field(description="name@sha256[:12] of the models that answered, joined by +")
+    ]
     features: Annotated[
-        dict[str, float | None], Field(description="what the model saw; null is not a number")
+        dict[str, float | None], Field(description="what the models saw; null is not a number")
     ]
     input_sha256: Annotated[
         str, Field(pattern="^[0-9a-f]{64}$", description="of the event's canonical payload")
     ]
+    selection: Annotated[SelectionWire | None, Field(description="which plan, and why")] = None
+    answers: Annotated[
+        tuple[ModelAnswerWire, ...], Field(description="of every model that was asked")
+    ] = ()
+    fallback: Annotated[
+        bool, Field(description="whether another answer stands for the intended one")
+    ] = False
 
 
 class ActionWire(_Wire):
@@ -73,6 +113,8 @@ class ReviewCaseWire(_Wire):
     """A decision that a person should look at."""
 
     model_config = ConfigDict(title="ReviewCase")
+
+    version: Annotated[int, Field(ge=1, le=2)]
 
     case_id: Annotated[Code, Field(description="stable over retry and replay")]
     queue: Annotated[Code, Field(description="the reviewers it is for")]

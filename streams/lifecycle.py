@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -10,7 +10,7 @@ import structlog
 from aiokafka.errors import KafkaError
 from prometheus_client import CollectorRegistry
 
-from batuta.agents.models.port import Model
+from batuta.agents.models.port import AnyModel
 from batuta.agents.pipelines import Shipped
 from batuta.agents.understanding.placing import partitions_of
 from batuta.agents.understanding.share_sets import ShareSet
@@ -41,7 +41,7 @@ class Worker:
     Args:
         settings: where the broker is, and every limit.
         shipped: the pipeline.
-        model: what scores its events.
+        models: what its plans ask, by name; or the one that answers whatever they say.
         stages: names from `STAGE_NAMES`, by default all.
         registry: where metrics go, by default one of its own.
     """
@@ -50,7 +50,7 @@ class Worker:
         self,
         settings: Settings,
         shipped: Shipped,
-        model: Model,
+        models: AnyModel | Mapping[str, AnyModel],
         *,
         stages: Sequence[str] = STAGE_NAMES,
         registry: CollectorRegistry | None = None,
@@ -61,7 +61,7 @@ class Worker:
             raise UsageError(f"--stages names {unknown[0]!r}: expected some of {known}")
         self._settings = settings
         self._shipped = shipped
-        self._model = model
+        self._models = models
         self._aligned = False
         self._stages = tuple(name for name in STAGE_NAMES if name in stages)
         self.registry = registry or CollectorRegistry()
@@ -112,7 +112,7 @@ class Worker:
         topics = await self._declared()
         await asyncio.to_thread(_compile, self._shipped.pipeline)
         app = self._app = LaneApp(self._settings, topics, self.registry)
-        house = House(self._shipped, self._model, self._sinks, self._aligned)
+        house = House(self._shipped, self._models, self._sinks, self._aligned)
         for stage in ROUTE:
             if stage.__name__ in self._stages:
                 stage(app, house)
@@ -188,7 +188,9 @@ class Worker:
             await app.stop()
         for sink in self._sinks:
             await sink.close()
-        await close_model(self._model)
+        models = self._models
+        for model in models.values() if isinstance(models, Mapping) else (models,):
+            await close_model(model)
         await self._probe.stop()
         await self._server.stop()
 

@@ -1,15 +1,16 @@
 """A model with a meter: requests, results and durations, counted once per batch."""
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 from batuta.agents.models.answers import NANO, Answers
-from batuta.agents.models.port import Matrix, Model, Scores
+from batuta.agents.models.port import AnyModel, Matrix, Model, RowModel, Scores
 from batuta.streams.telemetry.facts import Scribe
 from batuta.streams.telemetry.stage_telemetry import StageTelemetry
 
-__all__ = ["MeteredModel", "ModelBroke"]
+__all__ = ["MeteredModel", "MeteredRowModel", "ModelBroke", "metered"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,30 +29,20 @@ class ModelBroke:
             )
 
 
-class MeteredModel:
-    """Any model behind the port, measured."""
-
-    def __init__(self, model: Model, telemetry: StageTelemetry) -> None:
-        self._model = model
+class _Meter:
+    def __init__(self, model: AnyModel, telemetry: StageTelemetry) -> None:
         self._telemetry = telemetry
         self.name = model.name
         self.version = model.version
-        self.inputs = model.inputs
         telemetry.model_loaded(model.name, model.version)
 
-    async def answer(self, inputs: Matrix) -> Scores | Answers:
-        """Pass the batch on and record how long the answer took and how it ended."""
-        started = time.perf_counter()
-        try:
-            scores = await self._model.answer(inputs)
-        except Exception as error:
-            self._observe("failed", len(inputs), started)
-            self._telemetry.tell(ModelBroke(self.version, error))
-            raise
-        self._observe("answered", len(inputs) - _failures(scores), started)
-        if isinstance(scores, Answers):
-            self._account(scores)
-        return scores
+    def _broke(self, error: Exception, rows: int, started: float) -> None:
+        self._observe("failed", rows, started)
+        self._telemetry.tell(ModelBroke(self.version, error))
+
+    def _observe(self, result: Literal["answered", "failed"], rows: int, started: float) -> None:
+        seconds = time.perf_counter() - started
+        self._telemetry.model(self.name, self.version, result, rows, seconds)
 
     def _account(self, answers: Answers) -> None:
         """Count the rows without answer, and what all of them cost."""
@@ -62,10 +53,64 @@ class MeteredModel:
             amount = answers.cost_nano / NANO
             self._telemetry.model_paid(self.name, answers.currency, amount)
 
-    def _observe(self, result: Literal["answered", "failed"], rows: int, started: float) -> None:
-        seconds = time.perf_counter() - started
-        self._telemetry.model(self.name, self.version, result, rows, seconds)
+
+class MeteredModel(_Meter):
+    """Any model that sees a matrix, measured."""
+
+    def __init__(self, model: Model, telemetry: StageTelemetry) -> None:
+        super().__init__(model, telemetry)
+        self._model = model
+        self.inputs = model.inputs
+
+    async def answer(self, inputs: Matrix) -> Scores | Answers:
+        """Pass the batch on and record how long the answer took and how it ended."""
+        started = time.perf_counter()
+        try:
+            scores = await self._model.answer(inputs)
+        except Exception as error:
+            self._broke(error, len(inputs), started)
+            raise
+        self._observe("answered", len(inputs) - _failures(scores), started)
+        if isinstance(scores, Answers):
+            self._account(scores)
+        return scores
 
 
 def _failures(answer: Scores | Answers) -> int:
     return len(answer.failures) if isinstance(answer, Answers) else 0
+
+
+class MeteredRowModel(_Meter):
+    """Any model that reads rows, measured."""
+
+    def __init__(self, model: RowModel, telemetry: StageTelemetry) -> None:
+        super().__init__(model, telemetry)
+        self._model = model
+        self.reads = model.reads
+
+    async def answer_rows(self, rows: Sequence[Mapping[str, object]]) -> Answers:
+        """Pass the batch on and record how long the answer took and how it ended."""
+        started = time.perf_counter()
+        try:
+            answers = await self._model.answer_rows(rows)
+        except Exception as error:
+            self._broke(error, len(rows), started)
+            raise
+        self._observe("answered", len(rows) - _failures(answers), started)
+        self._account(answers)
+        return answers
+
+
+def metered(
+    models: AnyModel | Mapping[str, AnyModel], telemetry: StageTelemetry
+) -> AnyModel | Mapping[str, AnyModel]:
+    """Return models with a meter each."""
+    if isinstance(models, Mapping):
+        return {name: _metered(model, telemetry) for name, model in models.items()}
+    return _metered(models, telemetry)
+
+
+def _metered(model: AnyModel, telemetry: StageTelemetry) -> AnyModel:
+    if hasattr(model, "reads"):
+        return MeteredRowModel(cast("RowModel", model), telemetry)
+    return MeteredModel(model, telemetry)

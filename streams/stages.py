@@ -27,7 +27,7 @@ from batuta.agents.escalation import Escalation
 from batuta.agents.indexing import index_of
 from batuta.agents.ingestion import Ingest, Ingestion, IngestionState
 from batuta.agents.learning import Learning, LearningState, Learnt
-from batuta.agents.models.port import Model
+from batuta.agents.models.port import AnyModel
 from batuta.agents.notification import Notifier
 from batuta.agents.pipelines import LoadedPipeline
 from batuta.agents.policy.actions import actions_of
@@ -47,7 +47,7 @@ from batuta.streams.app import LaneApp, clock_ms
 from batuta.streams.delivery import Delivery
 from batuta.streams.lanes.batch import Batch, Outlet
 from batuta.streams.lanes.stage import EventTime, Intake, NoState, Stage
-from batuta.streams.metered_model import MeteredModel
+from batuta.streams.metered_model import metered
 from batuta.streams.sinks.port import Sink
 from batuta.streams.telemetry.stage_telemetry import StageTelemetry
 
@@ -63,12 +63,13 @@ class House:
     """What the stages of one pipeline are built from.
 
     Attributes:
+        models: what its plans ask, by name; or the one that answers whatever they say.
         aligned: whether scoring takes events and outcomes in the order of their time, as in a
             replay; live it takes them as they come.
     """
 
     shipped: LoadedPipeline
-    model: Model
+    models: AnyModel | Mapping[str, AnyModel]
     sinks: Sequence[Sink]
     aligned: bool = False
 
@@ -215,8 +216,8 @@ def scoring(app: LaneApp, house: House) -> None:
                 question = conductor.understand(batch.items, batch.context)
                 answer = await out.ask(question, conductor.ask(question))
                 concluded = conductor.conclude(question, answer, batch.context, batch.news)
-                if (follow_up := concluded.follow_up) is not None:
-                    out.ask_later(follow_up, partial(conductor.ask, follow_up))
+                for follow_up in concluded.follow_ups:
+                    out.ask_later(follow_up, partial(conductor.ask, follow_up, patient=True))
                 decided = concluded.decisions
                 for decision in decided:
                     out.send(decisions, decision)
@@ -295,7 +296,7 @@ def _conductor(house: House, telemetry: StageTelemetry) -> Conductor:
     shipped = house.shipped
     return Conductor(
         shipped.pipeline,
-        MeteredModel(house.model, telemetry),
+        metered(house.models, telemetry),
         shipped.reasons,
         replace(shipped.deciding, isolation=Threads(telemetry.part_broke)),
     )

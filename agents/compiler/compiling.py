@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pydantic import BaseModel
 
 from batuta.agents.compiler.deciding import (
-    asked_model,
     inputs_of,
     notify_names,
     notify_rules,
@@ -15,8 +14,11 @@ from batuta.agents.compiler.deciding import (
 from batuta.agents.compiler.faults import Faults
 from batuta.agents.compiler.payload import PayloadField, fields_of
 from batuta.agents.compiler.placement import Placed, place, scoring_key_of
+from batuta.agents.compiler.planning import candidates_of, delegating_of, plans_of
 from batuta.agents.compiler.sources import labels_of, source_of, zone_of
 from batuta.agents.compiler.understood import Feature, Understand, understood
+from batuta.agents.delegation.delegating import Delegating
+from batuta.agents.delegation.plans import models_of
 from batuta.agents.policy.names import Names
 from batuta.agents.understanding.features import ContextFeatures, KeyedFeatures
 from batuta.agents.understanding.steps import Understanding
@@ -54,8 +56,9 @@ class Plan:
         names: what decide rules see.
         told: what notify rules see.
         features: all of them, placed, in order.
-        model: which model is asked.
-        inputs: the features each model sees, by model.
+        model: the first that the plan to fall back on asks.
+        inputs: what each model sees, by model.
+        delegating: the plans, and who chooses among them.
     """
 
     pipeline: Pipeline
@@ -65,6 +68,13 @@ class Plan:
     features: tuple[Feature, ...]
     model: str
     inputs: Mapping[str, tuple[str, ...]]
+    delegating: Delegating
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The models that any plan asks, each once."""
+        plans = self.delegating.plans.values()
+        return tuple(dict.fromkeys(model for node in plans for model in models_of(node)))
 
 
 def compile_pipeline(document: Document, parts: Parts) -> Plan:
@@ -91,11 +101,24 @@ def compile_pipeline(document: Document, parts: Parts) -> Plan:
     so_far = Understand(fields, zone)
     understood(file, so_far, placed, parts.features, faults)
     faults.settle()
-    inputs = {name: inputs_of(name, one, so_far, faults) for name, one in file.models.items()}
-    model = asked_model(file, faults)
+    inputs = {
+        name: inputs_of(name, file.models.keys() - {name}, one, so_far, faults)
+        for name, one in file.models.items()
+    }
+    plans, candidates = plans_of(file, faults), candidates_of(file, faults)
+    faults.settle()
+    delegating = delegating_of(file, plans, candidates, so_far, faults)
     faults.settle()
     rules = rules_of(file, so_far, faults)
-    told = notify_names(so_far, inputs[model])
+    first = next(iter(delegating.plans.values()))
+    model = next(models_of(first))
+    seen = (
+        name
+        for node in delegating.plans.values()
+        for one in models_of(node)
+        for name in inputs[one]
+    )
+    told = notify_names(so_far, dict.fromkeys(name for name in seen if "." not in name))
     notices = notify_rules(file, told, faults)
     faults.settle()
     compiled = _Compiled(source, labels, scoring_key, tuple(placed))
@@ -108,6 +131,7 @@ def compile_pipeline(document: Document, parts: Parts) -> Plan:
         features=tuple(so_far.features.values()),
         model=model,
         inputs=inputs,
+        delegating=delegating,
     )
 
 

@@ -1,6 +1,6 @@
-"""Compiles models, plans, decide and notify: who is asked, what follows, who is told."""
+"""Compiles models, decide and notify: what models see, what follows, who is told."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from batuta.agents.compiler.faults import Faults
@@ -12,39 +12,26 @@ from batuta.schemas.pipeline_file.file import PipelineFile
 from batuta.schemas.pipeline_file.problems import Path, did_you_mean
 from batuta.schemas.pipeline_rules import NotifyRule, Rule
 
-__all__ = ["asked_model", "inputs_of", "notify_names", "notify_rules", "rules_of"]
+__all__ = ["inputs_of", "notify_names", "notify_rules", "rules_of"]
 
 _NUMERIC: Final = frozenset({"double", "int", "bool"})
 _SCORE: Final[Mapping[str, Kind]] = {"score": "double"}
 _TOLD: Final[Mapping[str, Kind]] = {"score": "double", "outcome": "string"}
 
 
-def asked_model(file: PipelineFile, faults: Faults) -> str:
-    """Return the name of the model that the one plan asks."""
-    models = list(file.models)
-    for name, plan in file.plans.items():
-        if plan.ask not in file.models:
-            remedy = did_you_mean(plan.ask, models, what="models")
-            faults.add(("plans", name, "ask"), plan.ask, f"is no model; {remedy}")
-    if len(file.plans) > 1:
-        what = "are more plans than one; keep the one that is to run"
-        faults.add(("plans",), list(file.plans), what, key=True)
-    if not file.plans and len(models) > 1:
-        what = f"are several models and no plan; add plans: {{only: {{ask: {models[0]}}}}}"
-        faults.add(("models",), models, what, key=True)
-    return next(iter(file.plans.values())).ask if file.plans else models[0]
-
-
-def inputs_of(name: str, entry: ModelEntry, so_far: Understand, faults: Faults) -> tuple[str, ...]:
-    """Return the features a model sees, groups taken apart, in order."""
+def inputs_of(
+    name: str, others: Iterable[str], entry: ModelEntry, so_far: Understand, faults: Faults
+) -> tuple[str, ...]:
+    """Return what a model sees, groups taken apart, in order: features, and others' answers."""
     columns: list[str] = []
     fields, features, groups = so_far.fields, so_far.features, so_far.groups
+    told = {f"{other}.{part}" for other in others for part in ("score", "confidence")}
     numbers = [n for n, one in fields.items() if one.kind in _NUMERIC]
     for number, given in enumerate(entry.inputs):
         path: Path = ("models", name, "inputs", number)
         if given in groups:
             columns += groups[given]
-        elif given in features or given in numbers:
+        elif given in features or given in numbers or given in told:
             columns.append(given)
         elif given in fields:
             remedy = f"make a number of it in context, or take one of: {', '.join(numbers)}"
@@ -104,7 +91,7 @@ def _rule(number: int, entry: DecideEntry, file: PipelineFile, faults: Faults) -
     )
 
 
-def notify_names(so_far: Understand, inputs: Sequence[str]) -> Names:
+def notify_names(so_far: Understand, inputs: Iterable[str]) -> Names:
     """Return what a notify rule may name: what stands in a decision's record."""
     kinds: dict[str, Kind] = {}
     for name in inputs:

@@ -48,7 +48,6 @@ __all__ = [
     "NotifyEntry",
     "Part",
     "PartEntry",
-    "PlanEntry",
     "ShareEntry",
     "SourceEntry",
     "UnderstandEntry",
@@ -268,12 +267,6 @@ class ModelEntry(ServedEntry):
         if fault is not None:
             raise refuse(fault)
         return self
-
-
-class PlanEntry(_Entry):
-    """Who is asked: one model."""
-
-    ask: Name = Field(description="a model")
 
 
 class CheckEntry(_Entry):

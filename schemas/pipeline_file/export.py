@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 
 from batuta.schemas.pipeline_file import entries
 from batuta.schemas.pipeline_file.file import PipelineFile
+from batuta.schemas.pipeline_file.plan_entries import NarrowEntry, PlanEntry, SelectEntry
 from batuta.schemas.pipeline_file.problems import value_text
 from batuta.schemas.pipeline_file.quantities import TextShape
 from batuta.schemas.pipeline_file.serving import BatchEntry, PricesEntry
@@ -27,7 +28,9 @@ SECTIONS: Final[dict[str, type[BaseModel]]] = {
     "models.NAME": entries.ModelEntry,
     "models.NAME.batch": BatchEntry,
     "models.NAME.prices": PricesEntry,
-    "plans.NAME": entries.PlanEntry,
+    "plans.NAME": PlanEntry,
+    "select": SelectEntry,
+    "select.rules[]": NarrowEntry,
     "verify[]": entries.CheckEntry,
     "decide[]": entries.DecideEntry,
     "actions.NAME": entries.ActionEntry,
@@ -62,8 +65,8 @@ def file_schema() -> dict[str, object]:
 def rows_of(model: type[BaseModel]) -> list[str]:
     """Return the rows of a table about the keys of one mapping.
 
-    >>> rows_of(entries.PlanEntry)
-    ['| `ask` | a name | needed | a model |']
+    >>> rows_of(NarrowEntry)[1]
+    '| `among` | list: a name | needed | plans |'
     """
     return [
         f"| `{key}` | {_words(declared)} | {_default(declared)} | {declared.description} |"

@@ -13,10 +13,10 @@ from batuta.schemas.pipeline_file.entries import (
     ModelEntry,
     NotifyEntry,
     Part,
-    PlanEntry,
     SourceEntry,
     UnderstandEntry,
 )
+from batuta.schemas.pipeline_file.plan_entries import PlanEntry, SelectEntry
 from batuta.schemas.pipeline_file.quantities import Name
 
 __all__ = ["PipelineFile"]
@@ -38,6 +38,9 @@ class PipelineFile(BaseModel):
     models: dict[Name, ModelEntry] = Field(min_length=1, description="models by name")
     plans: dict[Name, PlanEntry] = Field(
         default={}, description="who is asked; may be left out where there is one model"
+    )
+    select: SelectEntry | None = Field(
+        default=None, description="which plan an event follows, where there are several"
     )
     verify: tuple[CheckEntry, ...] = Field(
         default=(), max_length=16, description="checks of answers beyond: a number from 0 to 1"

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -157,12 +157,36 @@ def _unquoted(tree: Tree, file: PipelineFile) -> list[Problem]:
         for section, entries in (("decide", file.decide), ("notify", file.notify))
         for number in range(len(entries))
     ]
-    paths: list[Path] = [*contexts, *rules]
+    narrows = [
+        ("select", "rules", number, "when")
+        for number in range(len(file.select.rules) if file.select else 0)
+    ]
+    paths: list[Path] = [*contexts, *rules, *narrows, *_stops(tree.value)]
     return [
         tree.problem(path, f"{value_text(_at(tree.value, path))} has no quotes; put it in quotes")
         for path in paths
         if path in tree.plain
     ]
+
+
+def _stops(value: object) -> list[Path]:
+    """Return where the plans of a file say when to stop."""
+    found: list[Path] = []
+    left: list[Path] = [("plans",)]
+    plans = value.get("plans") if isinstance(value, dict) else None
+    values: dict[Path, object] = {("plans",): plans}
+    while left:
+        path = left.pop()
+        inner = values[path]
+        parts: list[tuple[str | int, object]] = []
+        if isinstance(inner, dict):
+            parts = list(cast("dict[str | int, object]", inner).items())
+        elif isinstance(inner, list):
+            parts = list(enumerate(cast("list[object]", inner)))
+        for key, part in parts:
+            values[*path, key] = part
+            (found if key == "stop" else left).append((*path, key))
+    return found
 
 
 def _at(value: object, path: Path) -> object:

@@ -13,9 +13,9 @@ from batuta.streams.cli.signals import run_until_stopped, sigterm_interrupts, un
 from batuta.streams.cli.terminal import print_json, say, stdout, step
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator
+    from collections.abc import AsyncGenerator, Generator, Mapping
 
-    from batuta.agents.models.port import Model
+    from batuta.agents.models.port import AnyModel
     from batuta.streams.demo.session import Load
     from batuta.streams.demo.view import Result, Stage
     from batuta.streams.lifecycle import Worker
@@ -97,16 +97,16 @@ class _Plan:
 def _demonstrate(plan: _Plan, settings: "Settings") -> "Result | None":
     with step("libraries"):
         from batuta.streams.pipelines.finding import find_pipeline
-        from batuta.streams.pipelines.opening import open_model
+        from batuta.streams.pipelines.opening import open_models
         from batuta.streams.telemetry.logs import configure_logs
 
     configure_logs(settings)
     on_disk = find_pipeline(plan.pipeline)
     with step("model") as said:
-        model = open_model(on_disk, settings.model_dir, lambda what: say(what, style="dim"))
-        said(model.version)
+        models = open_models(on_disk, settings.model_dir, lambda what: say(what, style="dim"))
+        said(", ".join(model.version for model in models.values()))
     with _broker(settings) as reached:
-        cast = _Cast(plan, reached, on_disk, model, embedded=reached is not settings)
+        cast = _Cast(plan, reached, on_disk, models, embedded=reached is not settings)
         return run_until_stopped(lambda stop: _run(cast, stop))
 
 
@@ -117,7 +117,7 @@ class _Cast:
     plan: _Plan
     settings: "Settings"
     on_disk: "PipelineOnDisk"
-    model: "Model"
+    models: "Mapping[str, AnyModel]"
     embedded: bool
 
     def load(self) -> "Load":
@@ -139,7 +139,7 @@ class _Cast:
             pipeline=self.on_disk.loaded.pipeline.name,
             bootstrap=self.settings.brokers,
             embedded=self.embedded,
-            model=self.model.version,
+            model=", ".join(model.version for model in self.models.values()),
             metrics_url=worker.metrics_url,
             stages=STAGE_NAMES,
             spoiled_share=self.plan.spoiled,
@@ -182,7 +182,7 @@ async def _worker(cast: _Cast, stop: asyncio.Event) -> "AsyncGenerator[Worker]":
     """Yield a worker that is ready, or not where `stop` was set before it was."""
     from batuta.streams.lifecycle import STAGE_NAMES, Worker
 
-    worker = Worker(cast.settings, cast.on_disk.loaded, cast.model)
+    worker = Worker(cast.settings, cast.on_disk.loaded, cast.models)
     worker.deliver_to(cast.on_disk.sinks.values())
     try:
         with step("worker") as said:

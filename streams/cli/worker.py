@@ -10,7 +10,9 @@ from batuta.streams.cli.options import Bootstrap, MetricsPort, PipelineName
 from batuta.streams.cli.signals import run_until_stopped, sigterm_interrupts, until_first
 
 if TYPE_CHECKING:
-    from batuta.agents.models.port import Model
+    from collections.abc import Mapping
+
+    from batuta.agents.models.port import AnyModel
     from batuta.streams.lifecycle import Worker
     from batuta.streams.pipelines.loading import PipelineOnDisk
     from batuta.streams.settings import Settings
@@ -50,7 +52,7 @@ def worker(
     import structlog
 
     from batuta.streams.pipelines.finding import find_pipeline
-    from batuta.streams.pipelines.opening import open_model
+    from batuta.streams.pipelines.opening import open_models
     from batuta.streams.registry.live import live_models
     from batuta.streams.settings import load_settings
     from batuta.streams.telemetry.logs import configure_logs
@@ -71,10 +73,10 @@ def worker(
         on_disk,
         lambda offset, v: log.info("model_live", control_offset=offset, version=v),
     )
-    model = open_model(
+    models = open_models(
         on_disk, settings.model_dir, lambda what: log.info("model", doing=what), live
     )
-    crew = _Crew(settings, on_disk, model, names)
+    crew = _Crew(settings, on_disk, models, names)
     run_until_stopped(lambda stop: _work(crew, stop))
 
 
@@ -84,7 +86,7 @@ class _Crew:
 
     settings: "Settings"
     on_disk: "PipelineOnDisk"
-    model: "Model"
+    models: "Mapping[str, AnyModel]"
     stages: tuple[str, ...]
 
 
@@ -104,7 +106,7 @@ async def _work(crew: _Crew, stop: asyncio.Event) -> None:
     from batuta.streams.cli.restore_screen import show_restoring
     from batuta.streams.lifecycle import Worker
 
-    worker = Worker(crew.settings, crew.on_disk.loaded, crew.model, stages=crew.stages)
+    worker = Worker(crew.settings, crew.on_disk.loaded, crew.models, stages=crew.stages)
     worker.deliver_to(crew.on_disk.sinks.values())
     showing = asyncio.create_task(show_restoring(worker.registry))
     try:

@@ -13,7 +13,7 @@ import orjson
 from batuta.schemas.errors import BatutaError
 from batuta.streams.lifecycle import Worker
 from batuta.streams.pipelines.finding import find_pipeline
-from batuta.streams.pipelines.opening import open_model
+from batuta.streams.pipelines.opening import open_models
 from batuta.streams.settings import Settings, load_settings
 from batuta.streams.telemetry.logs import configure_logs
 from batuta.streams.telemetry.stage_cpu import StageCpu
@@ -45,8 +45,8 @@ def main() -> int:
 async def _serve(pipeline: str, settings: Settings, *, aligned: bool) -> None:
     cpu, loop = StageCpu(), asyncio.get_running_loop()
     on_disk = find_pipeline(pipeline)
-    model = open_model(on_disk, settings.model_dir)
-    worker = Worker(settings, on_disk.loaded, model, stages=_STAGES)
+    models = open_models(on_disk, settings.model_dir)
+    worker = Worker(settings, on_disk.loaded, models, stages=_STAGES)
     if aligned:
         worker.align()
     cpu.install(loop)

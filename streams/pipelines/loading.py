@@ -42,7 +42,7 @@ class PipelineOnDisk:
         folder: the file's.
         imports: every part, with version and hash.
         sinks: the file's own, made, by name.
-        model: the asked model's part, for adapter python.
+        models: the parts of models, for adapter python, by name.
         answers: the schemas of answers that served models name, by model.
         history: what labelled files mean, where the file says so.
     """
@@ -52,14 +52,9 @@ class PipelineOnDisk:
     folder: Path
     imports: tuple[Import, ...]
     sinks: Mapping[str, Sink]
-    model: object | None
+    models: Mapping[str, object]
     answers: Mapping[str, type[BaseModel]]
     history: object | None = None
-
-    @property
-    def entry(self) -> ModelEntry:
-        """The asked model's entry."""
-        return self.document.file.models[self.loaded.plan.model]
 
 
 def load_file(path: Path) -> PipelineOnDisk:
@@ -119,7 +114,7 @@ class _Loading:
             self._folder,
             tuple(self._importer.found),
             sinks,
-            models.get(plan.model),
+            models,
             answers,
             history,
         )

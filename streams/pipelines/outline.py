@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 
 from batuta.agents.compiler.compiling import Plan
+from batuta.agents.delegation.plans import text_of
 from batuta.schemas.pipeline_file.quantities import duration_text
 from batuta.schemas.topics import Topics
 from batuta.streams.pipelines.loading import PipelineOnDisk
@@ -94,7 +95,7 @@ def stages_of(on_disk: PipelineOnDisk) -> list[StageOutline]:
             "scoring",
             (*((topics.outcomes,) if pipeline.shares else ()), topics.ingested),
             (topics.decisions, topics.actions, topics.notifications),
-            (*_features(plan, "scoring"), f"asks {plan.model}", *_rules(plan)),
+            (*_features(plan, "scoring"), *_plans(plan), *_rules(plan)),
         ),
         stage(
             "escalation",
@@ -163,7 +164,7 @@ def outline_of(on_disk: PipelineOnDisk) -> dict[str, object]:
         "models": [
             {
                 "name": name,
-                "asked": name == plan.model,
+                "asked": name in plan.asked,
                 "adapter": entry.adapter,
                 "inputs": list(plan.inputs[name]),
                 "timeout_ms": entry.timeout,
@@ -172,6 +173,7 @@ def outline_of(on_disk: PipelineOnDisk) -> dict[str, object]:
             }
             for name, entry in file.models.items()
         ],
+        "plans": {name: text_of(node) for name, node in plan.delegating.plans.items()},
         "decide": [rule.model_dump() for rule in pipeline.decide],
         "notify": [rule.model_dump() for rule in pipeline.notify],
         "actions": {name: entry.version for name, entry in file.actions.items()},
@@ -194,6 +196,14 @@ def _features(plan: Plan, stage: str) -> list[str]:
         f"{head}: {', '.join(names) if not head.count(' by ') else f'{len(names)} features'}"
         for head, names in lines.items()
     ]
+
+
+def _plans(plan: Plan) -> list[str]:
+    """Return one line per plan: who is asked."""
+    plans = plan.delegating.plans
+    if len(plans) == 1:
+        return [f"asks {text_of(node)}" for node in plans.values()]
+    return [f"plan {name}: asks {text_of(node)}" for name, node in plans.items()]
 
 
 def _rules(plan: Plan) -> list[str]:

@@ -34,7 +34,7 @@ _BURIED: Final = frozenset({"gave_up", "output_refused", "sink_unavailable"})
 #: Tags of the runtime's own tables lie below; they are not the agents'.
 STAGE_TAGS_FROM: Final = b" "
 #: What a decision says that was made without its model.
-_BY_CHANCE: Final = ("outcome", "score", "reasons")
+_BY_CHANCE: Final = ("outcome", "score", "reasons", "answers", "fallback")
 #: How fields are named that say when something was done, not when it was.
 _TIMES: Final = ("_at", "_at_ms")
 _NESTED: Final = (dict, list)

@@ -13,7 +13,13 @@ import pytest
 
 from batuta.agents.conductor import SCORE_UNKNOWN, Conductor
 from batuta.agents.context import Context
+from batuta.agents.delegation.delegating import Delegating
+from batuta.agents.delegation.plans import Ask, Fallback
+from batuta.agents.delegation.terms import Terms
+from batuta.agents.judging import Deciding
 from batuta.agents.reasons import NoReasons
+from batuta.agents.selection.choosing import Only
+from batuta.schemas.decision import ModelAnswer, Selection
 from batuta.schemas.errors import LaterError, SinkUnavailableError, UsageError
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.partition import PartitionOf
@@ -166,6 +172,33 @@ def test_a_model_that_wants_an_unknown_feature_stops_the_start_with_its_name() -
     model = Scales(lambda _: np.zeros(1), inputs=("depot_count_1m", "moon"))
     with pytest.raises(UsageError, match=r"moon.*depot_count_1m"):
         Conductor(PARCELS, model, NoReasons())
+
+
+def test_a_fallback_answers_is_marked_and_what_each_model_said_stands_in_the_record() -> None:
+    cheap = Scales(lambda rows: np.full(len(rows), np.nan), name="cheap", version="cheap@1")
+    strong = Scales(
+        lambda rows: np.full(len(rows), 0.95),
+        inputs=("sender_count_1m", "cheap.score"),
+        name="strong",
+        version="strong@1",
+    )
+    plan = Fallback((Ask("cheap"), Ask("strong")))
+    terms = {"strong": Terms(price_nano=800_000, currency="EUR")}
+    deciding = Deciding(delegating=Delegating({"careful": plan}, Only("careful"), terms))
+    conductor = Conductor(PARCELS, {"cheap": cheap, "strong": strong}, Heavy(), deciding)
+    state = conductor.open_state()
+    state.begin()
+    context = Context(5_000, 0, PartitionOf(1), state)
+    (decision,) = asyncio.run(conductor.decide([parcel(1)], context))
+    assert (decision.outcome, decision.model, decision.fallback) == ("block", "strong@1", True)
+    assert decision.selection == Selection(
+        "careful", "only", "there is no other plan", 1.0, {"careful": 1.0}
+    )
+    assert decision.answers == (
+        ModelAnswer("cheap", "cheap@1", None, None, "invalid"),
+        ModelAnswer("strong", "strong@1", 0.95, 0.95, "", 0, 800_000, "EUR"),
+    )
+    assert np.isnan(strong.asked[0][0, 1]), "the second saw what the first had answered"
 
 
 def test_nothing_is_decided_of_nothing_and_no_model_is_asked() -> None:

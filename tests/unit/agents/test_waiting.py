@@ -114,7 +114,7 @@ def test_later_events_of_a_key_wait_behind_a_model_and_others_do_not() -> None:
     assert lane.model.rows == asked_before + 1, "nobody is asked about what has to wait"
     first = lane.answer(question)
     assert ids(first.decisions) == ["a"]
-    assert ids(lane.answer(first.follow_up).decisions) == ["b"]
+    assert ids(lane.answer(first.follow_ups[0]).decisions) == ["b"]
 
 
 def test_events_of_one_key_in_one_late_batch_are_decided_together_in_order() -> None:
@@ -132,7 +132,7 @@ def test_at_the_deadline_a_person_decides_and_the_next_of_the_key_is_asked_about
     assert ids(concluded.decisions) == ["a"]
     assert concluded.decisions[0].outcome == "review"
     assert concluded.decisions[0].reasons[0] == "model_late"
-    assert ids(lane.answer(concluded.follow_up).decisions) == ["b"]
+    assert ids(lane.answer(concluded.follow_ups[0]).decisions) == ["b"]
     assert lane.answer(question).decisions == [], "an answer after the deadline counts no more"
 
 
@@ -153,10 +153,10 @@ def test_whoever_owns_the_lane_next_asks_again() -> None:
         successor.lot.load(key, value)
     revived, _ = successor.batch(news=News(revived=True))
     assert revived.decisions == []
-    assert revived.follow_up is not None
-    answered = successor.answer(revived.follow_up)
+    assert revived.follow_ups[0] is not None
+    answered = successor.answer(revived.follow_ups[0])
     assert ids(answered.decisions) == ["a", "c"]
-    assert ids(successor.answer(answered.follow_up).decisions) == ["b"]
+    assert ids(successor.answer(answered.follow_ups[0]).decisions) == ["b"]
     assert successor.lot.entries() == 0
 
 
@@ -166,7 +166,7 @@ def test_the_same_event_again_waits_as_well_and_both_are_decided() -> None:
     lane.batch(parcel("a", "d1"))
     answered = lane.answer(first)
     assert ids(answered.decisions) == ["a"]
-    assert ids(lane.answer(answered.follow_up).decisions) == ["a"]
+    assert ids(lane.answer(answered.follow_ups[0]).decisions) == ["a"]
 
 
 @pytest.mark.parametrize("error", [RuntimeError("it broke"), None])

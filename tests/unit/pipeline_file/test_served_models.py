@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pytest
@@ -13,11 +13,13 @@ from batuta.streams.adapters.closing import close_model
 from batuta.streams.model_server.behaviours import honest_score
 from batuta.streams.model_server.server import ModelServer
 from batuta.streams.pipelines.loading import load_file
-from batuta.streams.pipelines.opening import open_model
+from batuta.streams.pipelines.opening import open_models
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from batuta.agents.models.port import Model
 
     Write = Callable[..., Path]
 
@@ -31,7 +33,7 @@ ROWS = np.array([[0.5, -0.5, 0, 0, 0], [1, 0, 0, 0, 0]], np.float32)
 
 
 async def answered(file: Path, folder: Path) -> Answers:
-    model = open_model(load_file(file), folder)
+    model = cast("Model", open_models(load_file(file), folder)["scales"])
     try:
         answers = await model.answer(ROWS)
     finally:
@@ -83,5 +85,5 @@ def test_what_the_environment_lacks_is_told_with_its_line(
     for name, value in zip(("SCALES_URL", "SCALES_KEY"), set_to, strict=True):
         monkeypatch.setenv(name, value)
     with pytest.raises(UsageError) as refused:
-        open_model(load_file(parcels(SCALES, INFERENCE)), tmp_path)
+        open_models(load_file(parcels(SCALES, INFERENCE)), tmp_path)
     assert str(refused.value) == f"parcels.yaml:{said}"

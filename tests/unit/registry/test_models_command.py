@@ -24,7 +24,7 @@ from batuta.schemas.record import Record
 from batuta.streams.cli import main
 from batuta.streams.model_store import ModelStore
 from batuta.streams.pipelines.loading import load_file
-from batuta.streams.pipelines.opening import open_model
+from batuta.streams.pipelines.opening import open_models
 from batuta.streams.registry.files import live_card
 from batuta.streams.registry.live import live_models
 from batuta.streams.registry.registry import Registry
@@ -105,7 +105,7 @@ def test_a_version_walks_from_registered_to_archived(
     def live() -> str:
         on_disk = load_file(folder / "crates.yaml")
         cards = live_models(settings, on_disk, lambda offset, _: offsets.append(offset))
-        return open_model(on_disk, folder / "kept", live=cards).version
+        return open_models(on_disk, folder / "kept", live=cards)["scales"].version
 
     with pytest.raises(UsageError, match="no version of scales is in production; batuta models"):
         live()

@@ -15,7 +15,7 @@ from batuta.schemas.codec import (
 )
 from batuta.schemas.decision import Decision
 from batuta.schemas.fraud import Transaction
-from batuta.schemas.json_schemas import MessageKind, data_schema, json_schema
+from batuta.schemas.json_schemas import MESSAGES, MessageKind, data_schema, json_schema
 from batuta.schemas.notification import Notification
 from batuta.schemas.record import Output
 from batuta.schemas.review import ReviewCase
@@ -39,7 +39,7 @@ WRITTEN: dict[MessageKind, Output] = {
 def test_a_schema_accepts_what_is_written(kind: MessageKind) -> None:
     schema = json_schema(kind)
     Draft202012Validator.check_schema(schema)
-    assert schema["$id"] == f"urn:batuta:{kind}:v1"
+    assert schema["$id"] == f"urn:batuta:{kind}:v{MESSAGES[kind][1]}"
     Draft202012Validator(schema).validate(orjson.loads(WRITTEN[kind].value or b""))
 
 
@@ -50,7 +50,7 @@ def test_a_schema_names_and_describes_every_field_that_is_written(kind: MessageK
     assert list(properties) == list(orjson.loads(WRITTEN[kind].value or b""))
 
 
-@pytest.mark.parametrize("change", [{"version": 2}, {"score": 1.5}, {"outcome": "maybe"}])
+@pytest.mark.parametrize("change", [{"version": 3}, {"score": 1.5}, {"outcome": "maybe"}])
 def test_a_schema_refuses_what_is_refused(change: dict[str, object]) -> None:
     decision = orjson.loads(WRITTEN["decision"].value or b"") | change
     with pytest.raises(ValidationError):

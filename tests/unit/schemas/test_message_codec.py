@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from batuta.schemas import codec
 from batuta.schemas.codec import Messages
-from batuta.schemas.decision import Decision
+from batuta.schemas.decision import Decision, ModelAnswer, Selection
 from batuta.schemas.errors import RefusedEventError
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.notification import Notification
@@ -27,6 +27,38 @@ plain = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
     max_leaves=5,
 ).filter(lambda value: "inf" not in repr(value))
+selections = st.builds(
+    Selection,
+    plan=code,
+    by=code,
+    reason=text,
+    propensity=st.floats(0, 1),
+    candidates=st.dictionaries(code, st.floats(0, 1), max_size=3),
+    proposal=text,
+)
+answers = st.builds(
+    ModelAnswer,
+    name=code,
+    model=code,
+    score=st.floats(0, 1),
+    confidence=st.floats(0, 1),
+    failure=st.just(""),
+    duration_ms=st.integers(0, 2**40),
+    cost_nano=st.integers(1, 2**40),
+    currency=code,
+    evidence=text,
+) | st.builds(
+    ModelAnswer,
+    name=code,
+    model=code,
+    score=st.none(),
+    confidence=st.none(),
+    failure=code,
+    duration_ms=st.just(0),
+    cost_nano=st.just(0),
+    currency=st.just(""),
+    evidence=text,
+)
 decisions = st.builds(
     Decision,
     event_id=code,
@@ -46,6 +78,9 @@ decisions = st.builds(
     # An action is a record of its own: a decision does not carry it.
     action=st.just(""),
     action_version=st.just(0),
+    selection=st.none() | selections,
+    answers=st.lists(answers, max_size=3).map(tuple),
+    fallback=st.booleans(),
 )
 cases = st.builds(
     ReviewCase, case_id=code, queue=code, opened_at_ms=moment, due_at_ms=moment, decision=decisions
@@ -150,7 +185,7 @@ def test_a_feature_that_is_not_a_number_travels_as_null() -> None:
 def test_public_messages_carry_cloudevents_headers() -> None:
     expected: Headers = (
         ("ce_specversion", b"1.0"),
-        ("ce_type", b"batuta.decision.v1"),
+        ("ce_type", b"batuta.decision.v2"),
         ("ce_source", b"/batuta/fraud"),
         ("content-type", b"application/json"),
     )
@@ -201,10 +236,10 @@ def test_a_reader_ignores_fields_it_does_not_know(output: Output, read: ReadBatc
 @pytest.mark.parametrize(
     ("version", "sentence"),
     [
-        (2, "version 1 is read here, but version is the number 2"),
-        ("1", "version 1 is read here, but version is the text '1'"),
-        (None, "version 1 is read here, but version is null"),
-        (..., "version 1 is read here, but version is missing"),
+        (3, "read here, but version is the number 3"),
+        ("1", "read here, but version is the text '1'"),
+        (None, "read here, but version is null"),
+        (..., "read here, but version is missing"),
     ],
 )
 @pytest.mark.parametrize(("output", "read"), KINDS)
@@ -219,7 +254,12 @@ def test_a_reader_refuses_a_version_it_does_not_know(
     (refused,) = messages.refused
     assert refused.position == 1
     assert (refused.error.reason, refused.error.path) == ("unknown_version", "version")
-    assert refused.error.detail == sentence
+    known = (
+        "versions 1 to 2 are"
+        if read in {codec.decode_decisions, codec.decode_cases}
+        else "version 1 is"
+    )
+    assert refused.error.detail == f"{known} {sentence}"
 
 
 @pytest.mark.parametrize(

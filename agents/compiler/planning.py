@@ -1,0 +1,217 @@
+"""Compiles plans and select: names resolved, circles found, prices and terms taken along."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from batuta.agents.compiler.faults import Faults
+from batuta.agents.compiler.understood import Understand
+from batuta.agents.delegation.delegating import Delegating
+from batuta.agents.delegation.plans import (
+    Ask,
+    Cascade,
+    Fallback,
+    Node,
+    Parallel,
+    Sequence,
+    models_of,
+)
+from batuta.agents.delegation.terms import Terms
+from batuta.agents.models.answers import NANO
+from batuta.agents.policy.expressions import Expression, ExpressionError
+from batuta.agents.policy.names import Names
+from batuta.agents.selection.choosing import Chooser, Narrowing, Only, Weighted
+from batuta.schemas.pipeline_file.entries import ModelEntry
+from batuta.schemas.pipeline_file.file import PipelineFile
+from batuta.schemas.pipeline_file.plan_entries import PlanEntry, SelectEntry
+from batuta.schemas.pipeline_file.problems import Path, did_you_mean
+from batuta.schemas.pipeline_file.serving import SERVED
+
+__all__ = ["PLAN_DEPTH_MAX", "candidates_of", "delegating_of", "plans_of"]
+
+#: So deep may plans be nested, names of plans looked through.
+PLAN_DEPTH_MAX: Final = 8
+_STOP: Final = Names({"score": "double", "confidence": "double"})
+
+
+def plans_of(file: PipelineFile, faults: Faults) -> dict[str, Node]:
+    """Return every plan by name; a file with one model may leave them out."""
+    models = list(file.models)
+    if not file.plans:
+        if len(models) > 1:
+            what = f"are several models and no plan; add plans: {{only: {{ask: {models[0]}}}}}"
+            faults.add(("models",), models, what, key=True)
+        return {"only": Ask(models[0])}
+    planning = _Planning(file, faults)
+    return {name: planning.named(name, ("plans", name)) for name in file.plans}
+
+
+def candidates_of(file: PipelineFile, faults: Faults) -> tuple[str, ...]:
+    """Return the plans that may be chosen, the one to fall back on first."""
+    if file.select is None:
+        if len(file.plans) > 1:
+            given = list(file.plans)
+            what = f"are more plans than one; add select: {{among: [{', '.join(given)}]}}"
+            faults.add(("plans",), given, what, key=True)
+        return tuple(file.plans) or ("only",)
+    for number, name in enumerate(file.select.among):
+        path: Path = ("select", "among", number)
+        if name not in file.plans:
+            faults.add(path, name, f"is no plan; {did_you_mean(name, list(file.plans))}")
+        elif name in file.select.among[:number]:
+            faults.add(path, name, "stands twice; keep one")
+    return file.select.among
+
+
+def delegating_of(
+    file: PipelineFile,
+    plans: Mapping[str, Node],
+    candidates: tuple[str, ...],
+    so_far: Understand,
+    faults: Faults,
+) -> Delegating:
+    """Return what the conductor delegates by."""
+    chosen = {name: plans[name] for name in candidates}
+    _check_order(file, chosen, faults)
+    chooser: Chooser = Only(candidates[0])
+    if file.select is not None and len(candidates) > 1:
+        chooser = _weighted(file, file.select, so_far, faults)
+    _check_trained(file, chosen, faults)
+    terms = {name: _terms(entry) for name, entry in file.models.items()}
+    return Delegating(chosen, chooser, terms)
+
+
+def _terms(entry: ModelEntry) -> Terms:
+    # A served model bills its own answers.
+    if entry.cost is None or entry.adapter in SERVED:
+        return Terms(timeout_ms=entry.timeout)
+    return Terms(int(entry.cost.amount * NANO), entry.cost.currency, entry.timeout)
+
+
+@dataclass
+class _Planning:
+    file: PipelineFile
+    faults: Faults
+    found: dict[str, Node] = field(default_factory=dict[str, Node])
+    open: list[str] = field(default_factory=list[str])
+
+    def named(self, name: str, path: Path) -> Node:
+        """Return the plan called so."""
+        if name in self.open:
+            circle = " -> ".join([*self.open[self.open.index(name) :], name])
+            self.faults.add(path, name, f"leads in a circle: {circle}; break it")
+            return Ask(next(iter(self.file.models)))
+        if name not in self.found:
+            self.open.append(name)
+            self.found[name] = self.node(self.file.plans[name], ("plans", name))
+            self.open.pop()
+        return self.found[name]
+
+    def node(self, entry: PlanEntry, path: Path, depth: int = 1) -> Node:
+        """Return one plan, its steps compiled."""
+        if depth > PLAN_DEPTH_MAX:
+            self.faults.add(
+                path, entry.kind, f"is nested more than {PLAN_DEPTH_MAX} deep; name parts"
+            )
+            return Ask(next(iter(self.file.models)))
+        if entry.ask is not None:
+            return self._asked(entry.ask, path)
+        steps = tuple(
+            self.node(step, (*path, entry.kind, number), depth + 1)
+            for number, step in enumerate(entry.steps)
+        )
+        if entry.sequence is not None:
+            return Sequence(steps)
+        if entry.fallback is not None:
+            return Fallback(steps)
+        if entry.cascade is not None:
+            return self._cascade(entry, steps, path)
+        return self._parallel(entry, steps, path)
+
+    def _asked(self, name: str, path: Path) -> Node:
+        if name in self.file.models:
+            return Ask(name)
+        if name in self.file.plans:
+            return self.named(name, path)
+        models = list(self.file.models)
+        # A name in short stands where its plan would.
+        remedy = did_you_mean(name, [*models, *self.file.plans], what="models")
+        at: Path = path if isinstance(path[-1], int) else (*path, "ask")
+        self.faults.add(at, name, f"is no model; {remedy}")
+        return Ask(models[0])
+
+    def _cascade(self, entry: PlanEntry, steps: tuple[Node, ...], path: Path) -> Node:
+        assert entry.stop is not None, "refused by the entry itself"
+        try:
+            return Cascade(steps, Expression(entry.stop, _STOP, ("bool",)))
+        except ExpressionError as error:
+            self.faults.add((*path, "stop"), entry.stop, f"cannot be used: {error}")
+            return Sequence(steps)
+
+    def _parallel(self, entry: PlanEntry, steps: tuple[Node, ...], path: Path) -> Node:
+        first = entry.join == "first"
+        weights = entry.weights or tuple(1.0 for _ in steps)
+        combine = entry.combine or "mean"
+        quorum = entry.quorum or (1 if first else len(steps))
+        joined = Parallel(
+            steps, "mean" if combine == "stacked" else combine, weights, quorum, first, entry.within
+        )
+        if entry.by is None:
+            return joined
+        if entry.by not in self.file.models:
+            remedy = did_you_mean(entry.by, list(self.file.models), what="models")
+            self.faults.add((*path, "by"), entry.by, f"is no model; {remedy}")
+        return Sequence((joined, Ask(entry.by)))
+
+
+def _check_order(file: PipelineFile, chosen: Mapping[str, Node], faults: Faults) -> None:
+    """Note where a model reads what nobody before it in its plan has answered."""
+    for node in chosen.values():
+        order = list(models_of(node))
+        for place, name in enumerate(order):
+            for number, given in enumerate(file.models[name].inputs):
+                read = given.partition(".")[0]
+                if "." not in given or read == "event" or read in order[:place]:
+                    continue
+                what = f"is read before {read} has answered; put {read} before {name} in a sequence"
+                faults.add(("models", name, "inputs", number), given, what)
+
+
+def _check_trained(file: PipelineFile, chosen: Mapping[str, Node], faults: Faults) -> None:
+    """Note models without a file: only the first one that is asked is trained from history."""
+    asked = dict.fromkeys(name for node in chosen.values() for name in models_of(node))
+    for name in list(asked)[1:]:
+        entry = file.models[name]
+        if entry.adapter == "onnx" and entry.file is None:
+            what = "has no file, and only the first model asked is trained; add file and sha256"
+            faults.add(("models", name), name, what, key=True)
+
+
+def _weighted(
+    file: PipelineFile, select: SelectEntry, so_far: Understand, faults: Faults
+) -> Chooser:
+    weights = {
+        name: select.weights.get(name, 0.0 if select.weights else 1.0) for name in select.among
+    }
+    for name in select.weights:
+        if name not in weights:
+            remedy = did_you_mean(name, list(weights), what="candidates")
+            faults.add(("select", "weights", name), name, f"is no candidate; {remedy}", key=True)
+    if sum(weights.values()) <= 0:
+        faults.add(("select", "weights"), select.weights, "leave no candidate; raise one above 0")
+    rules: list[Narrowing] = []
+    names = so_far.names({})
+    for number, rule in enumerate(select.rules):
+        path: Path = ("select", "rules", number)
+        unknown = [name for name in rule.among if name not in weights]
+        if unknown:
+            remedy = did_you_mean(unknown[0], list(weights), what="candidates")
+            faults.add((*path, "among"), unknown[0], f"is no candidate; {remedy}")
+        elif sum(weights[name] for name in rule.among) <= 0:
+            faults.add((*path, "among"), list(rule.among), "weigh nothing; give one a weight")
+        try:
+            rules.append(Narrowing(Expression(rule.when, names, ("bool",)), rule.among))
+        except ExpressionError as error:
+            faults.add((*path, "when"), rule.when, f"cannot be used: {error}")
+    faults.settle()
+    return Weighted(f"{file.pipeline}@{file.version}", weights, rules)

@@ -1,0 +1,30 @@
+"""What the conductor delegates by: plans, who chooses among them, and what each model may take."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from batuta.agents.delegation.plans import Ask, Node
+from batuta.agents.delegation.terms import Terms
+from batuta.agents.selection.choosing import Chooser, Only
+
+__all__ = ["Delegating"]
+
+
+@dataclass(frozen=True)
+class Delegating:
+    """The compiled plans of a pipeline.
+
+    Attributes:
+        plans: by name; those that may be chosen.
+        chooser: picks one per event.
+        terms: of each model, by name.
+    """
+
+    plans: Mapping[str, Node]
+    chooser: Chooser
+    terms: Mapping[str, Terms] = field(default_factory=dict[str, Terms])
+
+    @classmethod
+    def to(cls, model: str) -> "Delegating":
+        """Ask one model about everything."""
+        return cls({"only": Ask(model)}, Only("only"))

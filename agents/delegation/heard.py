@@ -1,0 +1,204 @@
+"""What models have answered about the events of a batch, by model and row.
+
+A row of it, with nothing but what was answered, goes to JSON and back: so work is parked.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from batuta.agents.models.answers import Answers, Scores
+from batuta.schemas.errors import FailureKind
+
+__all__ = ["ANSWERED", "ASKED", "FAILED", "UNASKED", "Heard", "Indexes", "Told"]
+
+UNASKED: Final = 0
+ASKED: Final = 1
+ANSWERED: Final = 2
+FAILED: Final = 3
+Indexes = npt.NDArray[np.intp]
+
+
+@dataclass(slots=True)
+class Told:
+    """What one model has answered.
+
+    Attributes:
+        state: (rows,) one of the four states.
+        scores, confidence: (rows,) NaN where there is no answer.
+        duration_ms, cost_nano: (rows,) how long its call took; its share of what the call cost.
+        version: who answered.
+        failures, values, evidence: of some rows.
+    """
+
+    state: npt.NDArray[np.int8]
+    scores: Scores
+    confidence: Scores
+    duration_ms: npt.NDArray[np.int64]
+    cost_nano: npt.NDArray[np.int64]
+    version: str
+    currency: str = ""
+    failures: dict[int, FailureKind] = field(default_factory=dict[int, FailureKind])
+    values: dict[int, object] = field(default_factory=dict[int, object])
+    evidence: dict[int, str] = field(default_factory=dict[int, str])
+
+    @classmethod
+    def nothing(cls, rows: int, version: str) -> "Told":
+        """Return what a model that nobody asked has told."""
+        none = np.full(rows, np.nan)
+        zero = np.zeros(rows, np.int64)
+        return cls(np.zeros(rows, np.int8), none, none.copy(), zero, zero.copy(), version)
+
+    def at(self, rows: Indexes) -> "Told":
+        """Return some rows."""
+        places = {row: place for place, row in enumerate(rows.tolist())}
+        return Told(
+            self.state[rows],
+            self.scores[rows],
+            self.confidence[rows],
+            self.duration_ms[rows],
+            self.cost_nano[rows],
+            self.version,
+            self.currency,
+            {places[row]: kind for row, kind in self.failures.items() if row in places},
+            {places[row]: value for row, value in self.values.items() if row in places},
+            {places[row]: text for row, text in self.evidence.items() if row in places},
+        )
+
+
+class Heard:
+    """What all models have answered about some events.
+
+    Attributes:
+        rows: how many events.
+        told: by model.
+    """
+
+    def __init__(self, rows: int, versions: Mapping[str, str]) -> None:
+        """Begin with nothing.
+
+        Args:
+            rows: how many events.
+            versions: of the models that may be asked.
+        """
+        self.rows = rows
+        self.versions = versions
+        self.told: dict[str, Told] = {}
+
+    def of(self, model: str) -> Told:
+        """Return what one model has answered."""
+        told = self.told.get(model)
+        if told is None:
+            told = self.told[model] = Told.nothing(self.rows, self.versions[model])
+        return told
+
+    def ask(self, model: str, rows: Indexes) -> None:
+        """Note that a model is asked about some rows."""
+        self.of(model).state[rows] = ASKED
+
+    def forget_asked(self) -> None:
+        """Note that nobody is asked any more: who owns the work next asks again."""
+        for told in self.told.values():
+            told.state[told.state == ASKED] = UNASKED
+
+    def take(self, model: str, rows: Indexes, answers: Answers, duration_ms: int) -> None:
+        """Take a model's answers to `rows`; what is no number from 0 to 1 is no answer."""
+        told, scores = self.of(model), np.asarray(answers.scores)
+        if scores.shape != rows.shape or scores.dtype.kind not in "fiu":
+            self.fail(model, rows, "invalid", duration_ms)
+            return
+        usable = (scores >= 0.0) & (scores <= 1.0)  # NaN is neither
+        told.state[rows] = np.where(usable, ANSWERED, FAILED)
+        told.scores[rows] = scores
+        told.confidence[rows] = _confidence(answers, scores)
+        told.duration_ms[rows] = duration_ms
+        told.currency = answers.currency
+        if answers.cost_nano:
+            share, rest = divmod(answers.cost_nano, max(len(rows), 1))
+            told.cost_nano[rows] = share
+            told.cost_nano[rows[:1]] += rest
+        if not usable.all():
+            for place in np.flatnonzero(~usable).tolist():
+                told.failures[int(rows[place])] = answers.failures.get(place, "invalid")
+        _keep(told.values, rows, answers.values)
+        _keep(told.evidence, rows, answers.evidence)
+
+    def fail(self, model: str, rows: Indexes, kind: FailureKind, duration_ms: int = 0) -> None:
+        """Note that a model has no answer to `rows`."""
+        told = self.of(model)
+        told.state[rows] = FAILED
+        told.duration_ms[rows] = duration_ms
+        told.failures.update(dict.fromkeys(rows.tolist(), kind))
+
+    def broke(self) -> npt.NDArray[np.bool_]:
+        """Return where a model failed otherwise than by an answer that is none."""
+        found = np.zeros(self.rows, np.bool_)
+        for told in self.told.values():
+            found[[row for row, kind in told.failures.items() if kind != "invalid"]] = True
+        return found
+
+    def at(self, rows: Indexes) -> "Heard":
+        """Return some rows, as a copy."""
+        found = Heard(len(rows), self.versions)
+        found.told = {model: told.at(rows) for model, told in self.told.items()}
+        return found
+
+    def row(self, row: int) -> dict[str, dict[str, object]]:
+        """Return what was answered about one event, as JSON takes it."""
+        found: dict[str, dict[str, object]] = {}
+        for model, told in self.told.items():
+            if told.state[row] < ANSWERED:
+                continue
+            score, sure = float(told.scores[row]), float(told.confidence[row])
+            found[model] = {
+                "score": score if score == score else None,  # noqa: PLR0124 - NaN is not itself
+                "confidence": sure if sure == sure else None,  # noqa: PLR0124
+                "failure": told.failures.get(row),
+                "duration_ms": int(told.duration_ms[row]),
+                "cost_nano": int(told.cost_nano[row]),
+                "currency": told.currency,
+                "value": told.values.get(row),
+                "evidence": told.evidence.get(row),
+            }
+        return found
+
+    def give(self, row: int, answered: Mapping[str, Mapping[str, object]]) -> None:
+        """Take back what `row` returned; models that are known no more are left out.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is damaged.
+        """
+        for model, one in answered.items():
+            if model not in self.versions:
+                continue
+            told = self.of(model)
+            failure = one["failure"]
+            told.state[row] = ANSWERED if failure is None else FAILED
+            for name, column in (("score", told.scores), ("confidence", told.confidence)):
+                value = one[name]
+                column[row] = np.nan if value is None else float(cast("float", value))
+            told.duration_ms[row] = int(cast("int", one["duration_ms"]))
+            told.cost_nano[row] = int(cast("int", one["cost_nano"]))
+            told.currency = str(one["currency"])
+            if failure is not None:
+                told.failures[row] = cast("FailureKind", failure)
+            if one["value"] is not None:
+                told.values[row] = one["value"]
+            if one["evidence"] is not None:
+                told.evidence[row] = str(one["evidence"])
+
+
+def _confidence(answers: Answers, scores: Scores) -> Scores:
+    """Return how sure a model is; for a bare score, how likely the likelier side is."""
+    given = answers.confidence
+    if given is None or np.shape(given) != scores.shape:
+        return np.maximum(scores, 1.0 - scores)
+    return given
+
+
+def _keep(kept: dict[int, object] | dict[int, str], rows: Indexes, told: Sequence[object]) -> None:
+    if len(told) == len(rows):
+        cast("dict[int, object]", kept).update(zip(rows.tolist(), told, strict=True))

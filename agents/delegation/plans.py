@@ -1,0 +1,115 @@
+"""Plans: who is asked, as trees.
+
+Ask        one model
+Sequence   one after the other; later steps may read what earlier ones answered
+Parallel   all at once, their answers combined
+Cascade    from cheap to strong, until one is sure enough
+Fallback   the next one only where the one before gave no answer
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from batuta.agents.policy.expressions import Expression
+
+__all__ = [
+    "Ask",
+    "Cascade",
+    "Combine",
+    "Fallback",
+    "Node",
+    "Parallel",
+    "Sequence",
+    "models_of",
+    "text_of",
+]
+
+Combine = Literal["mean", "vote", "weighted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One model answers."""
+
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """The last step's answer counts; a step without answer ends it without one."""
+
+    steps: "tuple[Node, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Parallel:
+    """All steps are asked at once.
+
+    Attributes:
+        combine: mean of the scores; share of votes (0.5 and more); mean by `weights`.
+        weights: one per step.
+        quorum: so many answers are needed.
+        first: whether the quorum is enough; else all are waited for.
+        within_ms: from the plan's beginning; then what is there counts, if it is a quorum.
+    """
+
+    steps: "tuple[Node, ...]"
+    combine: Combine
+    weights: tuple[float, ...]
+    quorum: int
+    first: bool = False
+    within_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cascade:
+    """The first answer for which `stop` holds counts, else the last one there is.
+
+    Attributes:
+        stop: of `score` and `confidence`.
+    """
+
+    steps: "tuple[Node, ...]"
+    stop: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """The first answer there is counts; one from behind the first step is marked."""
+
+    steps: "tuple[Node, ...]"
+
+
+Node = Ask | Sequence | Parallel | Cascade | Fallback
+
+
+def text_of(node: Node) -> str:
+    """Return a plan in one line, as people read it.
+
+    >>> text_of(Fallback((Ask("sequence"), Parallel((Ask("a"), Ask("b")), "mean", (1.0, 1.0), 1))))
+    'sequence, else (mean of (a & b), 1 needed)'
+    """
+    if isinstance(node, Ask):
+        return node.model
+    steps = [
+        text_of(step) if isinstance(step, Ask) else f"({text_of(step)})" for step in node.steps
+    ]
+    if isinstance(node, Sequence):
+        return " then ".join(steps)
+    if isinstance(node, Fallback):
+        return ", else ".join(steps)
+    if isinstance(node, Cascade):
+        return f"{' up to '.join(steps)} until {node.stop.text}"
+    within = "" if node.within_ms is None else f" within {node.within_ms}ms"
+    needed = f"the first {node.quorum}" if node.first else f"{node.quorum} needed"
+    return f"{node.combine} of ({' & '.join(steps)}), {needed}{within}"
+
+
+def models_of(node: Node) -> Iterator[str]:
+    """Yield the models of a plan, each time they stand in it, in order."""
+    if isinstance(node, Ask):
+        yield node.model
+        return
+    for step in node.steps:
+        yield from models_of(step)

@@ -1,0 +1,183 @@
+"""The walk over a plan: from what was heard so far to what is known, and who is to be asked next.
+
+Nothing is kept between two walks, so a plan goes on from whatever was written down. One walk is a
+few array operations per node, for all rows of a batch that follow the plan.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from batuta.agents.delegation.heard import ANSWERED, UNASKED, Heard
+from batuta.agents.delegation.plans import Ask, Cascade, Fallback, Node, Parallel, Sequence
+from batuta.agents.models.answers import Scores
+from batuta.agents.policy.names import Column
+
+__all__ = ["Flags", "Reached", "Walk"]
+
+Flags = npt.NDArray[np.bool_]
+#: A score from here on is a vote for yes.
+_YES: Final = 0.5
+
+
+@dataclass(slots=True)
+class Reached:
+    """What a plan, or a part of it, has come to.
+
+    Attributes:
+        done: (rows,) whether nothing more is to be heard.
+        usable: (rows,) whether there is an answer; only where `done`.
+        scores, confidence: (rows,) of the answer.
+        marked: (rows,) whether another than the intended one answered.
+    """
+
+    done: Flags
+    usable: Flags
+    scores: Scores
+    confidence: Scores
+    marked: Flags
+
+    def put(self, where: Flags, other: "Reached") -> None:
+        """Take over some rows of another."""
+        for mine, theirs in (
+            (self.done, other.done),
+            (self.usable, other.usable),
+            (self.scores, other.scores),
+            (self.confidence, other.confidence),
+            (self.marked, other.marked),
+        ):
+            np.copyto(mine, theirs, where=where)
+
+
+@dataclass
+class Walk:
+    """One walk.
+
+    Attributes:
+        heard: so far.
+        elapsed_ms: since the plan began.
+        wanted: who is to be asked about which rows, by model.
+        next_ms: when, since the beginning, time alone changes something; None: never.
+    """
+
+    heard: Heard
+    elapsed_ms: int
+    wanted: dict[str, Flags] = field(default_factory=dict[str, Flags])
+    next_ms: int | None = None
+
+    def walk(self, node: Node, where: Flags) -> Reached:
+        """Return what `node` has come to for the rows of `where`."""
+        if isinstance(node, Ask):
+            return self._ask(node, where)
+        if isinstance(node, Parallel):
+            return self._parallel(node, where)
+        if isinstance(node, Sequence):
+            return self._sequence(node, where)
+        return self._cascade(node, where) if isinstance(node, Cascade) else self._fall(node, where)
+
+    def _ask(self, node: Ask, where: Flags) -> Reached:
+        told = self.heard.of(node.model)
+        unasked = where & (told.state == UNASKED)
+        if unasked.any():
+            before = self.wanted.get(node.model)
+            self.wanted[node.model] = unasked if before is None else before | unasked
+        done = told.state >= ANSWERED
+        usable = told.state == ANSWERED
+        marked = np.zeros(len(done), np.bool_)
+        return Reached(done, usable, told.scores.copy(), told.confidence.copy(), marked)
+
+    def _sequence(self, node: Sequence, where: Flags) -> Reached:
+        reached = self.walk(node.steps[0], where)
+        marked = reached.marked
+        for step in node.steps[1:]:
+            going = where & reached.done & reached.usable
+            later = self.walk(step, going)
+            reached.put(going, later)
+            marked = marked | (going & later.marked)
+        reached.marked = marked
+        return reached
+
+    def _fall(self, node: Fallback, where: Flags) -> Reached:
+        reached = self.walk(node.steps[0], where)
+        for step in node.steps[1:]:
+            going = where & reached.done & ~reached.usable
+            if going.any():
+                later = self.walk(step, going)
+                later.marked = np.ones(len(going), np.bool_)
+                reached.put(going, later)
+        return reached
+
+    def _cascade(self, node: Cascade, where: Flags) -> Reached:
+        reached = self.walk(node.steps[0], where)
+        for step in node.steps[1:]:
+            going = where & reached.done & ~(reached.usable & self._stops(node, reached))
+            if not going.any():
+                continue
+            later = self.walk(step, going)
+            # One that has no answer leaves the word to the one before, and that is marked.
+            kept = going & later.done & ~later.usable & reached.usable
+            reached.put(going & ~kept, later)
+            reached.marked = reached.marked | kept
+        return reached
+
+    def _stops(self, node: Cascade, reached: Reached) -> Flags:
+        answer = node.stop.answer(_AnswerRows(reached.scores, reached.confidence))
+        holds = answer.values.astype(np.bool_)
+        return holds if answer.missing is None else holds & ~answer.missing
+
+    def _parallel(self, node: Parallel, where: Flags) -> Reached:
+        parts = [self.walk(step, where) for step in node.steps]
+        done = np.array([part.done for part in parts])
+        usable = np.array([part.done & part.usable for part in parts])
+        counted = usable.sum(axis=0)
+        complete = np.asarray(done.all(axis=0), np.bool_)
+        if node.first:
+            complete |= counted >= node.quorum
+        if node.within_ms is not None:
+            if self.elapsed_ms >= node.within_ms:
+                complete = np.ones(len(complete), np.bool_)
+            elif not complete[where].all():
+                self._remind(node.within_ms)
+        # Where too few can still come, waiting changes nothing.
+        complete |= (~done).sum(axis=0) + counted < node.quorum
+        scores, confidence = _combined(node, parts, usable)
+        enough = counted >= node.quorum
+        marked = complete & enough & (counted < len(parts))
+        if node.first:
+            marked = np.zeros(len(marked), np.bool_)
+        return Reached(complete, enough, scores, confidence, marked)
+
+    def _remind(self, at_ms: int) -> None:
+        self.next_ms = at_ms if self.next_ms is None else min(self.next_ms, at_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class _AnswerRows:
+    """Answers as the `stop` of a cascade sees them."""
+
+    scores: Scores
+    confidence: Scores
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def column(self, name: str) -> Column:
+        return Column(self.scores if name == "score" else self.confidence)
+
+    def payload(self, row: int) -> Mapping[str, object]:
+        raise AssertionError(f"{row}: a stop sees no payload")
+
+
+def _combined(node: Parallel, parts: list[Reached], usable: Flags) -> tuple[Scores, Scores]:
+    """Return score and confidence of what has answered; NaN where nothing has."""
+    scores = np.where(usable, np.array([part.scores for part in parts]), 0.0)
+    if node.combine == "vote":
+        scores = np.where(usable & (scores >= _YES), 1.0, 0.0)
+    weights = np.where(usable, np.array(node.weights)[:, None], 0.0)
+    total = weights.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        score = np.clip((weights * scores).sum(axis=0) / total, 0.0, 1.0)
+    return score, np.maximum(score, 1.0 - score)

@@ -1,0 +1,190 @@
+"""Putting questions to models: what each is given of an event, and what stands of it in records.
+
+A model sees features, number fields, and what models before it have answered: `NAME.score` and
+`NAME.confidence`. One that reads rows sees `event`, `event.FIELD` and `NAME.value` as well.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import compress
+from typing import Final, cast
+
+import numpy as np
+
+from batuta.agents.delegation.delegating import Delegating
+from batuta.agents.delegation.heard import ANSWERED, FAILED, Heard, Indexes, Told
+from batuta.agents.delegation.plans import Node, models_of
+from batuta.agents.delegation.walking import Flags
+from batuta.agents.delegation.work import Inputs, Work
+from batuta.agents.models.port import AnyModel, Matrix
+from batuta.agents.questions import Question
+from batuta.agents.understanding.features import Features
+from batuta.schemas.decision import ModelAnswer, Selection
+from batuta.schemas.ingested import Ingested
+
+__all__ = ["Delegation", "answers_about", "inputs_of"]
+
+_EVENT: Final = "event"
+
+
+def inputs_of(models: Iterable[AnyModel]) -> tuple[str, ...]:
+    """Return the features that models see, each once: without what other models answer."""
+    seen = (name for model in models for name in _sight(model))
+    return tuple(dict.fromkeys(name for name in seen if "." not in name and name != _EVENT))
+
+
+class Delegation:
+    """Makes work of questions, for one pipeline and its models.
+
+    Attributes:
+        chooser: picks the plans.
+    """
+
+    def __init__(
+        self, delegating: Delegating, models: Mapping[str, AnyModel], columns: Sequence[str]
+    ) -> None:
+        """Join plans, models and the columns of features."""
+        self.chooser = delegating.chooser
+        self._plans = delegating.plans
+        self._terms = delegating.terms
+        self._models = models
+        self._versions = {name: model.version for name, model in models.items()}
+        self._places = {name: place for place, name in enumerate(columns)}
+        self._joined: dict[str, str] = {
+            name: "+".join(dict.fromkeys(self._versions[one] for one in models_of(node)))
+            for name, node in delegating.plans.items()
+        }
+
+    def work(self, question: Question, features: Features) -> Work:
+        """Return the work that a question is; `features` are what models are shown."""
+        heard = Heard(len(question.events), self._versions)
+        for row, answered in enumerate(question.answered):
+            heard.give(row, answered)
+        events = question.events
+
+        def inputs(model: str, rows: Indexes, heard: Heard) -> Inputs:
+            return self._inputs(model, _Rows(events, features, rows, heard))
+
+        return Work(heard, self._parts(question), inputs, self._terms)
+
+    def version_of(self, selection: Selection | None, answers: tuple[ModelAnswer, ...]) -> str:
+        """Return the versions that answered, or those of the plan where none did."""
+        if len(answers) == 1:
+            return answers[0].model
+        versions = dict.fromkeys(one.model for one in answers if not one.failure)
+        plan = "" if selection is None else selection.plan
+        return "+".join(versions) or self._joined.get(plan, next(iter(self._joined.values())))
+
+    def _parts(self, question: Question) -> list[tuple[Node, Flags]]:
+        if len(self._plans) == 1:
+            return [(next(iter(self._plans.values())), question.asked.copy())]
+        rows: dict[str, list[int]] = {}
+        for row in np.flatnonzero(question.asked).tolist():
+            choice = question.choices[row]
+            assert choice is not None, "chosen before it is asked"
+            rows.setdefault(choice.plan, []).append(row)
+        parts: list[tuple[Node, Flags]] = []
+        # A plan that the file has no more, after a change of version, gives way to the first.
+        first = next(iter(self._plans))
+        for plan, chosen in rows.items():
+            where = np.zeros(len(question.events), np.bool_)
+            where[chosen] = True
+            parts.append((self._plans.get(plan, self._plans[first]), where))
+        return parts
+
+    def _inputs(self, name: str, rows: "_Rows") -> Inputs:
+        model = self._models[name]
+        sight = _sight(model)
+        if hasattr(model, "reads"):
+            return [
+                {path: rows.read(path, place, self._places) for path in sight}
+                for place in range(len(rows.rows))
+            ]
+        return rows.matrix(sight, self._places)
+
+
+class _Rows:
+    """Some events as models see them."""
+
+    def __init__(
+        self, events: Sequence[Ingested], features: Features, rows: Indexes, heard: Heard
+    ) -> None:
+        self._events = events
+        self._features = features
+        self.rows = rows
+        self._heard = heard
+
+    def matrix(self, names: Sequence[str], places: Mapping[str, int]) -> Matrix:
+        features, rows = self._features, self.rows
+        if all(places.get(name) == place for place, name in enumerate(names)):
+            plain = features[:, : len(names)]
+            return (plain if len(rows) == len(features) else plain[rows]).astype(np.float32)
+        columns = [
+            features[rows, places[name]] if name in places else self._answered(name)
+            for name in names
+        ]
+        return np.array(columns, np.float32).T.reshape(len(rows), len(names))
+
+    def read(self, path: str, place: int, places: Mapping[str, int]) -> object:
+        row = int(self.rows[place])
+        if path in places:
+            return float(self._features[row, places[path]])
+        head, _, field = path.partition(".")
+        if head == _EVENT:
+            data = self._events[row].data
+            return data.get(field) if field else data
+        told = self._heard.of(head)
+        if field == "value":
+            return told.values.get(row)
+        return float(_column(told, field)[row])
+
+    def _answered(self, name: str) -> Features:
+        model, _, field = name.partition(".")
+        return _column(self._heard.of(model), field)[self.rows]
+
+
+def answers_about(heard: Heard, rows: Indexes) -> list[tuple[ModelAnswer, ...]]:
+    """Return what stands in the records of some events of what models have answered."""
+    told = [_answers(name, one, rows) for name, one in heard.told.items()]
+    if len(told) == 1 and None not in told[0]:
+        return [(cast("ModelAnswer", answer),) for answer in told[0]]
+    return [
+        tuple(answer for answer in answers if answer is not None)
+        for answers in (zip(*told, strict=True) if told else ((),) * len(rows))
+    ]
+
+
+def _answers(name: str, told: Told, rows: Indexes) -> list[ModelAnswer | None]:
+    """Return one model's answers, None where it was not asked or has not answered yet."""
+    version, currency = told.version, told.currency
+    found: list[ModelAnswer | None] = [
+        ModelAnswer(name, version, score, confidence, "", duration_ms, cost_nano, currency)
+        for score, confidence, duration_ms, cost_nano in zip(
+            told.scores[rows].tolist(),
+            told.confidence[rows].tolist(),
+            told.duration_ms[rows].tolist(),
+            told.cost_nano[rows].tolist(),
+            strict=True,
+        )
+    ]
+    state = told.state[rows]
+    for place in np.flatnonzero(state != ANSWERED).tolist():
+        found[place] = None
+        if state[place] == FAILED:
+            row = int(rows[place])
+            kind, took = told.failures.get(row, "broke"), int(told.duration_ms[row])
+            found[place] = ModelAnswer(name, version, None, None, kind, took)
+    if told.evidence:
+        texts = [told.evidence.get(row, "") for row in rows.tolist()]
+        for place in compress(range(len(found)), texts):
+            answer = found[place]
+            found[place] = answer and answer._replace(evidence=texts[place])
+    return found
+
+
+def _column(told: Told, field: str) -> Features:
+    return told.scores if field == "score" else told.confidence
+
+
+def _sight(model: AnyModel) -> tuple[str, ...]:
+    reads: tuple[str, ...] | None = getattr(model, "reads", None)
+    return reads if reads is not None else cast("tuple[str, ...]", getattr(model, "inputs", ()))
