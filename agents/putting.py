@@ -15,7 +15,7 @@ from batuta.agents.delegation.heard import ANSWERED, FAILED, Heard, Indexes, Tol
 from batuta.agents.delegation.plans import Node, models_of
 from batuta.agents.delegation.walking import Flags
 from batuta.agents.delegation.work import Inputs, Work
-from batuta.agents.models.port import AnyModel, Matrix
+from batuta.agents.models.port import AnyModel, Matrix, Model, reads_rows
 from batuta.agents.questions import Question
 from batuta.agents.understanding.features import Features
 from batuta.schemas.decision import ModelAnswer, Selection
@@ -94,7 +94,7 @@ class Delegation:
     def _inputs(self, name: str, rows: "_Rows") -> Inputs:
         model = self._models[name]
         sight = _sight(model)
-        if hasattr(model, "reads"):
+        if reads_rows(model):
             return [
                 {path: rows.read(path, place, self._places) for path in sight}
                 for place in range(len(rows.rows))
@@ -186,5 +186,4 @@ def _column(told: Told, field: str) -> Features:
 
 
 def _sight(model: AnyModel) -> tuple[str, ...]:
-    reads: tuple[str, ...] | None = getattr(model, "reads", None)
-    return reads if reads is not None else cast("tuple[str, ...]", getattr(model, "inputs", ()))
+    return model.reads if reads_rows(model) else cast("Model", model).inputs

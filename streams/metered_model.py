@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 from batuta.agents.models.answers import NANO, Answers
-from batuta.agents.models.port import AnyModel, Matrix, Model, RowModel, Scores
+from batuta.agents.models.port import AnyModel, Matrix, Model, RowModel, Scores, reads_rows
 from batuta.streams.telemetry.facts import Scribe
 from batuta.streams.telemetry.stage_telemetry import StageTelemetry
 
@@ -111,6 +111,6 @@ def metered(
 
 
 def _metered(model: AnyModel, telemetry: StageTelemetry) -> AnyModel:
-    if hasattr(model, "reads"):
-        return MeteredRowModel(cast("RowModel", model), telemetry)
-    return MeteredModel(model, telemetry)
+    if reads_rows(model):
+        return MeteredRowModel(model, telemetry)
+    return MeteredModel(cast("Model", model), telemetry)

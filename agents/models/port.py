@@ -4,14 +4,14 @@ Adapters make one attempt: retries, breakers, hedging and bulkheads are the cond
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
 from batuta.agents.models.answers import Answers, Scores
 
-__all__ = ["AnyModel", "Matrix", "Model", "RowModel", "Scores"]
+__all__ = ["AnyModel", "Matrix", "Model", "RowModel", "Scores", "reads_rows"]
 
 Matrix = npt.NDArray[np.float32]
 
@@ -61,3 +61,8 @@ class RowModel(Protocol):
 
 #: A model of either kind.
 AnyModel = Model | RowModel
+
+
+def reads_rows(model: AnyModel) -> TypeGuard[RowModel]:
+    """Tell whether a model reads rows; else it sees a matrix."""
+    return hasattr(model, "reads")
