@@ -182,7 +182,7 @@ def _check_trained(file: PipelineFile, chosen: Mapping[str, Node], faults: Fault
     asked = dict.fromkeys(name for node in chosen.values() for name in models_of(node))
     for name in list(asked)[1:]:
         entry = file.models[name]
-        if entry.adapter == "onnx" and entry.file is None:
+        if entry.adapter == "onnx" and entry.file is None and entry.version is None:
             what = "has no file, and only the first model asked is trained; add file and sha256"
             faults.add(("models", name), name, what, key=True)
 

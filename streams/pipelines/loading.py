@@ -56,6 +56,11 @@ class PipelineOnDisk:
     answers: Mapping[str, type[BaseModel]]
     history: object | None = None
 
+    @property
+    def entry(self) -> ModelEntry:
+        """The entry of the first model that is asked."""
+        return self.document.file.models[self.loaded.plan.model]
+
 
 def load_file(path: Path) -> PipelineOnDisk:
     """Load a pipeline file.
