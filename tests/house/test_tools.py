@@ -12,6 +12,7 @@ BIN = Path(sys.executable).parent
 ROOMS = ("schemas", "agents", "streams")
 
 
+@pytest.mark.timeout(1200)  # on a busy machine pyright takes its minutes
 @pytest.mark.parametrize(
     "command",
     [
