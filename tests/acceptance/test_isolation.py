@@ -17,7 +17,7 @@ from confluent_kafka import Producer
 from batuta.schemas.codec import decode_decision
 from batuta.streams.lifecycle import Worker
 from batuta.streams.pipelines.loading import load_file
-from batuta.streams.pipelines.opening import open_model
+from batuta.streams.pipelines.opening import open_models
 from batuta.streams.settings import client_options, load_settings
 from batuta.streams.topic_reader import TopicReader
 
@@ -174,7 +174,7 @@ async def trials(embedded_broker: str, tmp_path: Path) -> AsyncGenerator[Trials]
     (tmp_path / "pipeline.yaml").write_text(FILE)
     on_disk = load_file(tmp_path / "pipeline.yaml")
     settings = load_settings(bootstrap=embedded_broker, partitions=1)
-    worker = Worker(settings, on_disk.loaded, open_model(on_disk, tmp_path))
+    worker = Worker(settings, on_disk.loaded, open_models(on_disk, tmp_path))
     worker.deliver_to(on_disk.sinks.values())
     try:
         await worker.start()

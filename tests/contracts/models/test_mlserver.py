@@ -139,8 +139,8 @@ def mlserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             server.wait()
 
 
-def plan(**said: str) -> OpenInferencePlan:
-    return OpenInferencePlan("risk", ("a", "b"), said.pop("served_as", "risk"), **said)
+def plan(served_as: str = "risk", served_version: str = "") -> OpenInferencePlan:
+    return OpenInferencePlan("risk", ("a", "b"), served_as, served_version)
 
 
 async def test_mlserver_answers_and_is_read_to_the_bit(mlserver: str) -> None:

@@ -11,7 +11,8 @@ from batuta.agents.understanding.layout import Layout
 from batuta.agents.understanding.share_sets import ShareSet
 from batuta.agents.understanding.window_sets import WindowSet
 from batuta.schemas.errors import StateCorruptError
-from batuta.schemas.pipeline import ShareFeature, WindowFeature
+from batuta.schemas.pipeline import WindowFeature
+from batuta.schemas.pipeline_rules import ShareFeature
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -149,7 +149,7 @@ def test_rows_keep_their_order_and_keyless_ones_go_to_the_first_partition() -> N
 
 async def test_what_has_ended_is_let_go_of_without_the_collector() -> None:
     batch, _ = _batch()
-    lane, row = weakref.ref(batch._turns), _Row()
+    lane, row = weakref.ref(batch._turns), _Row()  # pyright: ignore[reportPrivateUsage]
     kept = weakref.ref(row)
     batch.items = [row]  # type: ignore[list-item]  # pyright: ignore[reportAttributeAccessIssue]
     del row
