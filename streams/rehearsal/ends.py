@@ -103,7 +103,9 @@ def ends_of(shipped: Shipped, read: ByTopic) -> dict[str, Ends]:
         ends[str(orjson.loads(record.value or b"{}")["event_id"])].actions += 1
     for record in read[topics.escalations]:
         ends[codec.decode_case(record).decision.event_id].cases += 1
-    for letter in map(codec.decode_dead_letter, read[topics.deadletters]):
+    letters = map(codec.decode_dead_letter, read[topics.deadletters])
+    # What a label said is no end of its event.
+    for letter in (each for each in letters if each.record.topic != topics.outcomes):
         ends[names.of(letter.record)].refused[letter.stage] += 1
     return dict(ends)
 
