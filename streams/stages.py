@@ -44,6 +44,7 @@ from batuta.schemas.record import Record
 from batuta.schemas.topics import Topics
 from batuta.streams.adapters.isolation import Threads
 from batuta.streams.app import LaneApp, clock_ms
+from batuta.streams.at_once import AtOnce
 from batuta.streams.delivery import Delivery
 from batuta.streams.lanes.batch import Batch, Outlet
 from batuta.streams.lanes.stage import EventTime, Intake, NoState, Stage
@@ -294,12 +295,15 @@ def _door(
 
 def _conductor(house: House, telemetry: StageTelemetry) -> Conductor:
     shipped = house.shipped
-    return Conductor(
+    models = metered(house.models, telemetry)
+    conductor = Conductor(
         shipped.pipeline,
-        metered(house.models, telemetry),
+        models,
         shipped.reasons,
         replace(shipped.deciding, isolation=Threads(telemetry.part_broke)),
     )
+    conductor.driver = AtOnce(models if isinstance(models, Mapping) else {models.name: models})
+    return conductor
 
 
 def _stateless(

@@ -36,7 +36,7 @@ STAGE_TAGS_FROM: Final = b" "
 #: What a decision says that was made without its model.
 _BY_CHANCE: Final = ("outcome", "score", "reasons", "answers", "fallback")
 #: How fields are named that say when something was done, not when it was.
-_TIMES: Final = ("_at", "_at_ms")
+_TIMES: Final = ("_at", "_at_ms", "duration_ms")
 _NESTED: Final = (dict, list)
 
 
