@@ -34,7 +34,7 @@ class Layout(Tables):
     def __init__(self, declared: Mapping[bytes, str]) -> None:
         """Open it for what the pipeline file declares, by tag."""
         self.tag = _TAG
-        self._declared = {tag.decode(): holds for tag, holds in declared.items()}
+        self._declared = {tag.decode(): declared[tag] for tag in sorted(declared)}
         self._told = KeyedTable(_TAG, Codec(TEXT, TEXT), "layout", entries_max=_ENTRIES_MAX)
         super().__init__((self._told,))
 

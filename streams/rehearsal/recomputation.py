@@ -156,6 +156,7 @@ async def _again(
     intake = stage.decode(attempt.records, now_ms)
     turns = _Alone()
     batch: AnyBatch = Batch(attempt.records, intake.items, intake.refused, context, turns)
+    outputs = batch.outputs  # it lets go of them when it has ended
     memory.begin(batch)
     memory.begin_answers(batch)
     await function(_Once(batch))
@@ -170,7 +171,7 @@ async def _again(
             into.changelog[key] = value
     memory.answer_changes(batch, now_ms)
     memory.commit(batch)
-    into.outputs += batch.outputs
+    into.outputs += outputs
 
 
 class _Once:

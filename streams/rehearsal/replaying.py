@@ -84,6 +84,8 @@ class Replay:
     def outputs(self) -> Iterator[str]:
         """Yield outputs that are missing, and those that should not be there."""
         expected = Counter(said for written in self.expected.values() for _, said in written)
+        if not expected:
+            yield "nothing at all was written again: the recomputation is blind"
         found = Counter(said for said, _ in self.found)
         for said, count in (expected - found).items():
             yield f"missing {count} of {_shown(said)}"

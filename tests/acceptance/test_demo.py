@@ -37,6 +37,8 @@ class Running:
             text=True,
             env=environment(),
             start_new_session=True,
+            # A shell lets what it starts in the background ignore Ctrl-C, and children inherit it.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         assert self.process.stdout is not None
         self.said: list[str] = []

@@ -99,7 +99,11 @@ def test_a_dead_letter_is_shown_whole_by_its_id(office: Office) -> None:
     ("arguments", "code", "says"),
     [
         (["list", "frawd"], 2, "did you mean fraud?"),
-        (["list", "fraud", "--stage", "x"], 2, "ingestion, scoring, escalation, notification"),
+        (
+            ["list", "fraud", "--stage", "x"],
+            2,
+            "ingestion, rekeying, learning, scoring, escalation",
+        ),
         (["list", "fraud", "--since", "monday"], 2, "2h"),
         (["list", "fraud", "--reason", "never_seen"], 1, "batuta deadletters list fraud --all"),
         (["show", "fraud", "2-17"], 2, "PARTITION:OFFSET"),

@@ -69,7 +69,7 @@ class Installed:
 
     def variables(self, settings: Mapping[str, str]) -> dict[str, str]:
         """Return the shell's variables without what is ours or this environment's."""
-        ours = ("BATUTA_", "PYTHON", "VIRTUAL_ENV", "UV")
+        ours = ("BATUTA_", "PYTHON", "PYTEST_", "VIRTUAL_ENV", "UV")
         clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         home = str(self.environment / "home")
         return {**clean, "NO_COLOR": "1", "BATUTA_MODEL_DIR": home, **settings}

@@ -54,7 +54,7 @@ def test_the_same_seed_gives_the_same_file_wherever_it_is_stored(
     ("arguments", "said"),
     [
         (("fraud", "--data", "no/such/folder"), "holds no transactions.parquet"),
-        (("frauds", "--data", "."), "no labelled data set is known for pipeline 'frauds'"),
+        (("frauds", "--data", "."), "no pipeline is called 'frauds' (did you mean fraud?)"),
         (("fraud", "--data", "HISTORY", "--train-start", "90"), "nothing can be learnt"),
         (("fraud", "--data", "HISTORY", "--train-start", "-1"), "--train-start"),
         (("fraud",), "--data"),
