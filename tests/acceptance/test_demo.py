@@ -26,6 +26,10 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("BATUTA_")}
 
 
+def _hear_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Running:
     """A command in a process group of its own, as a terminal starts it, read line by line."""
 
@@ -38,7 +42,7 @@ class Running:
             env=environment(),
             start_new_session=True,
             # A shell lets what it starts in the background ignore Ctrl-C, and children inherit it.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            preexec_fn=_hear_ctrl_c,  # noqa: PLW1509 - it takes no lock
         )
         assert self.process.stdout is not None
         self.said: list[str] = []
