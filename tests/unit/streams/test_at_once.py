@@ -18,7 +18,7 @@ from batuta.streams.rehearsal.virtual_loop import VirtualLoop
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from batuta.agents.models.port import AnyModel, Matrix, Scores
+    from batuta.agents.models.port import Matrix, Scores
 
 A, B, C = Ask("a"), Ask("b"), Ask("c")
 
@@ -26,7 +26,7 @@ A, B, C = Ask("a"), Ask("b"), Ask("c")
 class Slow:
     """Answers, or fails, after a while of virtual time."""
 
-    inputs = ("x",)
+    inputs: tuple[str, ...] = ("x",)
 
     def __init__(self, name: str, takes_ms: int, failure: Exception | None = None) -> None:
         self.name, self.version = name, f"{name}@0"
@@ -56,9 +56,8 @@ class Ask3:
         }
         versions = {name: model.version for name, model in self.models.items()}
         self.work = Work(Heard(2, versions), [(node, np.ones(2, np.bool_))], inputs)
-        models: dict[str, AnyModel] = dict(self.models)
         try:
-            loop.run_until_complete(AtOnce(models).drive(self.work))
+            loop.run_until_complete(AtOnce(self.models).drive(self.work))
         finally:
             loop.run_until_complete(asyncio.sleep(0))
             self.took_ms = round(loop.time() * 1000)
