@@ -97,18 +97,20 @@ class Taking:
     ) -> "list[_Due]":
         """Hold what must wait, add to `due` what need not, and return what is not aligned at all.
 
-        Where records that were held before are due still, whatever comes now waits behind them.
+        Where records that were held before are due still, what comes now waits with them, but for
+        what lies before them all: the watermark that let those go may have come behind it.
         """
         held, before_ms = memory.held, memory.watermarks.watermark_ms
         first_ms = held.first_ms()
-        full = first_ms is not None and first_ms < before_ms
+        if first_ms is not None:
+            before_ms = min(before_ms, first_ms)
         at_once: list[_Due] = []
         waiting: list[HeldRecord] = []
         for record, item in zip(records, items, strict=True):
             one = self._placed(record, item)
             if one.order < 0:
                 at_once.append(one)
-            elif one.time_ms < before_ms and not full:
+            elif one.time_ms < before_ms:
                 due.append(one)
             else:
                 waiting.append(HeldRecord(one.time_ms, one.order, record))

@@ -1,0 +1,87 @@
+"""Taking in replay: records leave in the order of their event time, however they were read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from batuta.schemas.record import Record
+from batuta.schemas.watermark import Watermark
+from batuta.streams.lanes.memory import LaneMemory
+from batuta.streams.lanes.stage import EventTime, NoState, Stage
+from batuta.streams.lanes.taking import Taking
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from batuta.schemas.codec import Refused
+
+LABELS, EVENTS = "t.outcomes", "t.ingested"
+AT_ONCE = 2
+
+
+@dataclass(frozen=True)
+class Times:
+    """What records decode to: their times."""
+
+    items: Sequence[int]
+    refused: Sequence[Refused] = ()
+
+
+def decode(records: Sequence[Record], now_ms: int) -> Times:
+    del now_ms
+    return Times([int(record.value or b"") for record in records])
+
+
+class Replay:
+    """A lane of two inputs in replay that takes two records at once."""
+
+    def __init__(self) -> None:
+        stage = Stage(
+            pipeline="t",
+            name="scoring",
+            group="t-scoring",
+            inputs=(LABELS, EVENTS),
+            decode=decode,
+            open_state=NoState,
+            changelog="t-scoring.state",
+            deadletters="t.deadletters",
+            event_time=EventTime(10**9, hears={LABELS: 1, EVENTS: 1}, time_of=int),
+        )
+        self.memory = LaneMemory(stage)
+        self.taking = Taking(stage, 0, AT_ONCE)
+        self.offset = 0
+
+    def batch(self, records: Sequence[tuple[str, int]] = (), **told_ms: int) -> Sequence[object]:
+        """Take one batch's records, and what it was told by `labels` and `events`."""
+        batch = object()
+        self.memory.begin(batch)
+        orders = {"labels": 0, "events": 1}
+        told = [(orders[name], Watermark(0, time_ms)) for name, time_ms in told_ms.items()]
+        if told:
+            self.memory.hear(told, 0)
+        read = [self.record(topic, time_ms) for topic, time_ms in records]
+        taken = self.taking.take(read, 0, self.memory)
+        self.memory.changes(batch, 0)
+        self.memory.commit(batch)
+        return taken.items
+
+    def record(self, topic: str, time_ms: int) -> Record:
+        self.offset += 1
+        return Record(topic, 0, self.offset, 0, b"k", str(time_ms).encode(), ())
+
+
+def test_what_is_read_with_its_watermark_goes_before_what_was_held() -> None:
+    """More is held than leaves at once, and the label that lets it go lies before all of it."""
+    replay = Replay()
+    held = [(EVENTS, time_ms) for time_ms in (10, 20, 30, 40)]
+    assert replay.batch(held, events=50) == []
+    assert replay.batch([(LABELS, 5), (LABELS, 35)], labels=50) == [5, 10, 20]
+    assert replay.batch() == [30, 35]
+    assert replay.batch() == [40]
+
+
+def test_a_label_goes_before_the_event_of_its_time() -> None:
+    replay = Replay()
+    replay.batch([(EVENTS, 10), (EVENTS, 20)], events=50)
+    assert replay.batch([(LABELS, 20)], labels=50) == [10, 20, 20]
