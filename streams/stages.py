@@ -258,8 +258,7 @@ def notification(app: LaneApp, house: House) -> None:
     stage = _stateless(
         house, "notification", house.topics.notifications, codec.decode_notifications
     )
-    telemetry = app.telemetry(stage.pipeline, stage.name)
-    delivery = Delivery(house.sinks, telemetry)
+    delivery = Delivery(house.sinks, telemetry := app.telemetry(stage.pipeline, stage.name))
 
     @app.agent(app.lanes(stage), name=stage.group, concurrency=app.concurrency(stage))
     async def notify(batches: StreamT[Batch[Notification, State]]) -> None:
