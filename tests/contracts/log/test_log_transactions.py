@@ -57,7 +57,7 @@ async def test_what_is_committed_is_read_as_it_was_written(cluster: Cluster) -> 
     ]
     await write(log, {(topic, 1): rows})
     async with asyncio.timeout(30):  # a commit is answered before its markers are written
-        while not (found := await read_all(log, TopicPartition(topic, 1))):
+        while not (found := await read_all(log, TopicPartition(topic, 1))):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert [(r.key, r.value, r.headers) for r in found] == rows
     assert [(r.topic, r.partition, r.offset) for r in found] == [(topic, 1, n) for n in range(3)]
