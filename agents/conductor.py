@@ -151,12 +151,11 @@ class Conductor:
             question.asked[:] = [not context.parked.blocks(waiting_key(e)) for e in events]
         return question
 
-    async def ask(self, question: Question, *, patient: bool = False) -> Answer:
+    async def ask(self, question: Question) -> Answer:
         """Ask models, or nobody where there is nothing to ask.
 
         Args:
             question: about which events; one that was asked before goes on.
-            patient: wait until more is known than was; else not for models that are slow.
 
         Raises:
             LaterError: a model's outside world failed; the batch may be tried again.
@@ -165,7 +164,7 @@ class Conductor:
             if None in question.choices:
                 question.choices = self._select(question.events, question.features)
             question.work = self._delegation.work(question, self._judge.told(question.features))
-        await self.driver.drive(question.work, patient=patient)
+        await self.driver.drive(question.work)
         return question.work
 
     def conclude(

@@ -38,13 +38,12 @@ class AtOnce:
         self._models = models
         self._report = report
 
-    async def drive(self, work: Work, *, patient: bool = False) -> None:
+    async def drive(self, work: Work) -> None:
         """Bring work to its end; the lane's soft deadline decides who waits for that.
 
         Raises:
             LaterError: a model's outside world failed; the batch may be tried again.
         """
-        del patient
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         under_way: dict[asyncio.Task[Answers], _Asked] = {}

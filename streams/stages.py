@@ -218,7 +218,7 @@ def scoring(app: LaneApp, house: House) -> None:
                 answer = await out.ask(question, conductor.ask(question))
                 concluded = conductor.conclude(question, answer, batch.context, batch.news)
                 for follow_up in concluded.follow_ups:
-                    out.ask_later(follow_up, partial(conductor.ask, follow_up, patient=True))
+                    out.ask_later(follow_up, partial(conductor.ask, follow_up))
                 decided = concluded.decisions
                 for decision in decided:
                     out.send(decisions, decision)

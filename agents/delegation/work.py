@@ -54,8 +54,6 @@ class Work:
         self.plans = plans
         self.inputs_of = inputs_of
         self.terms = terms or {}
-        #: The driver's own: what it holds of calls under way, and of when the plan began.
-        self.under_way: object = None
         self.next_ms: int | None = None
         self.reached = _blank(heard.rows)
         self.covered = np.zeros(heard.rows, np.bool_)
@@ -97,8 +95,8 @@ class Work:
 class Driver(Protocol):
     """Asks models, and gives work what they say."""
 
-    async def drive(self, work: Work, *, patient: bool = False) -> None:
-        """Bring work on: to its end where `patient`, else as far as it comes soon.
+    async def drive(self, work: Work) -> None:
+        """Bring work to its end.
 
         Raises:
             LaterError: a model's outside world failed; the batch may be tried again.
@@ -114,13 +112,12 @@ class InTurn:
         self._models = models
         self._report = report
 
-    async def drive(self, work: Work, *, patient: bool = False) -> None:
+    async def drive(self, work: Work) -> None:
         """Bring work to its end.
 
         Raises:
             LaterError: a model's outside world failed; the batch may be tried again.
         """
-        del patient
         while calls := work.due(0):
             for call in calls:
                 try:
