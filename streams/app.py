@@ -21,7 +21,7 @@ from batuta.agents.state.port import State
 from batuta.schemas.partition import PartitionOf
 from batuta.streams.lanes.batch import Batch, Handover
 from batuta.streams.lanes.kafka_log import KafkaLog
-from batuta.streams.lanes.kafka_shim import hurry_transactions
+from batuta.streams.lanes.kafka_shim import hear_failed_batches, hurry_transactions
 from batuta.streams.lanes.log import Log
 from batuta.streams.lanes.source import Source
 from batuta.streams.lanes.stage import AnyStage, Stage
@@ -69,6 +69,7 @@ class LaneApp(faust.App):
         log: Log | None = None,
     ) -> None:
         hurry_transactions()
+        hear_failed_batches()
         self._lane_settings = settings
         self._log: Log = log if log is not None else KafkaLog(settings)
         self._registry = registry

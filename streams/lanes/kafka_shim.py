@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.consumer.fetcher import Fetcher, FetchError, FetchResult
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.producer import sender
+from aiokafka.producer.message_accumulator import MessageBatch
 from aiokafka.protocol.api import Request, RequestStruct
 from aiokafka.protocol.group import HeartbeatRequest, HeartbeatResponse_v1
 from aiokafka.protocol.types import Int32, Schema, String
@@ -24,6 +25,7 @@ __all__ = [
     "RawRecord",
     "abandon_consumer",
     "abandon_producer",
+    "hear_failed_batches",
     "heartbeat_error_code",
     "hurry_consumer",
     "hurry_transactions",
@@ -33,12 +35,30 @@ __all__ = [
 
 _TRANSACTION_BACKOFF_S: Final = 0.002
 _FENCED_INSTANCE_ID: Final = 82
+_FAIL: Final = MessageBatch.failure
 
 
 def hurry_transactions() -> None:
     """Wait 2 ms, not 20, while the markers of the last transaction are still being written."""
     assert isinstance(sender.BACKOFF_OVERRIDE, float), "aiokafka moved BACKOFF_OVERRIDE"
     sender.BACKOFF_OVERRIDE = _TRANSACTION_BACKOFF_S
+
+
+def hear_failed_batches() -> None:
+    """Let no failed batch be reported as a failure that nobody looked at.
+
+    aiokafka tells it twice: to who sent the batch, and to who waits for its place, who is seldom
+    there. So a fenced worker would say a traceback for each of its batches as it ends.
+    """
+    if MessageBatch.failure is not _fail_heard:
+        MessageBatch.failure = _fail_heard
+
+
+def _fail_heard(self: MessageBatch, exception: Exception) -> None:
+    _FAIL(self, exception)
+    waiter = self._drain_waiter  # pyright: ignore[reportPrivateUsage]
+    if not waiter.cancelled():
+        waiter.exception()
 
 
 class RawRecord(Protocol):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import inspect
 from importlib.metadata import version
 
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.client import AIOKafkaClient
 from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.producer import sender
+from aiokafka.producer.message_accumulator import MessageBatch
 from aiokafka.producer.sender import Sender
 from aiokafka.producer.transaction_manager import TransactionManager
 from aiokafka.protocol.group import HeartbeatRequest
@@ -30,6 +33,23 @@ def test_the_pause_between_transactions_is_lowered(monkeypatch: pytest.MonkeyPat
     assert "return BACKOFF_OVERRIDE" in inspect.getsource(sender.AddPartitionsToTxnHandler)
 
 
+async def test_a_failed_batch_is_told_to_its_sender_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(MessageBatch, "failure", MessageBatch.failure)
+    kafka_shim.hear_failed_batches()
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: complaints.append(told))
+    batch = MessageBatch(TopicPartition("t", 0), None, 10, 0)
+    sent = asyncio.shield(batch.future)
+    batch.failure(ValueError("fenced"))
+    with pytest.raises(ValueError, match="fenced"):
+        await sent
+    del batch, sent
+    gc.collect()
+    assert complaints == []
+
+
 @pytest.mark.parametrize(
     ("owner", "attribute"),
     [
@@ -47,6 +67,7 @@ def test_the_pause_between_transactions_is_lowered(monkeypatch: pytest.MonkeyPat
         (GroupCoordinator, "self.generation"),
         (GroupCoordinator, "self.group_id"),
         (GroupCoordinator, "self.member_id"),
+        (MessageBatch, "self._drain_waiter"),
         (Sender, "self._txn_manager"),
         (TransactionManager, "self._transaction_waiter"),
     ],
@@ -62,6 +83,7 @@ def test_an_attribute_we_touch_is_where_it_was(owner: type, attribute: str) -> N
         (GroupCoordinator, "_send_req", ["self", "request"]),
         (PartitionRecords, "_consumer_record", ["self", "tp", "record"]),
         (GroupCoordinator, "check_errors", ["self"]),
+        (MessageBatch, "failure", ["self", "exception"]),
         (HeartbeatRequest, "__init__", ["self", "group", "generation_id", "member_id"]),
         (TransactionManager, "wait_for_transaction_end", ["self"]),
     ],
@@ -78,7 +100,7 @@ def test_the_fetchers_task_is_its_error_future() -> None:
 
 def test_the_shim_touches_nothing_that_is_not_named_here() -> None:
     known = {
-        "_client", "_closed", "_consumer_record", "_coordinator", "_fetcher",
+        "_client", "_closed", "_consumer_record", "_coordinator", "_drain_waiter", "_fetcher",
         "_partition_records", "_prefetch_backoff", "_records", "_send_req", "_sender",
         "_txn_manager",
     }  # fmt: skip
