@@ -20,10 +20,11 @@ from batuta.schemas.pipeline import Pipeline
 from batuta.schemas.topics import Topics
 from batuta.streams.adapters.closing import close_model
 from batuta.streams.app import LaneApp
+from batuta.streams.house import House
 from batuta.streams.settings import Settings
 from batuta.streams.sinks import open_sinks
 from batuta.streams.sinks.port import Sink
-from batuta.streams.stages import ROUTE, House
+from batuta.streams.stages import ROUTE
 from batuta.streams.telemetry.broker_probe import BrokerProbe
 from batuta.streams.telemetry.metrics_server import MetricsServer
 from batuta.streams.topic_admin import declare_topics

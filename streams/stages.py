@@ -12,24 +12,19 @@ to nobody else. What a batch counts is counted after its commit, so that a figur
 Kafka.
 """
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
-import numpy as np
 from faust.types import StreamT
 from pydantic import BaseModel
 
-from batuta.agents.conductor import Conductor, ConductorState
+from batuta.agents.conductor import ConductorState
 from batuta.agents.escalation import Escalation
 from batuta.agents.indexing import index_of
-from batuta.agents.ingestion import Ingest, Ingestion, IngestionState
-from batuta.agents.learning import Learning, LearningState, Learnt
-from batuta.agents.models.port import AnyModel
+from batuta.agents.ingestion import Ingestion, IngestionState
+from batuta.agents.learning import Learning, LearningState
 from batuta.agents.notification import Notifier
-from batuta.agents.pipelines import LoadedPipeline
 from batuta.agents.policy.actions import actions_of
 from batuta.agents.rekeying import labels_of
 from batuta.agents.state.port import State
@@ -37,47 +32,19 @@ from batuta.schemas import codec
 from batuta.schemas.decision import Decision
 from batuta.schemas.event import Event
 from batuta.schemas.ingested import Ingested
-from batuta.schemas.labels import EventIndex, Label, LabelOutcome, known_at_ms
+from batuta.schemas.labels import EventIndex, Label, LabelOutcome
 from batuta.schemas.notification import Notification
 from batuta.schemas.pipeline import Source
 from batuta.schemas.record import Record
-from batuta.schemas.topics import Topics
-from batuta.streams.adapters.isolation import Threads
-from batuta.streams.app import LaneApp, clock_ms
-from batuta.streams.at_once import AtOnce
+from batuta.streams.app import LaneApp
 from batuta.streams.delivery import Delivery
+from batuta.streams.house import House, conductor_of, door_of, stateless
 from batuta.streams.lanes.batch import Batch, Outlet
-from batuta.streams.lanes.stage import EventTime, Intake, NoState, Stage
-from batuta.streams.metered_model import metered
-from batuta.streams.sinks.port import Sink
-from batuta.streams.telemetry.stage_telemetry import StageTelemetry
+from batuta.streams.lanes.stage import NoState, Stage
+from batuta.streams.stage_counts import count_decided, count_ingested, count_labels, count_learnt
+from batuta.streams.stage_times import ingestion_time, lanes_of_ingestion, replayed, scoring_time
 
-__all__ = ["ROUTE", "House"]
-
-ItemT = TypeVar("ItemT")
-#: In a replay nobody is left out: whoever publishes says when it ends.
-_NEVER_IDLE_MS: Final = 366 * 86_400_000
-
-
-@dataclass(frozen=True)
-class House:
-    """What the stages of one pipeline are built from.
-
-    Attributes:
-        models: what its plans ask, by name; or the one that answers whatever they say.
-        aligned: whether scoring takes events and outcomes in the order of their time, as in a
-            replay; live it takes them as they come.
-    """
-
-    shipped: LoadedPipeline
-    models: AnyModel | Mapping[str, AnyModel]
-    sinks: Sequence[Sink]
-    aligned: bool = False
-
-    @property
-    def topics(self) -> Topics:
-        """The pipeline's topics."""
-        return Topics(self.shipped.pipeline.name)
+__all__ = ["ROUTE"]
 
 
 def ingestion(app: LaneApp, house: House) -> None:
@@ -92,11 +59,11 @@ def ingestion(app: LaneApp, house: House) -> None:
         name="ingestion",
         group=topics.group("ingestion"),
         inputs=(topics.events, topics.rekeyed, topics.redrive("ingestion")),
-        decode=_door(house, telemetry),
+        decode=door_of(house, telemetry),
         open_state=agent.open_state,
         changelog=topics.state("ingestion"),
         deadletters=topics.deadletters,
-        event_time=_ingestion_time(house),
+        event_time=ingestion_time(house),
     )
     tells_index = pipeline.labels is not None
 
@@ -116,7 +83,7 @@ def ingestion(app: LaneApp, house: House) -> None:
                 for late in result.late if pipeline.source.lateness.rule == "aside" else ():
                     out.forward(codec.put_aside(batch.records[late.position], topics.late))
                 out.refuse(result.refused)
-                out.after_commit(partial(_count_ingested, telemetry, result))
+                out.after_commit(partial(count_ingested, telemetry, result))
 
 
 def rekeying(app: LaneApp, house: House) -> None:
@@ -137,7 +104,7 @@ def rekeying(app: LaneApp, house: House) -> None:
         open_state=NoState,
         changelog=topics.state("rekeying"),
         deadletters=topics.deadletters,
-        event_time=_replayed(house, {topics.feedback: 1}, topics.labels),
+        event_time=replayed(house, {topics.feedback: 1}, topics.labels),
     )
 
     @app.agent(app.lanes(stage), name=stage.group, concurrency=app.concurrency(stage))
@@ -158,7 +125,10 @@ def learning(app: LaneApp, house: House) -> None:
     telemetry = app.telemetry(house.shipped.pipeline.name, "learning")
     outcomes = Outlet(topics.outcomes, codec.encode_outcome)
     unmatched = Outlet(topics.unmatched, codec.encode_label)
-    heard = {topics.labels: app.partitions(topics.feedback), topics.index: _lanes(app, topics)}
+    heard = {
+        topics.labels: app.partitions(topics.feedback),
+        topics.index: lanes_of_ingestion(app, topics),
+    }
     stage = Stage(
         pipeline=house.shipped.pipeline.name,
         name="learning",
@@ -168,7 +138,7 @@ def learning(app: LaneApp, house: House) -> None:
         open_state=agent.open_state,
         changelog=topics.state("learning"),
         deadletters=topics.deadletters,
-        event_time=_replayed(house, heard, topics.outcomes),
+        event_time=replayed(house, heard, topics.outcomes),
     )
 
     @app.agent(app.lanes(stage), name=stage.group, concurrency=app.concurrency(stage))
@@ -180,14 +150,14 @@ def learning(app: LaneApp, house: House) -> None:
                     out.send(outcomes, outcome)
                 for label in learnt.unmatched:
                     out.send(unmatched, label)
-                out.after_commit(partial(_count_learnt, telemetry, learnt, len(batch.items)))
+                out.after_commit(partial(count_learnt, telemetry, learnt, len(batch.items)))
 
 
 def scoring(app: LaneApp, house: House) -> None:
     """Understand, select, delegate, verify and decide; one decision per event."""
     topics, shipped = house.topics, house.shipped
     telemetry = app.telemetry(shipped.pipeline.name, "scoring")
-    conductor = _conductor(house, telemetry)
+    conductor = conductor_of(house, telemetry)
     stage = Stage(
         pipeline=shipped.pipeline.name,
         name="scoring",
@@ -202,7 +172,7 @@ def scoring(app: LaneApp, house: House) -> None:
         open_state=conductor.open_state,
         changelog=topics.state("scoring"),
         deadletters=topics.deadletters,
-        event_time=_scoring_time(app, house),
+        event_time=scoring_time(app, house),
         parked_max=shipped.pipeline.parking.steps_max,
     )
     notifier = Notifier(shipped.pipeline, shipped.reasons, shipped.plan.told)
@@ -226,8 +196,8 @@ def scoring(app: LaneApp, house: House) -> None:
                     out.send(actions, action)
                 for notification in notifier.notify(decided, batch.context):
                     out.send(notifications, notification)
-                out.after_commit(partial(_count_decided, telemetry, decided))
-                out.after_commit(partial(_count_labels, telemetry, batch.items, question.expired))
+                out.after_commit(partial(count_decided, telemetry, decided))
+                out.after_commit(partial(count_labels, telemetry, batch.items, question.expired))
 
 
 def escalation(app: LaneApp, house: House) -> None:
@@ -237,7 +207,7 @@ def escalation(app: LaneApp, house: House) -> None:
     notifier = Notifier(shipped.pipeline, shipped.reasons, shipped.plan.told)
     escalations = Outlet(topics.escalations, codec.encode_case)
     notifications = Outlet(topics.notifications, codec.encode_notification)
-    stage = _stateless(house, "escalation", topics.decisions, codec.decode_decisions)
+    stage = stateless(house, "escalation", topics.decisions, codec.decode_decisions)
     telemetry = app.telemetry(stage.pipeline, stage.name)
 
     @app.agent(app.lanes(stage), name=stage.group, concurrency=app.concurrency(stage))
@@ -255,9 +225,7 @@ def escalation(app: LaneApp, house: House) -> None:
 
 def notification(app: LaneApp, house: House) -> None:
     """Deliver notifications to every sink; a retry carries the same id."""
-    stage = _stateless(
-        house, "notification", house.topics.notifications, codec.decode_notifications
-    )
+    stage = stateless(house, "notification", house.topics.notifications, codec.decode_notifications)
     delivery = Delivery(house.sinks, telemetry := app.telemetry(stage.pipeline, stage.name))
 
     @app.agent(app.lanes(stage), name=stage.group, concurrency=app.concurrency(stage))
@@ -279,122 +247,6 @@ ROUTE: Final[tuple[Callable[[LaneApp, House], None], ...]] = (
 )
 
 
-def _door(
-    house: House, telemetry: StageTelemetry
-) -> Callable[[Sequence[Record], int], codec.Decoded[BaseModel]]:
-    door = codec.EventCodec(house.shipped.pipeline.source, house.shipped.data)
-
-    def decode(records: Sequence[Record], now_ms: int) -> codec.Decoded[BaseModel]:
-        decoded = door.decode(records, now_ms)
-        telemetry.unknown_fields(decoded.unknown_fields)
-        return decoded
-
-    return decode
-
-
-def _conductor(house: House, telemetry: StageTelemetry) -> Conductor:
-    shipped = house.shipped
-    models = metered(house.models, telemetry)
-    conductor = Conductor(
-        shipped.pipeline,
-        models,
-        shipped.reasons,
-        replace(shipped.deciding, isolation=Threads(telemetry.part_broke)),
-    )
-    conductor.driver = AtOnce(models if isinstance(models, Mapping) else {models.name: models})
-    return conductor
-
-
-def _stateless(
-    house: House, name: str, topic: str, decode: Callable[[Sequence[Record], int], Intake[ItemT]]
-) -> Stage[ItemT, NoState]:
-    return Stage(
-        pipeline=house.shipped.pipeline.name,
-        name=name,
-        group=house.topics.group(name),
-        inputs=(topic, house.topics.redrive(name)),
-        decode=decode,
-        open_state=NoState,
-        changelog=None,
-        deadletters=house.topics.deadletters,
-    )
-
-
-def _lanes(app: LaneApp, topics: Topics) -> int:
-    """Return how many lanes of ingestion there are."""
-    return app.partitions(topics.events)
-
-
-def _ingestion_time(house: House) -> EventTime:
-    """Return who tells ingestion of event time, and whom it tells."""
-    topics, pipeline = house.topics, house.shipped.pipeline
-    if not house.aligned:
-        return EventTime(pipeline.source.lateness.idle_ms, tells=(topics.ingested,))
-    below = (topics.ingested, topics.index) if pipeline.labels else (topics.ingested,)
-    return EventTime(_NEVER_IDLE_MS, {topics.events: 1}, below)
-
-
-def _replayed(house: House, hears: Mapping[str, int], tells: str) -> EventTime | None:
-    """Return how a stage on the way of labels keeps time in a replay; live nobody waits for it."""
-    return EventTime(_NEVER_IDLE_MS, hears, (tells,)) if house.aligned else None
-
-
-def _scoring_time(app: LaneApp, house: House) -> EventTime:
-    """Return who tells scoring of event time, and whether its inputs are aligned by it."""
-    topics, pipeline = house.topics, house.shipped.pipeline
-    lanes = _lanes(app, topics)
-    if not house.aligned:
-        return EventTime(pipeline.source.lateness.idle_ms, hears={topics.ingested: lanes})
-    labels = {topics.outcomes: app.partitions(topics.labels)} if pipeline.shares else {}
-    heard = {**labels, topics.ingested: lanes}
-    return EventTime(
-        _NEVER_IDLE_MS, heard, time_of=known_at_ms, id_of=lambda item: str(item.event_id)
-    )
-
-
 def _positions(records: Sequence[Record], topic: str) -> frozenset[int]:
     """Return the indexes of the records that came from `topic`."""
     return frozenset(n for n, record in enumerate(records) if record.topic == topic)
-
-
-def _count_ingested(telemetry: StageTelemetry, result: Ingest) -> None:
-    telemetry.duplicates(result.duplicates)
-    telemetry.rekeyed(len(result.misplaced))
-    telemetry.late(len(result.late) + result.late_accepted)
-    telemetry.finished(
-        {
-            "done": len(result.accepted),
-            "duplicate": result.duplicates,
-            "rekeyed": len(result.misplaced),
-            "late": len(result.late),
-        }
-    )
-
-
-def _count_learnt(telemetry: StageTelemetry, learnt: Learnt, items: int) -> None:
-    telemetry.labels(
-        {
-            "matched": len(learnt.outcomes),
-            "waiting": learnt.waiting,
-            "repeated": learnt.repeated,
-            "outdated": learnt.outdated,
-            "unmatched": len(learnt.unmatched),
-        }
-    )
-    telemetry.finished({"done": items})
-
-
-def _count_labels(
-    telemetry: StageTelemetry, items: Sequence[Ingested | LabelOutcome], expired: int
-) -> None:
-    outcomes = sum(not isinstance(item, Ingested) for item in items)
-    if outcomes:
-        telemetry.labels({"counted": outcomes - expired, "expired": expired})
-        telemetry.finished({"done": outcomes})
-
-
-def _count_decided(telemetry: StageTelemetry, decided: Sequence[Decision]) -> None:
-    telemetry.decided(Counter(decision.outcome for decision in decided))
-    telemetry.finished({"done": len(decided)})
-    published = np.fromiter((d.published_ms for d in decided), np.int64, len(decided))
-    telemetry.ages(clock_ms() - published)

@@ -7,12 +7,13 @@ from batuta.schemas import codec
 from batuta.schemas.record import Output
 from batuta.schemas.topics import Topics, TopicSpec
 from batuta.streams.app import LaneApp
+from batuta.streams.house import House
 from batuta.streams.rehearsal.ends import unbalanced
 from batuta.streams.rehearsal.outside_world import RehearsedModel, RememberingSink, Unreliable
 from batuta.streams.rehearsal.plan import Plan
 from batuta.streams.rehearsal.play import ByTopic
 from batuta.streams.rehearsal.source_events import source_records
-from batuta.streams.stages import ROUTE, House
+from batuta.streams.stages import ROUTE
 
 __all__ = ["PipelinePlay"]
 

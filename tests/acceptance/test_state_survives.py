@@ -23,6 +23,7 @@ from confluent_kafka import TopicPartition as Place
 
 from batuta.agents.context import Context
 from batuta.schemas.partition import PartitionOf
+from batuta.streams.house import House
 from batuta.streams.lanes.kafka_log import KafkaLog
 from batuta.streams.lanes.memory import LaneMemory
 from batuta.streams.lanes.restore import restore
@@ -31,7 +32,7 @@ from batuta.streams.rehearsal.recomputation import LaneHistory, Step, recompute
 from batuta.streams.rehearsal.recording import Attempt
 from batuta.streams.rehearsal.stand_in_app import StandInApp, Surroundings
 from batuta.streams.settings import client_options, load_settings
-from batuta.streams.stages import House, ingestion, scoring
+from batuta.streams.stages import ingestion, scoring
 from batuta.streams.topic_reader import TopicReader
 
 if TYPE_CHECKING:

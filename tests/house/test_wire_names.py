@@ -10,9 +10,10 @@ from prometheus_client import CollectorRegistry
 
 from batuta.schemas.topics import Topics
 from batuta.streams.app import LaneApp
+from batuta.streams.house import House
 from batuta.streams.pipelines.finding import PIPELINES
 from batuta.streams.settings import load_settings
-from batuta.streams.stages import ROUTE, House
+from batuta.streams.stages import ROUTE
 
 if TYPE_CHECKING:
     from batuta.agents.models.port import Matrix, Scores

@@ -15,11 +15,12 @@ from batuta.schemas.errors import UsageError
 from batuta.schemas.topics import Topics
 from batuta.streams.app import LaneApp
 from batuta.streams.cli.app import app as commands
+from batuta.streams.house import House
 from batuta.streams.pipelines.finding import find_pipeline
 from batuta.streams.pipelines.graph import as_svg, as_text
 from batuta.streams.pipelines.outline import outline_of, stages_of, topics_of
 from batuta.streams.settings import load_settings
-from batuta.streams.stages import ROUTE, House
+from batuta.streams.stages import ROUTE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

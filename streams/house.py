@@ -1,0 +1,89 @@
+"""What the stages of one pipeline are built from, and how its parts are put together for them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from batuta.agents.conductor import Conductor
+from batuta.agents.models.port import AnyModel
+from batuta.agents.pipelines import LoadedPipeline
+from batuta.schemas import codec
+from batuta.schemas.record import Record
+from batuta.schemas.topics import Topics
+from batuta.streams.adapters.isolation import Threads
+from batuta.streams.at_once import AtOnce
+from batuta.streams.lanes.stage import Intake, NoState, Stage
+from batuta.streams.metered_model import metered
+from batuta.streams.sinks.port import Sink
+from batuta.streams.telemetry.stage_telemetry import StageTelemetry
+
+__all__ = ["House", "conductor_of", "door_of", "stateless"]
+
+ItemT = TypeVar("ItemT")
+
+
+@dataclass(frozen=True)
+class House:
+    """What the stages of one pipeline are built from.
+
+    Attributes:
+        models: what its plans ask, by name; or the one that answers whatever they say.
+        aligned: whether scoring takes events and outcomes in the order of their time, as in a
+            replay; live it takes them as they come.
+    """
+
+    shipped: LoadedPipeline
+    models: AnyModel | Mapping[str, AnyModel]
+    sinks: Sequence[Sink]
+    aligned: bool = False
+
+    @property
+    def topics(self) -> Topics:
+        """The pipeline's topics."""
+        return Topics(self.shipped.pipeline.name)
+
+
+def door_of(
+    house: House, telemetry: StageTelemetry
+) -> Callable[[Sequence[Record], int], codec.Decoded[BaseModel]]:
+    """Return how a stage decodes the source, which counts the fields that nobody knows."""
+    door = codec.EventCodec(house.shipped.pipeline.source, house.shipped.data)
+
+    def decode(records: Sequence[Record], now_ms: int) -> codec.Decoded[BaseModel]:
+        decoded = door.decode(records, now_ms)
+        telemetry.unknown_fields(decoded.unknown_fields)
+        return decoded
+
+    return decode
+
+
+def conductor_of(house: House, telemetry: StageTelemetry) -> Conductor:
+    """Return the conductor that asks the pipeline's models, metered, and at once."""
+    shipped = house.shipped
+    models = metered(house.models, telemetry)
+    conductor = Conductor(
+        shipped.pipeline,
+        models,
+        shipped.reasons,
+        replace(shipped.deciding, isolation=Threads(telemetry.part_broke)),
+    )
+    conductor.driver = AtOnce(models if isinstance(models, Mapping) else {models.name: models})
+    return conductor
+
+
+def stateless(
+    house: House, name: str, topic: str, decode: Callable[[Sequence[Record], int], Intake[ItemT]]
+) -> Stage[ItemT, NoState]:
+    """Return a stage that reads one topic and remembers nothing."""
+    return Stage(
+        pipeline=house.shipped.pipeline.name,
+        name=name,
+        group=house.topics.group(name),
+        inputs=(topic, house.topics.redrive(name)),
+        decode=decode,
+        open_state=NoState,
+        changelog=None,
+        deadletters=house.topics.deadletters,
+    )

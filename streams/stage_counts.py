@@ -1,0 +1,63 @@
+"""What each stage counts of a batch, once that batch is committed."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from batuta.agents.ingestion import Ingest
+from batuta.agents.learning import Learnt
+from batuta.schemas.decision import Decision
+from batuta.schemas.ingested import Ingested
+from batuta.schemas.labels import LabelOutcome
+from batuta.streams.app import clock_ms
+from batuta.streams.telemetry.stage_telemetry import StageTelemetry
+
+__all__ = ["count_decided", "count_ingested", "count_labels", "count_learnt"]
+
+
+def count_ingested(telemetry: StageTelemetry, result: Ingest) -> None:
+    """Count what became of a batch of raw events."""
+    telemetry.duplicates(result.duplicates)
+    telemetry.rekeyed(len(result.misplaced))
+    telemetry.late(len(result.late) + result.late_accepted)
+    telemetry.finished(
+        {
+            "done": len(result.accepted),
+            "duplicate": result.duplicates,
+            "rekeyed": len(result.misplaced),
+            "late": len(result.late),
+        }
+    )
+
+
+def count_learnt(telemetry: StageTelemetry, learnt: Learnt, items: int) -> None:
+    """Count what became of a batch of labels and of what tells whose they are."""
+    telemetry.labels(
+        {
+            "matched": len(learnt.outcomes),
+            "waiting": learnt.waiting,
+            "repeated": learnt.repeated,
+            "outdated": learnt.outdated,
+            "unmatched": len(learnt.unmatched),
+        }
+    )
+    telemetry.finished({"done": items})
+
+
+def count_labels(
+    telemetry: StageTelemetry, items: Sequence[Ingested | LabelOutcome], expired: int
+) -> None:
+    """Count the labels among what scoring read."""
+    outcomes = sum(not isinstance(item, Ingested) for item in items)
+    if outcomes:
+        telemetry.labels({"counted": outcomes - expired, "expired": expired})
+        telemetry.finished({"done": outcomes})
+
+
+def count_decided(telemetry: StageTelemetry, decided: Sequence[Decision]) -> None:
+    """Count decisions by outcome, and how old their events were."""
+    telemetry.decided(Counter(decision.outcome for decision in decided))
+    telemetry.finished({"done": len(decided)})
+    published = np.fromiter((d.published_ms for d in decided), np.int64, len(decided))
+    telemetry.ages(clock_ms() - published)
