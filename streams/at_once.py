@@ -50,7 +50,11 @@ class AtOnce:
         try:
             while True:
                 now_ms = round((loop.time() - began_s) * 1000)
-                for call in work.due(now_ms):
+                calls = work.due(now_ms)
+                if len(calls) == 1 and work.next_ms is None and not under_way:
+                    await self._ask_alone(work, calls[0])
+                    continue
+                for call in calls:
                     task = asyncio.ensure_future(put_call(self._models[call.model], call))
                     under_way[task] = _Asked(call, now_ms)
                 if work.done or not under_way:
@@ -63,6 +67,27 @@ class AtOnce:
                 task.add_done_callback(_unheard)
                 task.cancel()
 
+    async def _ask_alone(self, work: Work, call: Call) -> None:
+        """Ask the only one there is, in this very task: a model of this process answers at once.
+
+        As a task of its own it had to wait for whatever else the loop had ready, other lanes'
+        batches above all, and a busy worker took its model for a late one.
+        """
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        try:
+            answers = await put_call(self._models[call.model], call)
+        except ModelFailedError as failure:
+            self._failed(work, call, failure, round((loop.time() - began_s) * 1000))
+        else:
+            work.take(call, answers, round((loop.time() - began_s) * 1000))
+
+    def _failed(self, work: Work, call: Call, failure: ModelFailedError, took_ms: int) -> None:
+        cause = failure.__cause__
+        if self._report is not None:
+            self._report(cause if isinstance(cause, Exception) else failure)
+        work.fail(call, failure.kind, took_ms)
+
     def _hear(
         self, work: Work, under_way: "dict[asyncio.Task[Answers], _Asked]", now_ms: int
     ) -> None:
@@ -71,10 +96,7 @@ class AtOnce:
             try:
                 work.take(asked.call, task.result(), now_ms - asked.at_ms)
             except ModelFailedError as failure:
-                cause = failure.__cause__
-                if self._report is not None:
-                    self._report(cause if isinstance(cause, Exception) else failure)
-                work.fail(asked.call, failure.kind, now_ms - asked.at_ms)
+                self._failed(work, asked.call, failure, now_ms - asked.at_ms)
 
 
 def _unheard(task: "asyncio.Task[Answers]") -> None:

@@ -123,3 +123,31 @@ def test_trouble_of_the_outside_world_ends_all_calls_at_once(loop: VirtualLoop) 
     with pytest.raises(LaterError, match="nobody there"):
         Ask3(loop, parallel(), LaterError("nobody there"))
     assert round(loop.time() * 1000) == 50
+
+
+class Inline(Slow):
+    """Answers without waiting for anything, as a model of this process does."""
+
+    async def answer(self, inputs: Matrix) -> Scores:
+        if self.failure is not None:
+            raise self.failure
+        return np.full(len(inputs), 0.5)
+
+
+@pytest.mark.parametrize("failure", [None, ModelFailedError("broke", "a")])
+def test_one_model_that_needs_not_wait_has_no_turn_of_the_loop_to_wait_for(
+    loop: VirtualLoop, failure: ModelFailedError | None
+) -> None:
+    """Between two turns a busy worker's other lanes decode whole batches: 50 ms were seen."""
+    models = {"a": Inline("a", 0, failure), "b": Inline("b", 0)}
+    versions = {name: model.version for name, model in models.items()}
+    work = Work(Heard(2, versions), [(Fallback((A, B)), np.ones(2, np.bool_))], inputs)
+
+    async def in_one_turn() -> None:
+        driving = AtOnce(models).drive(work)
+        with pytest.raises(StopIteration):
+            driving.send(None)
+
+    loop.run_until_complete(in_one_turn())
+    assert work.done
+    assert work.reached.marked.tolist() == [failure is not None] * 2
