@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError
 from batuta.schemas.errors import InstanceIdTakenError, LaterError
 from batuta.schemas.record import Record
 from batuta.streams.lanes.assignor import LaneAssignor
+from batuta.streams.lanes.batch_limits import BatchLimits
 from batuta.streams.lanes.failpoints import reach
 from batuta.streams.lanes.kafka_shim import (
     Place,
@@ -37,6 +38,7 @@ class KafkaLog:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._limits = BatchLimits()
 
     def member(
         self, group: str, assignor: LaneAssignor, instance_id: str | None = None
@@ -46,7 +48,7 @@ class KafkaLog:
 
     def producer(self, transactional_id: str) -> LaneProducer:
         """Return a producer, not yet started."""
-        return LaneProducer(self._settings, transactional_id)
+        return LaneProducer(self._settings, transactional_id, self._limits)
 
     def reader(self, tp: TopicPartition) -> "KafkaReader":
         """Return a reader of one partition, not yet started."""

@@ -21,6 +21,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import RecordMetadata
 
 from batuta.schemas.errors import LaterError, OutputRefusedError
+from batuta.streams.lanes.batch_limits import BatchLimits
 from batuta.streams.lanes.failpoints import reach
 from batuta.streams.lanes.kafka_shim import abandon_producer
 from batuta.streams.lanes.log import Destination, Row, TransactionFailedError
@@ -37,15 +38,22 @@ _REFUSALS: Final = (
     RecordListTooLargeError,
     UnknownError,
 )
-_BATCH_BYTES_MAX: Final = 1 << 20
+_NO_COMPRESSION: Final = 0
 #: Larger than any dead letter: the topic's own limit decides, not ours.
 _REQUEST_BYTES_MAX: Final = 64 << 20
 
 
 class LaneProducer:
-    """One transactional producer; good until its first failed transaction."""
+    """One transactional producer; good until its first failed transaction.
 
-    def __init__(self, settings: Settings, transactional_id: str) -> None:
+    Args:
+        limits: what is known of how large a batch each topic takes.
+    """
+
+    def __init__(
+        self, settings: Settings, transactional_id: str, limits: BatchLimits | None = None
+    ) -> None:
+        self._limits = BatchLimits() if limits is None else limits
         # The broker aborts after one transaction timeout; after two its answer does not matter.
         self._patience_s = 2 * settings.transaction_timeout_ms / 1000
         self._producer = AIOKafkaProducer(
@@ -56,7 +64,6 @@ class LaneProducer:
             acks="all",
             linger_ms=0,
             retry_backoff_ms=settings.transaction_backoff_ms,
-            max_batch_size=_BATCH_BYTES_MAX,
             max_request_size=_REQUEST_BYTES_MAX,
         )
 
@@ -149,9 +156,8 @@ class LaneProducer:
                 reach("producer.delivery")
                 first = (await sent).offset
             except _REFUSALS as refusal:
-                retriable = isinstance(refusal, UnknownError)
-                detail = f"{topic} refused a record: {refusal!r}"
-                raise OutputRefusedError(detail, retriable=retriable) from refusal
+                count, size_bytes = batch.record_count(), batch.size()
+                raise self._limits.refused(topic, refusal, count, size_bytes) from refusal
             if first >= 0:
                 ends[topic, partition] = first + batch.record_count()
             else:
@@ -159,12 +165,13 @@ class LaneProducer:
         return ends
 
     def _parcels(self, place: Destination, rows: Iterable[Row]) -> Iterable[_Parcel]:
-        batch = self._producer.create_batch()
+        limit_bytes = self._limits.of(place[0])
+        batch = _open_batch(limit_bytes)
         for key, value, headers in rows:
             pairs = list(headers)
             if batch.append(timestamp=None, key=key, value=value, headers=pairs) is None:
                 yield *place, batch
-                batch = self._producer.create_batch()
+                batch = _open_batch(limit_bytes)
                 # An empty batch takes a record of any size; the topic's own limit decides.
                 fitted = batch.append(timestamp=None, key=key, value=value, headers=pairs)
                 assert fitted is not None, "an empty batch refused a record"
@@ -183,6 +190,10 @@ class LaneProducer:
         """Close the connections; nothing more is sent, not even what was begun."""
         reach("producer.discard")
         await abandon_producer(self._producer)
+
+
+def _open_batch(limit_bytes: int) -> BatchBuilder:
+    return BatchBuilder(limit_bytes, _NO_COMPRESSION, is_transactional=1)
 
 
 def _look_at(delivery: asyncio.Future[RecordMetadata]) -> None:

@@ -13,6 +13,7 @@ from aiokafka import TopicPartition
 from batuta.schemas.errors import LaterError
 from batuta.schemas.record import Record
 from batuta.streams.lanes.assignor import LaneAssignor
+from batuta.streams.lanes.batch_limits import BatchLimits
 from batuta.streams.rehearsal.in_process_fetching import EARLIEST, LATEST, Fetcher, list_offsets
 from batuta.streams.rehearsal.in_process_member import InProcessMember
 from batuta.streams.rehearsal.in_process_producer import InProcessProducer
@@ -41,6 +42,7 @@ class InProcessLog:
         self._settings = settings
         self._client = client
         self._clock = clock
+        self._limits = BatchLimits()
 
     def member(
         self, group: str, assignor: LaneAssignor, instance_id: str | None = None
@@ -51,7 +53,7 @@ class InProcessLog:
     def producer(self, transactional_id: str) -> InProcessProducer:
         """Return a producer, not yet started."""
         link = self._link(transactional_id)
-        return InProcessProducer(link, transactional_id, self._settings, self._clock)
+        return InProcessProducer(link, transactional_id, self._settings, self._clock, self._limits)
 
     def reader(self, tp: TopicPartition) -> "InProcessReader":
         """Return a reader of one partition, not yet started."""

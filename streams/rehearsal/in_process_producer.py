@@ -60,6 +60,7 @@ from batuta.streams.broker.messages_transactions import (
     InitProducerIdRequest,
     InitProducerIdResponse,
 )
+from batuta.streams.lanes.batch_limits import BatchLimits
 from batuta.streams.lanes.log import Destination, Row, TransactionFailedError
 from batuta.streams.rehearsal.in_process_records import OutgoingBatch, outgoing_batches
 from batuta.streams.rehearsal.wire import Link
@@ -97,8 +98,14 @@ class InProcessProducer:
     """One transactional producer; good until its first failed transaction."""
 
     def __init__(
-        self, link: Link, transactional_id: str, settings: Settings, clock: Callable[[], int]
+        self,
+        link: Link,
+        transactional_id: str,
+        settings: Settings,
+        clock: Callable[[], int],
+        limits: BatchLimits | None = None,
     ) -> None:
+        self._limits = BatchLimits() if limits is None else limits
         self._link = link
         self._id = transactional_id
         self._clock = clock
@@ -173,7 +180,11 @@ class InProcessProducer:
             TransactionFailedError: anything else.
         """
         now_ms = self._clock()
-        batches = {place: outgoing_batches(part, now_ms) for place, part in rows.items()}
+        limit_of = self._limits.of
+        batches = {
+            place: outgoing_batches(part, now_ms, limit_of(place[0]))
+            for place, part in rows.items()
+        }
         batches = {place: part for place, part in batches.items() if part}
         outcome: Literal["aborted", "unknown"] = "aborted"
         try:
@@ -235,12 +246,19 @@ class InProcessProducer:
                         batch = left.pop(place)
                         _note_end(ends, place, found.base_offset, batch.count)
                     elif not error.retriable:
-                        del left[place]
-                        refused = refused or _refusal(error, topic.name)
+                        batch = left.pop(place)
+                        refused = refused or self._refusal(error, topic.name, batch)
             if left and refused is None:
                 await asyncio.sleep(self._backoff_s)
             if refused is not None:
                 raise refused
+
+    def _refusal(self, error: ErrorClass, topic: str, batch: OutgoingBatch) -> BaseException:
+        """Return what a batch that no further try can save means for its transaction."""
+        cause: BaseException = ProducerFenced() if error is InvalidProducerEpoch else error()
+        if isinstance(cause, _REFUSALS):
+            return self._limits.refused(topic, cause, batch.count, len(batch.data))
+        return cause
 
     def _produce_request(self, batches: Mapping[Destination, OutgoingBatch]) -> ProduceRequest:
         by_topic: dict[str, list[ProducePartition]] = {}
@@ -335,12 +353,3 @@ def _note_end(ends: dict[Destination, int], place: Destination, first: int, coun
         ends[place] = first + count
     else:
         ends.pop(place, None)
-
-
-def _refusal(error: ErrorClass, topic: str) -> BaseException:
-    """Return what a batch that no further try can save means for its transaction."""
-    cause: BaseException = ProducerFenced() if error is InvalidProducerEpoch else error()
-    if isinstance(cause, _REFUSALS):
-        retriable = isinstance(cause, UnknownError)
-        return OutputRefusedError(f"{topic} refused a record: {cause!r}", retriable=retriable)
-    return cause

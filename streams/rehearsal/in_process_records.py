@@ -14,7 +14,6 @@ from batuta.streams.lanes.log import Row
 
 __all__ = ["OutgoingBatch", "committed_records", "outgoing_batches"]
 
-_BATCH_BYTES_MAX: Final = 1 << 20
 _NO_COMPRESSION: Final = 0
 
 
@@ -43,7 +42,7 @@ class _RawRecord(Protocol):
 class OutgoingBatch:
     """Records for one partition that travel together; the same bytes each time they are sent."""
 
-    def __init__(self, now_ms: int) -> None:
+    def __init__(self, now_ms: int, limit_bytes: int) -> None:
         self.count = 0
         self.data = b""
         self._now_ms = now_ms
@@ -54,7 +53,7 @@ class OutgoingBatch:
             producer_id=-1,
             producer_epoch=-1,
             base_sequence=0,
-            batch_size=_BATCH_BYTES_MAX,
+            batch_size=limit_bytes,
         )
 
     def add(self, row: Row) -> bool:
@@ -74,12 +73,12 @@ class OutgoingBatch:
         self.data = bytes(self._builder.build())
 
 
-def outgoing_batches(rows: Iterable[Row], now_ms: int) -> list[OutgoingBatch]:
+def outgoing_batches(rows: Iterable[Row], now_ms: int, limit_bytes: int) -> list[OutgoingBatch]:
     """Put rows into as few batches as their size allows."""
     batches: list[OutgoingBatch] = []
     for row in rows:
         if not batches or not batches[-1].add(row):
-            batches.append(OutgoingBatch(now_ms))
+            batches.append(OutgoingBatch(now_ms, limit_bytes))
             fitted = batches[-1].add(row)
             assert fitted, "an empty batch refused a record"
     return batches

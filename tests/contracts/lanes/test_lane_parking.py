@@ -146,6 +146,18 @@ async def test_a_slow_model_holds_nobody_and_its_answer_comes_later_once(
     assert await _ids(bench) == [(n, 1) for n in range(30)]
 
 
+async def test_late_answers_refused_together_for_their_size_are_written_in_smaller_batches(
+    make_bench: Callable[..., Awaitable[Bench]],
+) -> None:
+    bench = await make_bench(inputs=2, output_bytes_max=200)
+    await _events(bench, range(20))
+    async with AskingWorker(bench) as worker:
+        await bench.eventually_async(bench.at_the_end)
+        worker.open.set()
+        await bench.eventually_async(partial(_has, bench, 20))
+    assert await _ids(bench) == [(event_id, 1) for event_id in range(20)]
+
+
 async def test_the_next_owner_asks_again_what_nobody_has_answered(
     make_bench: Callable[..., Awaitable[Bench]],
 ) -> None:

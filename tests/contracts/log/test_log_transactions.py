@@ -115,6 +115,31 @@ async def test_a_refused_record_aborts_everything(cluster: Cluster, sit: Sit) ->
     assert await seat.member.committed(tp) == 3
 
 
+async def test_a_batch_refused_for_its_size_is_taken_in_smaller_ones(cluster: Cluster) -> None:
+    narrow = await cluster.create("narrow", 1, {"max.message.bytes": "2000"})
+    log, refused = cluster.log(), 0
+    rows = {(narrow, 0): [row(b"%03d" % n * 50) for n in range(100)]}
+    while not await _written(log, rows):
+        refused += 1
+        assert refused < 5, "smaller batches are refused as well"
+    assert refused
+    with pytest.raises(OutputRefusedError) as alone:
+        await write(log, {(narrow, 0): [row(b"x" * 3_000)]})
+    assert not alone.value.retriable
+    async with asyncio.timeout(30):  # a commit is answered before its markers are written
+        while not (found := await read_all(log, TopicPartition(narrow, 0))):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert [r.value for r in found] == [value for _, value, _ in rows[narrow, 0]]
+
+
+async def _written(log: Log, rows: Mapping[Destination, Sequence[Row]]) -> bool:
+    try:
+        await write(log, rows)
+    except OutputRefusedError as refused:
+        return not refused.retriable
+    return True
+
+
 async def test_a_second_producer_of_an_id_fences_the_first(cluster: Cluster) -> None:
     topic, log, name = await cluster.create("out"), cluster.log(), TopicFactory.unique("id")
     first, second = log.producer(name), cluster.log().producer(name)
