@@ -26,8 +26,9 @@ from batuta.agents.context import Context
 from batuta.agents.delegation.delegating import Delegating
 from batuta.agents.delegation.heard import Indexes
 from batuta.agents.delegation.work import Driver, InTurn, Work
+from batuta.agents.guarded_reasons import GuardedReasons
 from batuta.agents.identity import scoped
-from batuta.agents.judging import SCORE_UNKNOWN, Deciding, Judge, Verified
+from batuta.agents.judging import SCORE_UNKNOWN, Deciding, Judge, Judged, Verified
 from batuta.agents.models.port import AnyModel
 from batuta.agents.policy.event_rows import EventRows
 from batuta.agents.policy.names import Flags
@@ -117,9 +118,9 @@ class Conductor:
             UsageError: a model wants a feature that the pipeline does not compute.
         """
         self._pipeline = pipeline
-        self._reasons = reasons
         self._report = report
         deciding = deciding or Deciding()
+        self._reasons = GuardedReasons(reasons, deciding.isolation)
         if not isinstance(models, Mapping):
             deciding = replace(deciding, delegating=Delegating.to(models.name))
             models = {models.name: models}
@@ -275,18 +276,19 @@ class Conductor:
         names, pipeline = self._judge.columns, self._pipeline
         events, features = told.events, told.features
         judged = self._judge.judge(events, features, verified)
+        rows = [dict(zip(names, row, strict=False)) for row in features.tolist()]
+        further = self._further_reasons(judged, rows)
         decisions: list[Decision] = []
-        for event, row, (score, outcome, first, rule), selection, answers, marked in zip(
+        for event, seen, more, (score, outcome, first, rule), selection, answers, marked in zip(
             events,
-            features.tolist(),
+            rows,
+            further,
             judged,
             told.selections,
             told.answers(),
             told.marked(),
             strict=True,
         ):
-            seen: dict[str, float] = dict(zip(names, row, strict=False))
-            more = () if outcome == "approve" else self._reasons.codes_of(seen)
             action = rule.action if rule is not None else None
             decisions.append(
                 Decision(
@@ -312,6 +314,17 @@ class Conductor:
                 )
             )
         return decisions
+
+    def _further_reasons(
+        self, judged: Sequence[Judged], rows: Sequence[Mapping[str, float]]
+    ) -> list[tuple[str, ...]]:
+        """Return what the features say about each event; nothing about one that is approved."""
+        stopped = [place for place, one in enumerate(judged) if one.outcome != "approve"]
+        further: list[tuple[str, ...]] = [()] * len(rows)
+        codes = self._reasons.codes_of_each([rows[place] for place in stopped])
+        for place, found in zip(stopped, codes, strict=True):
+            further[place] = found
+        return further
 
     def _refuse_unknown(self, models: Mapping[str, AnyModel]) -> None:
         computed = (

@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 
 from batuta.agents.context import Context
+from batuta.agents.guarded_reasons import GuardedReasons
 from batuta.agents.identity import derived_id
 from batuta.agents.policy.decision_rows import DecisionRows
 from batuta.agents.policy.expressions import Expression
@@ -26,6 +27,7 @@ from batuta.agents.reasons import (
     NoReasons,
     Reasons,
 )
+from batuta.agents.understanding.isolation import DIRECT, Isolation
 from batuta.schemas.decision import Decision
 from batuta.schemas.notification import Notification, Severity
 from batuta.schemas.pipeline import Pipeline
@@ -43,7 +45,11 @@ class Notifier:
     """Chooses what people are told, for one pipeline."""
 
     def __init__(
-        self, pipeline: Pipeline, reasons: Reasons | None = None, names: Names = TOLD_NAMES
+        self,
+        pipeline: Pipeline,
+        reasons: Reasons | None = None,
+        names: Names = TOLD_NAMES,
+        isolation: Isolation = DIRECT,
     ) -> None:
         """Compile the notify rules.
 
@@ -51,11 +57,12 @@ class Notifier:
             pipeline: whose decisions are told of.
             reasons: say in words why.
             names: what the rules may use, all of it in a decision's record.
+            isolation: how reasons are asked.
 
         Raises:
             ExpressionError: a rule does not compile.
         """
-        self._reasons = reasons or NoReasons()
+        self._reasons = GuardedReasons(reasons or NoReasons(), isolation)
         self._kinds = names.kinds
         self._rules = [(rule, Expression(rule.when, names, ("bool",))) for rule in pipeline.notify]
 

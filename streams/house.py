@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from batuta.agents.conductor import Conductor
 from batuta.agents.models.port import AnyModel
+from batuta.agents.notification import Notifier
 from batuta.agents.pipelines import LoadedPipeline
 from batuta.schemas import codec
 from batuta.schemas.record import Record
@@ -19,7 +20,7 @@ from batuta.streams.metered_model import metered
 from batuta.streams.sinks.port import Sink
 from batuta.streams.telemetry.stage_telemetry import StageTelemetry
 
-__all__ = ["House", "conductor_of", "door_of", "stateless"]
+__all__ = ["House", "conductor_of", "door_of", "notifier_of", "stateless"]
 
 ItemT = TypeVar("ItemT")
 
@@ -71,6 +72,13 @@ def conductor_of(house: House, telemetry: StageTelemetry) -> Conductor:
     )
     conductor.driver = AtOnce(models if isinstance(models, Mapping) else {models.name: models})
     return conductor
+
+
+def notifier_of(house: House, telemetry: StageTelemetry) -> Notifier:
+    """Return what chooses whom to tell what."""
+    shipped = house.shipped
+    isolation = Threads(telemetry.part_broke)
+    return Notifier(shipped.pipeline, shipped.reasons, shipped.plan.told, isolation)
 
 
 def stateless(

@@ -24,7 +24,6 @@ from batuta.agents.escalation import Escalation
 from batuta.agents.indexing import index_of
 from batuta.agents.ingestion import Ingestion, IngestionState
 from batuta.agents.learning import Learning, LearningState
-from batuta.agents.notification import Notifier
 from batuta.agents.policy.actions import actions_of
 from batuta.agents.rekeying import labels_of
 from batuta.agents.state.port import State
@@ -38,7 +37,7 @@ from batuta.schemas.pipeline import Source
 from batuta.schemas.record import Record
 from batuta.streams.app import LaneApp
 from batuta.streams.delivery import Delivery
-from batuta.streams.house import House, conductor_of, door_of, stateless
+from batuta.streams.house import House, conductor_of, door_of, notifier_of, stateless
 from batuta.streams.lanes.batch import Batch, Outlet
 from batuta.streams.lanes.stage import NoState, Stage
 from batuta.streams.stage_counts import count_decided, count_ingested, count_labels, count_learnt
@@ -175,7 +174,7 @@ def scoring(app: LaneApp, house: House) -> None:
         event_time=scoring_time(app, house),
         parked_max=shipped.pipeline.parking.steps_max,
     )
-    notifier = Notifier(shipped.pipeline, shipped.reasons, shipped.plan.told)
+    notifier = notifier_of(house, telemetry)
     actions = Outlet(topics.actions, codec.encode_action)
     decisions = Outlet(topics.decisions, codec.encode_decision)
     notifications = Outlet(topics.notifications, codec.encode_notification)
@@ -204,11 +203,11 @@ def escalation(app: LaneApp, house: House) -> None:
     """Open a case for every decision that asks for a person."""
     topics, shipped = house.topics, house.shipped
     agent = Escalation(shipped.pipeline)
-    notifier = Notifier(shipped.pipeline, shipped.reasons, shipped.plan.told)
     escalations = Outlet(topics.escalations, codec.encode_case)
     notifications = Outlet(topics.notifications, codec.encode_notification)
     stage = stateless(house, "escalation", topics.decisions, codec.decode_decisions)
     telemetry = app.telemetry(stage.pipeline, stage.name)
+    notifier = notifier_of(house, telemetry)
 
     @app.agent(app.lanes(stage), name=stage.group, concurrency=app.concurrency(stage))
     async def escalate(batches: StreamT[Batch[Decision, State]]) -> None:

@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from batuta.agents.guarded_reasons import GuardedReasons
 from batuta.schemas.decision import Decision, Outcome
 from batuta.schemas.pipeline_rules import Rule
 from batuta.streams.cli.records import as_json, at, clock, shown_value, when
@@ -29,11 +30,12 @@ _LABEL_WIDTH: Final = 13
 def story_as_json(story: Story, shipped: "Shipped") -> dict[str, object]:
     """Return the story as one JSON object, each record with where it lies."""
     codes = story.decisions[0].message.reasons if story.decisions else ()
+    reasons = GuardedReasons(shipped.reasons)
     return {
         "event_id": story.event_id,
         "pipeline": shipped.pipeline.name,
         "outcome": story.decisions[0].message.outcome if story.decisions else None,
-        "reasons": [{"code": code, "text": shipped.reasons.text_of(code)} for code in codes],
+        "reasons": [{"code": code, "text": reasons.text_of(code)} for code in codes],
         "rules": [rule.model_dump() for rule in shipped.pipeline.decide],
         "times": [
             {"what": hop.what, "at": when(hop.time_ms), "after_ms": hop.after_ms}
@@ -129,9 +131,9 @@ def _verdict(decision: Decision, rules: Sequence[Rule]) -> Text:
 
 
 def _reasons(decision: Decision, shipped: "Shipped") -> Table:
-    rows = Table.grid(padding=(0, 2))
+    rows, reasons = Table.grid(padding=(0, 2)), GuardedReasons(shipped.reasons)
     for code in decision.reasons:
-        rows.add_row(Text(code, style="cyan"), Text(shipped.reasons.text_of(code)))
+        rows.add_row(Text(code, style="cyan"), Text(reasons.text_of(code)))
     return rows
 
 

@@ -45,6 +45,7 @@ decide:
 escalate: {queue: people}
 notify:
   - {when: "outcome == 'block'", title: was blocked}
+reasons: "trial_parts:Why"
 sinks:
   broken: "trial_parts:Broken"
   ledger: "trial_parts:Ledger"
@@ -121,6 +122,14 @@ class Sober:
         return np.ones(len(scores) + (6 in codes), bool)
 
 
+class Why:
+    def codes_of(self, features):
+        raise ZeroDivisionError
+
+    def text_of(self, code):
+        raise ZeroDivisionError
+
+
 class Broken:
     channel = "broken"
 
@@ -194,6 +203,7 @@ def parts() -> Any:
 def reasons(decisions: Sequence[Decision]) -> list[str]:
     """Return the first reasons; what no rule decided must be for a person."""
     assert all((one.outcome == "review") == (one.reasons[0] != "fine") for one in decisions)
+    assert all(len(one.reasons) == 1 for one in decisions), "the part for reasons gives none"
     return [one.reasons[0] for one in decisions]
 
 

@@ -1,0 +1,89 @@
+"""Asks reasons of the user's own so that what breaks in them costs words and no decision."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeVar
+
+from batuta.agents.reasons import Reasons, shared_text_of
+from batuta.agents.understanding.isolation import DIRECT, Isolation
+
+__all__ = ["GuardedReasons"]
+
+Row = Mapping[str, float]
+Codes = tuple[str, ...]
+ResultT = TypeVar("ResultT")
+
+_PART: Final = "reasons"
+#: A record has room for so many codes of one event, each so long.
+_CODES_MAX: Final = 20
+_CODE_CHARACTERS_MAX: Final = 100
+#: Texts are asked for once: there are as many as there are codes, which are few.
+_TEXTS_MAX: Final = 1_000
+
+
+class GuardedReasons:
+    """Reasons within bounds: a part that raises, hangs or answers nonsense gives none.
+
+    Args:
+        reasons: what is asked.
+        isolation: how.
+    """
+
+    def __init__(self, reasons: Reasons, isolation: Isolation = DIRECT) -> None:
+        self._reasons = reasons
+        self._isolation = isolation
+        self._texts: dict[str, str] = {}
+
+    def codes_of_each(self, rows: Sequence[Row]) -> list[Codes]:
+        """Return the codes of each row of features; of one at fault, none."""
+        if not rows:
+            return []
+        failures: list[Exception] = []
+
+        def ask() -> list[Codes]:
+            # Copies: what is done to them later is nobody's concern.
+            return [self._codes_of(dict(row), failures) for row in rows]
+
+        found = self._asked(ask, [()] * len(rows))
+        if failures:
+            self._isolation.report(_PART, failures[0])
+        return found
+
+    def text_of(self, code: str) -> str:
+        """Return the text of a code; where none can be told, the one that all pipelines share."""
+        if code in self._texts:
+            return self._texts[code]
+        shared = shared_text_of(code)
+        text: object = self._asked(lambda: self._reasons.text_of(code), shared)
+        if not isinstance(text, str):
+            said = f"text_of answered {type(text).__name__} for the code {code!r}, no text"
+            self._isolation.report(_PART, TypeError(said))
+            text = shared
+        if len(self._texts) < _TEXTS_MAX:
+            self._texts[code] = text
+        return text
+
+    def _asked(self, work: Callable[[], ResultT], otherwise: ResultT) -> ResultT:
+        try:
+            return self._isolation.run(_PART, work)
+        except Exception as failure:  # noqa: BLE001 - reasons are anybody's code
+            self._isolation.report(_PART, failure)
+            return otherwise
+
+    def _codes_of(self, row: Row, failures: list[Exception]) -> Codes:
+        try:
+            return _checked(self._reasons.codes_of(row))
+        except Exception as failure:  # noqa: BLE001 - reasons are anybody's code
+            failures.append(failure)
+            return ()
+
+
+def _checked(codes: object) -> Codes:
+    if not isinstance(codes, tuple | list):
+        raise TypeError(f"codes_of answered {type(codes).__name__}, no tuple of codes")
+    kept: list[str] = []
+    for code in codes[:_CODES_MAX]:
+        if not isinstance(code, str) or not 0 < len(code) <= _CODE_CHARACTERS_MAX:
+            limit = f"no text of 1 to {_CODE_CHARACTERS_MAX} characters"
+            raise TypeError(f"codes_of answered the code {code!r:.120}, {limit}")
+        kept.append(code)
+    return tuple(kept)
