@@ -15,6 +15,7 @@ from batuta.schemas.label_codec import (
     encode_label,
     encode_outcome,
 )
+from batuta.schemas.label_codec import read_outcome as decode_outcome
 from batuta.schemas.message_codec import (
     decode_action,
     decode_case,
@@ -48,6 +49,7 @@ __all__ = [
     "decode_learning",
     "decode_notification",
     "decode_notifications",
+    "decode_outcome",
     "decode_scoring",
     "encode_action",
     "encode_case",

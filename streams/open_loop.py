@@ -7,7 +7,7 @@ carries that time as its timestamp, even when it goes out late: its age counts f
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from itertools import islice
 from typing import Final, Protocol, TypeVar
 
@@ -28,7 +28,7 @@ class HasOutput(Protocol):
 
 SampleT = TypeVar("SampleT", bound=HasOutput)
 #: Told what is about to go out, and as what, before it does.
-Announce = Callable[[Sequence[SampleT], Sequence[Timed]], None]
+Announce = Callable[[Sequence[SampleT], Sequence[Timed]], Awaitable[None]]
 
 _TICK_S: Final = 0.01
 _RECORDS_MAX: Final = 1_000
@@ -63,7 +63,7 @@ async def publish_open_loop(
         if not block:
             break
         timed = [Timed(_due_ms(start_ms, sent + n, rate), s.output) for n, s in enumerate(block)]
-        announce(block, timed)
+        await announce(block, timed)
         await publisher.publish(timed)
         sent += len(block)
         await asyncio.sleep(0)

@@ -1,14 +1,22 @@
 """What an evaluation found: figures, the published ones beside them, and curves to look at."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from batuta.agents.evaluation.curves import Curve
 from batuta.agents.evaluation.ranking import Integers, Numbers
 
-__all__ = ["Chart", "Evaluation", "Line", "Oracle", "PublishedFigures", "feature_differences"]
+__all__ = [
+    "Chart",
+    "Evaluation",
+    "Line",
+    "Oracle",
+    "PublishedFigures",
+    "feature_differences",
+    "mean_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +60,14 @@ class Evaluation:
         published: the figures of others on the same rows, or what comes nearest to them.
         facts: what was measured on, in words and numbers.
         charts: for people.
+        name: whose figures `metrics` are.
     """
 
     metrics: Mapping[str, float]
     published: tuple[PublishedFigures, ...]
     facts: Mapping[str, int | float | str] = field(default_factory=dict[str, int | float | str])
     charts: tuple[Chart, ...] = ()
+    name: str = "batuta"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +86,20 @@ class Oracle:
 
     def __post_init__(self) -> None:
         assert self.values.shape == (len(self.rows), len(self.names)), self.values.shape
+
+
+def mean_of(evaluations: Sequence[Evaluation], name: str) -> Evaluation:
+    """Return the mean of several models' figures on the same rows; all else is the first one's.
+
+    Args:
+        evaluations: one per model, at least one.
+        name: what the mean is of.
+    """
+    first, names = evaluations[0], list(evaluations[0].metrics)
+    means = {
+        metric: float(np.mean([one.metrics[metric] for one in evaluations])) for metric in names
+    }
+    return replace(first, metrics=means, name=name)
 
 
 def feature_differences(ours: Numbers, oracle: Oracle, tolerance: float = 1e-6) -> int:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from batuta.agents.evaluation.ranking import Booleans, Integers
+from batuta.schemas.errors import UsageError
 
 __all__ = ["Weeks"]
 
@@ -47,6 +48,22 @@ class Weeks:
     def test_end(self) -> int:
         """The day after the last one of the test."""
         return self.test_start + self.test_days
+
+    def check_within(self, days: Integers) -> None:
+        """Make sure that a history reaches to the end of the test.
+
+        Args:
+            days: each row's day, in order.
+
+        Raises:
+            UsageError: it does not.
+        """
+        end = int(days[-1]) + 1
+        if self.test_end > end:
+            raise UsageError(
+                f"the test ends with day {self.test_end - 1}, the history with day {end - 1}: "
+                f"begin training on day {end - (self.test_end - self.train_start)} or before"
+            )
 
     def training_rows(self, days: Integers) -> Integers:
         """Return the rows of the training days.

@@ -67,12 +67,7 @@ def measure_frauds(history: Transactions, weeks: Weeks, scores: Numbers) -> Eval
         UsageError: the history does not reach the test days, or a score is missing there.
     """
     days = history.days
-    if weeks.test_end > int(days[-1]) + 1:
-        raise UsageError(
-            f"the test ends with day {weeks.test_end - 1}, the history with day {int(days[-1])}: "
-            f"begin training on day {int(days[-1]) + 1 - (weeks.test_end - weeks.train_start)} "
-            "or before"
-        )
+    weeks.check_within(days)
     rows = weeks.test_rows(days, history.cards, history.positive)
     missing = int(np.count_nonzero(np.isnan(scores[rows])))
     if missing:

@@ -47,7 +47,6 @@ __all__ = [
     "FraudHistory",
     "features_when_due",
     "fit_forest_on",
-    "train_forest",
 ]
 
 _DAY_MS: Final = 86_400_000
@@ -70,11 +69,17 @@ HISTORY_INPUTS: Final = (
 
 
 class FraudHistory:
-    """A HistoryMapping: the handbook's transactions, and a forest on a part of them."""
+    """A HistoryMapping: the handbook's transactions, and a forest on a part of them.
+
+    Keeps the features it last trained on: models of several seeds are trained one after another.
+    """
 
     files: Mapping[str, tuple[str, ...]] = {TRANSACTION_FILE: TRANSACTION_COLUMNS}
     oracle_files: str = ORACLE_FILES
     oracle_columns: tuple[str, ...] = ("TRANSACTION_ID", *ORACLE_COLUMNS.values())
+
+    def __init__(self) -> None:
+        self._known: tuple[Transactions, int, Features] | None = None
 
     def history(self, tables: Tables) -> Transactions:
         """Return the transactions that were read.
@@ -88,12 +93,19 @@ class FraudHistory:
     def train(
         self, history: Transactions, weeks: Weeks, seed: int, progress: Progress = never_told
     ) -> TrainedModel:
-        """Return a forest fitted to the training days.
+        """Return a forest fitted to the training days; the same arguments give the same file.
+
+        The history must begin long before those days, so that windows are full.
 
         Raises:
             UsageError: the history does not reach those days, or holds no fraud in them.
         """
-        return train_forest(history, weeks, seed, progress)
+        past = history.before(weeks.train_end)
+        _check(past, weeks)
+        known = self._known
+        if known is None or known[0] is not history or known[1] != len(past):
+            known = self._known = (history, len(past), features_when_due(past, progress))
+        return fit_forest_on(past, known[2], weeks, seed)
 
     def oracle(self, columns: Columns, history: Transactions) -> Oracle:
         """Return the published features.
@@ -126,25 +138,6 @@ def features_when_due(history: Transactions, progress: Progress = never_told) ->
             _terminal_risk(history, lambda done: progress(len(history) + done, total)),
         )
     )
-
-
-def train_forest(
-    history: Transactions, weeks: Weeks, seed: int, progress: Progress = never_told
-) -> TrainedModel:
-    """Fit a forest to the training days of a history.
-
-    Args:
-        history: from long before those days on, so that windows are full.
-        weeks: which days.
-        seed: of the forest; the same history and seed give the same file.
-        progress: told how many rows are walked.
-
-    Raises:
-        UsageError: the history does not reach those days, or holds no fraud in them.
-    """
-    past = history.before(weeks.train_end)
-    _check(past, weeks)
-    return fit_forest_on(past, features_when_due(past, progress), weeks, seed)
 
 
 def fit_forest_on(

@@ -28,7 +28,7 @@ class Isolation(Protocol):
         """
         ...
 
-    def report(self, part: str, failure: Exception) -> None:
+    def report(self, part: str, failure: Exception, /) -> None:
         """Hear that a part broke: its events go without, and nobody else says why."""
         ...
 
@@ -41,7 +41,7 @@ class Direct:
         del part
         return work()
 
-    def report(self, part: str, failure: Exception) -> None:
+    def report(self, part: str, failure: Exception, /) -> None:
         """Take no notice."""
         del part, failure
 

@@ -55,7 +55,8 @@ def demo(
 
     Trains a small model, runs all stages, serves metrics and shows what is decided. Starts the
     embedded broker where no Kafka is named, and serves until Ctrl-C. A reader of its own counts
-    what comes back: the exit code is 1 where an event was lost or decided twice.
+    what comes back: the exit code is 1 where an event was lost or decided twice, or a label was not
+    joined with its event.
 
     Example: batuta demo fraud --events 20000 --json
     """
@@ -80,7 +81,7 @@ def demo(
         stdout().print(summary(result))
     for fault in result["faults"]:
         say(fault, style="red")
-    if result["lost"] or result["duplicated"]:
+    if result["faults"]:
         leave(Exit.NEGATIVE)
 
 
@@ -122,13 +123,17 @@ class _Cast:
 
     def load(self) -> "Load":
         """Return what to publish."""
+        from batuta.streams.demo.feedback import Feedback
         from batuta.streams.demo.samples import fresh_seed, samples_of
         from batuta.streams.demo.session import Load
+        from batuta.streams.settings import client_options
 
         plan = self.plan
         otherwise = _EMBEDDED_SEED if self.embedded else fresh_seed()
         seed = otherwise if plan.seed is None else plan.seed
-        return Load(samples_of(self.on_disk.loaded, seed, plan.events, plan.spoiled), plan.rate)
+        loaded = self.on_disk.loaded
+        feedback = Feedback(client_options(self.settings), loaded)
+        return Load(samples_of(loaded, seed, plan.events, plan.spoiled), plan.rate, feedback)
 
     def stage(self, worker: "Worker") -> "Stage":
         """Return the scene for those who watch."""
@@ -143,6 +148,7 @@ class _Cast:
             metrics_url=worker.metrics_url,
             stages=STAGE_NAMES,
             spoiled_share=self.plan.spoiled,
+            labelled=self.on_disk.loaded.pipeline.labels is not None,
         )
 
 

@@ -100,6 +100,7 @@ def _figures(view: View) -> Table:
         *((name, f"{count:,}", OUTCOME_STYLES[name]) for name, count in _ordered(counts)),
         ("cases", f"{view.escalations:,}", ""),
         ("notices", f"{view.notifications:,}", ""),
+        *([] if view.labels is None else [("labels", f"{view.labels:,}", "")]),
         ("age p50", _ms(view.p50_ms), ""),
         ("p99", _ms(view.p99_ms), ""),
     ]
@@ -181,6 +182,10 @@ def _result_lines(result: Result) -> Iterator[Text]:
         f"{result['escalations']:,} review cases, {result['notifications']:,} notifications,"
         f" {result['deadletters']:,} dead letters"
     )
+    if result["labels"]:
+        yield Text(
+            f"{result['labels']:,} labels, {result['labels_joined']:,} joined with their events"
+        )
     yield Text(
         f"age from due to readable: p50 {_ms(result['p50_ms'])}, p99 {_ms(result['p99_ms'])}"
     )

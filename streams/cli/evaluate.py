@@ -22,9 +22,11 @@ from batuta.streams.cli.signals import sigterm_interrupts
 from batuta.streams.cli.terminal import print_json, say, stdout, step
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
+    from batuta.agents.evaluation.report import Evaluation
     from batuta.agents.history import HistoryMapping
+    from batuta.agents.models.card import TrainedModel
     from batuta.streams.cli.evaluate_result import Walked
     from batuta.streams.evaluation.session import Walk
     from batuta.streams.pipelines.loading import PipelineOnDisk
@@ -39,8 +41,17 @@ def evaluate(
     data: Data,
     train_start: TrainStart = TRAIN_START,
     seed: Annotated[
-        int, typer.Option("--seed", metavar="N", min=0, help="Of the model that is trained.")
+        int, typer.Option("--seed", metavar="N", min=0, help="Of the model that decides.")
     ] = 0,
+    models: Annotated[
+        int,
+        typer.Option(
+            "--models",
+            metavar="N",
+            min=1,
+            help="Trained with this seed and those after it; figures are their mean.",
+        ),
+    ] = 5,
     workers: Annotated[
         int, typer.Option("--workers", metavar="N", min=1, help="Processes that share the work.")
     ] = 1,
@@ -57,8 +68,10 @@ def evaluate(
 
     Trains on the chosen week where the pipeline asks a trained model, sends the whole history
     through the pipeline's own topics and stages, every label as late as it is in life, and measures
-    what was decided on the test days. Nobody is notified. Starts the embedded broker where no Kafka
-    is named; one that is must have none of the pipeline's topics: they are made and deleted.
+    what was decided on the test days. One model's figures are partly chance, so several are
+    trained: the first decides, the others score what its decisions say that it saw, and means are
+    told. Nobody is notified. Starts the embedded broker where no Kafka is named; one that is must
+    have none of the pipeline's topics: they are made and deleted.
 
     Example: batuta evaluate fraud --data ../data/fraud_handbook --json
     """
@@ -66,7 +79,7 @@ def evaluate(
 
     sigterm_interrupts()
     settings = load_settings(bootstrap=bootstrap, log_level="error")
-    plan = _Plan(pipeline, data, train_start, seed, workers, page)
+    plan = _Plan(pipeline, data, train_start, range(seed, seed + models), workers, page)
     try:
         result = _evaluated(plan, settings, as_json=as_json)
     except KeyboardInterrupt:
@@ -83,45 +96,45 @@ class _Plan:
     pipeline: str
     data: Path
     train_start: int
-    seed: int
+    seeds: range
     workers: int
     page: Path | None
 
 
 def _evaluated(plan: _Plan, settings: "Settings", *, as_json: bool) -> dict[str, object]:
-    from batuta.agents.evaluation.weeks import Weeks
-    from batuta.streams.cli.evaluate_result import (
-        differences_of,
-        evaluation_as_json,
-        save_page,
-    )
-    from batuta.streams.cli.evaluate_screen import figures
+    from batuta.streams.cli.evaluate_result import differences_of, evaluation_as_json, save_page
     from batuta.streams.cli.histories import history_mapping
     from batuta.streams.data.histories import read_history, read_oracle
     from batuta.streams.pipelines.finding import find_pipeline
 
     on_disk = find_pipeline(plan.pipeline)
-    name, weeks = on_disk.loaded.pipeline.name, Weeks(plan.train_start)
+    name = on_disk.loaded.pipeline.name
     mapping = history_mapping(name, on_disk.history)
     history = read_history(mapping, plan.data)
     oracle = read_oracle(mapping, plan.data, history)
     with tempfile.TemporaryDirectory(prefix="batuta-evaluate-") as folder, _broker(settings) as at:
         reached = at.model_copy(update={"model_dir": Path(folder)})
-        _train(plan, on_disk, (mapping, history), reached)
+        trained = _trained(plan, on_disk, (mapping, history), reached)
         walk = _walked(plan, on_disk, history, reached)
     walked = _as_walked(walk)
-    evaluation = mapping.measure(history, weeks, walked.scores)
+    evaluation, each = _measured(plan, (mapping, history), walked, trained)
     page = plan.page or Path(f"evaluation-{name}.html")
     save_page(page, name, walked, evaluation)
     differences = differences_of(walked, oracle) if oracle is not None else None
-    result = evaluation_as_json(name, walked, evaluation, differences)
     if not as_json:
-        stdout().print(figures(evaluation))
-        rate = f"{walked.events:,} events in {walked.seconds:.1f} s, curves in {page}"
-        differ = f", {differences} rows with other features" if differences is not None else ""
-        stdout().print(f"{rate}{differ}")
+        _show(walked, evaluation, differences, page)
+    result = evaluation_as_json(name, walked, evaluation, differences)
     ends = {"workers": plan.workers, "lost": walk.lost, "doubled": walk.answers.doubled}
-    return {**result, **ends, "page": str(page)}
+    return {**result, "models": each, **ends, "page": str(page)}
+
+
+def _show(walked: "Walked", evaluation: "Evaluation", differences: int | None, page: Path) -> None:
+    from batuta.streams.cli.evaluate_screen import figures
+
+    stdout().print(figures(evaluation))
+    rate = f"{walked.events:,} events in {walked.seconds:.1f} s, curves in {page}"
+    differ = f", {differences} rows with other features" if differences is not None else ""
+    stdout().print(f"{rate}{differ}")
 
 
 @contextmanager
@@ -142,23 +155,57 @@ def _broker(settings: "Settings") -> "Generator[Settings]":
         yield settings.model_copy(update={"bootstrap": child.bootstrap})
 
 
-def _train(
+def _trained(
     plan: _Plan,
     on_disk: "PipelineOnDisk",
     given: "tuple[HistoryMapping[Any], Any]",
     settings: "Settings",
-) -> None:
-    """Train the model that is asked, where it is one that is trained."""
+) -> "list[TrainedModel]":
+    """Train the model that is asked, once per seed, where it is one that is trained."""
     from batuta.agents.evaluation.weeks import Weeks
     from batuta.streams.cli.progress import meter
     from batuta.streams.model_store import ModelStore
 
     if on_disk.entry.adapter != "onnx" or on_disk.entry.file is not None:
-        return
-    mapping, history = given
-    with meter("training") as bar:
-        trained = mapping.train(history, Weeks(plan.train_start), plan.seed, bar.reach)
-    ModelStore(settings.model_dir).save(trained)
+        return []
+    (mapping, history), weeks = given, Weeks(plan.train_start)
+    weeks.check_within(history.days)
+    trained: list[TrainedModel] = []
+    for seed in plan.seeds:
+        with meter(f"training, seed {seed}") as bar:
+            trained.append(mapping.train(history, weeks, seed, bar.reach))
+    ModelStore(settings.model_dir).save(trained[0])
+    return trained
+
+
+def _measured(
+    plan: _Plan,
+    given: "tuple[HistoryMapping[Any], Any]",
+    walked: "Walked",
+    trained: "Sequence[TrainedModel]",
+) -> "tuple[Evaluation, list[dict[str, object]]]":
+    """Return the mean of what the models reach, and what each does."""
+    import numpy as np
+
+    from batuta.agents.evaluation.report import mean_of
+    from batuta.agents.evaluation.weeks import Weeks
+    from batuta.streams.evaluation.siblings import scores_of
+
+    (mapping, history), weeks = given, Weeks(plan.train_start)
+    tested = np.flatnonzero((history.days >= weeks.test_start) & (history.days < weeks.test_end))
+    measured = [mapping.measure(history, weeks, walked.scores)]
+    if not trained:
+        return measured[0], [{"model": walked.model, "metrics": dict(measured[0].metrics)}]
+    others = [scores_of(one, walked.features, tested) for one in trained[1:]]
+    measured += [mapping.measure(history, weeks, scores) for scores in others]
+    each: list[dict[str, object]] = [
+        {"seed": seed, "model": one.card.version, "metrics": dict(found.metrics)}
+        for seed, one, found in zip(plan.seeds, trained, measured, strict=True)
+    ]
+    seeds = (
+        f"seeds {plan.seeds[0]}-{plan.seeds[-1]}" if len(trained) > 1 else f"seed {plan.seeds[0]}"
+    )
+    return mean_of(measured, f"batuta, {seeds}"), each
 
 
 def _walked(plan: _Plan, on_disk: "PipelineOnDisk", history: Any, settings: "Settings") -> "Walk":

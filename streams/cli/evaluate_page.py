@@ -100,7 +100,7 @@ def shown(value: float | str) -> str:
 def _figures(evaluation: Evaluation) -> str:
     names = list(evaluation.metrics)
     head = "".join(f"<th>{escape(name)}</th>" for name in names)
-    rows = [_row("batuta", evaluation.metrics, names, "ours")]
+    rows = [_row(evaluation.name, evaluation.metrics, names, "ours")]
     rows += [_row(other.name, other.metrics, names, "") for other in evaluation.published]
     return (
         f"<table>\n<tr><th></th>{head}</tr>\n" + "\n".join(rows) + "\n</table>"

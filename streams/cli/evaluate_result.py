@@ -77,7 +77,8 @@ def save_page(path: Path, pipeline: str, walked: Walked, evaluation: Evaluation)
     Raises:
         UsageError: it cannot be written.
     """
-    page = page_of(f"Evaluation of {pipeline}", f"model {walked.model}", evaluation)
+    subtitle = f"Decided by {walked.model}, whose curves these are"
+    page = page_of(f"Evaluation of {pipeline}", subtitle, evaluation)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(page, "utf-8")

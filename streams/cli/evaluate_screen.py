@@ -18,7 +18,9 @@ def figures(evaluation: Evaluation) -> RenderableType:
     table.add_column("")
     for name in names:
         table.add_column(name, justify="right")
-    table.add_row("batuta", *(shown(evaluation.metrics[name]) for name in names), style="bold")
+    table.add_row(
+        evaluation.name, *(shown(evaluation.metrics[name]) for name in names), style="bold"
+    )
     for other in evaluation.published:
         cells = (shown(other.metrics[name]) if name in other.metrics else "" for name in names)
         table.add_row(other.name, *cells, style="dim")

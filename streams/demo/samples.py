@@ -24,6 +24,11 @@ def samples_of(
     topic = Topics(shipped.pipeline.name).events
     events = shipped.samples(seed, time.time_ns() // 1_000_000)
     samples = (
-        Sample(event.event_id, Output(topic, event.key.encode(), event.data)) for event in events
+        Sample(
+            event.event_id,
+            Output(topic, event.key.encode(), event.data),
+            label=event.label if event.positive else None,
+        )
+        for event in events
     )
     return spoil_some(islice(samples, count), spoiled_share, shipped.pipeline.source, seed)

@@ -10,17 +10,18 @@ then the worker drains, and the reader reads to the end once more, so that a lat
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from batuta.schemas.topics import Topics
+from batuta.streams.demo.feedback import Feedback, KnownLabel
 from batuta.streams.demo.spoil import Sample
 from batuta.streams.demo.tally import Tally
 from batuta.streams.demo.view import Pace, Result, Stage, View, result_of, view_of
 from batuta.streams.lifecycle import Worker
 from batuta.streams.open_loop import publish_open_loop
-from batuta.streams.publisher import Publisher
+from batuta.streams.publisher import Publisher, Timed
 from batuta.streams.settings import ClientOptions
 from batuta.streams.topic_reader import TopicReader
 
@@ -36,10 +37,15 @@ _QUIET_S: Final = 0.5
 
 @dataclass(frozen=True)
 class Load:
-    """What is published: events, drawn when due, at a rate per second (0: as fast as it goes)."""
+    """What is published: events, drawn when due, at a rate per second (0: as fast as it goes).
+
+    Attributes:
+        feedback: publishes their labels.
+    """
 
     samples: Iterator[Sample]
     rate: float
+    feedback: Feedback
 
 
 class Session:
@@ -55,7 +61,7 @@ class Session:
         self._worker = worker
         self._stage = stage
         self._topics = Topics(stage.pipeline)
-        self._tally = Tally(stage.pipeline)
+        self._tally = Tally(stage.pipeline, labelled=stage.labelled)
         self._publisher = Publisher(options, self._topics.events)
         self._reader = TopicReader(options, self._tally.topics)
         self._start_s = time.monotonic()
@@ -75,7 +81,7 @@ class Session:
         Raises:
             BatutaError: the worker, the publishing or the reading failed.
         """
-        async with self._publisher, self._reader:
+        async with self._publisher, load.feedback, self._reader:
             await self._reader.from_end()
             self._start_s = time.monotonic()
             await self._attended(self._publish_and_settle(load, stop), watch)
@@ -108,17 +114,27 @@ class Session:
             await asyncio.gather(main, *others, return_exceptions=True)
 
     async def _publish_and_settle(self, load: Load, stop: asyncio.Event) -> None:
-        await publish_open_loop(
-            self._publisher, load.samples, load.rate, stop, self._tally.announce
-        )
+        async def announce(block: Sequence[Sample], timed: Sequence[Timed]) -> None:
+            self._tally.announce(block, timed)
+            await self._label(load.feedback, load.feedback.known(block))
+
+        await publish_open_loop(self._publisher, load.samples, load.rate, stop, announce)
+        if not stop.is_set():
+            await self._label(load.feedback, load.feedback.rest())
+        await load.feedback.flush()
         await self._settle()
+
+    async def _label(self, feedback: Feedback, labels: Sequence[KnownLabel]) -> None:
+        self._tally.await_labels((label.event_id for label in labels), _now_ms())
+        await feedback.publish(labels)
 
     async def _settle(self) -> None:
         """Wait until all is answered and quiet, or until nothing has come for too long."""
         tally, since_ms = self._tally, _now_ms()
         while True:
             quiet_s = (_now_ms() - max(since_ms, tally.last_seen_ms)) / 1_000
-            answered = not tally.lost and tally.escalations >= tally.outcomes["review"]
+            joined = not tally.labels.awaited
+            answered = not tally.lost and joined and tally.escalations >= tally.outcomes["review"]
             if quiet_s > (_QUIET_S if answered else _PATIENCE_S):
                 return
             await asyncio.sleep(_QUIET_S / 10)

@@ -22,11 +22,16 @@ Fields = dict[str, object]
 
 
 class Sample(NamedTuple):
-    """One event to publish, and by what it is recognised when it comes back."""
+    """One event to publish, and by what it is recognised when it comes back.
+
+    Attributes:
+        label: what will be known of it later, where that is what the pipeline looks for.
+    """
 
     identity: str
     output: Output
     spoiled: bool = False
+    label: bytes | None = None
 
 
 def _cut(value: bytes, source: Source) -> bytes:

@@ -1,11 +1,11 @@
 """What a demonstration has published and what its reader has seen come back."""
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from batuta.schemas.codec import decode_dead_letter, decode_decision
+from batuta.schemas.codec import decode_dead_letter, decode_decision, decode_outcome
 from batuta.schemas.decision import Decision
 from batuta.schemas.record import Record
 from batuta.schemas.topics import Topics
@@ -34,15 +34,23 @@ class Tally:
     Attributes:
         good: every good event must come back as exactly one decision.
         spoiled: every spoiled one as exactly one dead letter.
+        labels: every label that is published must be joined with its event, once.
         ages: of every decided event, from when it was due to be published until it was read.
         latest: the last decisions read, newest first; `stopped`: those that were not approved.
         last_answer_ms: when the last awaited answer was read; `last_seen_ms`: the last anything.
     """
 
-    def __init__(self, pipeline: str) -> None:
+    def __init__(self, pipeline: str, *, labelled: bool = False) -> None:
+        """Begin with nothing.
+
+        Args:
+            pipeline: whose topics are read.
+            labelled: whether it has labels.
+        """
         topics = Topics(pipeline)
         self.good = Ledger()
         self.spoiled = Ledger()
+        self.labels = Ledger()
         self.ages = Ages()
         self.outcomes: Counter[str] = Counter()
         self.refusals: Counter[str] = Counter()
@@ -60,6 +68,7 @@ class Tally:
             topics.deadletters: self._dead_letter,
             topics.escalations: self._escalation,
             topics.notifications: self._notification,
+            **({topics.outcomes: self._outcome} if labelled else {}),
         }
 
     @property
@@ -99,7 +108,8 @@ class Tally:
     def faults(self) -> list[str]:
         """Return a sentence about what is lost and what is doubled, with a few names of each."""
         sentences: list[str] = []
-        for kind, ledger in (("event", self.good), ("spoiled event", self.spoiled)):
+        told = (("event", self.good), ("spoiled event", self.spoiled), ("label", self.labels))
+        for kind, ledger in told:
             lost, doubled = ledger.examples()
             if lost:
                 sentences.append(f"{ledger.awaited:,} {kind}s lost, e.g. {', '.join(lost)}")
@@ -120,6 +130,11 @@ class Tally:
         for sample, record in zip(samples, timed, strict=True):
             ledger = self.spoiled if sample.spoiled else self.good
             ledger.expect(sample.identity, record.timestamp_ms)
+
+    def await_labels(self, event_ids: Iterable[str], now_ms: int) -> None:
+        """Note of which events labels are about to go out."""
+        for event_id in event_ids:
+            self.labels.expect(event_id, now_ms)
 
     def take(self, records: Sequence[Record], now_ms: int) -> None:
         """Note what was read at `now_ms`."""
@@ -151,6 +166,9 @@ class Tally:
         elif self.spoiled.arrive(identity.decode(), now_ms) is not None:
             self.last_answer_ms = now_ms
             self.refusals[letter.reason] += 1
+
+    def _outcome(self, record: Record, now_ms: int) -> None:
+        self.labels.arrive(decode_outcome(record).event_id, now_ms)
 
     def _escalation(self, record: Record, now_ms: int) -> None:
         del record, now_ms

@@ -16,6 +16,7 @@ class Stage:
     Attributes:
         embedded: whether the broker is ours and ends with the demonstration.
         spoiled_share: how many of the events are spoiled on purpose, 0 to 1.
+        labelled: whether the pipeline has labels.
     """
 
     pipeline: str
@@ -25,6 +26,7 @@ class Stage:
     metrics_url: str
     stages: Sequence[str]
     spoiled_share: float
+    labelled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Pace:
 
 @dataclass(frozen=True)
 class View:
-    """One moment of the run, ready to be drawn."""
+    """One moment of the run, ready to be drawn; `labels` were joined, None where there are none."""
 
     stage: Stage
     seconds: float
@@ -51,6 +53,7 @@ class View:
     refusals: Mapping[str, int]
     escalations: int
     notifications: int
+    labels: int | None
     stopped: Sequence[Seen]
     latest: Sequence[Seen]
     explain_id: str | None
@@ -71,6 +74,7 @@ def view_of(tally: Tally, stage: Stage, pace: Pace) -> View:
         refusals=dict(tally.refusals),
         escalations=tally.escalations,
         notifications=tally.notifications,
+        labels=tally.labels.arrived if stage.labelled else None,
         stopped=tuple(tally.stopped),
         latest=tuple(tally.latest),
         explain_id=tally.explain_id,
@@ -87,6 +91,8 @@ class Result(TypedDict):
     outcomes: dict[str, int]
     escalations: int
     notifications: int
+    labels: int
+    labels_joined: int
     deadletters: int
     deadletter_reasons: dict[str, int]
     lost: int
@@ -114,6 +120,8 @@ def result_of(tally: Tally, stage: Stage, seconds: float) -> Result:
         outcomes={name: tally.outcomes[name] for name in ("approve", "review", "block")},
         escalations=tally.escalations,
         notifications=tally.notifications,
+        labels=tally.labels.expected,
+        labels_joined=tally.labels.arrived,
         deadletters=tally.spoiled.arrived,
         deadletter_reasons=dict(tally.refusals),
         lost=tally.lost,

@@ -179,6 +179,8 @@ def test_generate_keeps_to_its_count_and_rate(bootstrap: str) -> None:
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert (result["events"], result["topic"]) == (500, "fraud.events")
+    assert result["feedback"] == "fraud.feedback"
+    assert 0 < result["labels"] < 50
     assert result["seconds"] >= 0.45
 
 

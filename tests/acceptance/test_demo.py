@@ -115,6 +115,7 @@ def test_a_counted_run_ends_with_one_object() -> None:
     assert sum(result["outcomes"].values()) == result["decisions"]
     assert result["escalations"] == result["outcomes"]["review"]
     assert result["notifications"] >= result["outcomes"]["block"]
+    assert result["labels_joined"] == result["labels"] > 0
     assert 0 <= result["p50_ms"] <= result["p99_ms"]
     assert 0 < result["events_per_second"] <= 3_000
     assert result["metrics_url"].startswith("http://127.0.0.1:")

@@ -6,6 +6,7 @@ counts exactly from when it was known on, however the lanes went.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,8 @@ from batuta.streams.topic_admin import declare_topics, present_topics
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from batuta.agents.fraud.data import Transactions
+    from batuta.agents.understanding.features import Features
     from batuta.streams.evaluation.crew import Crew
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -79,19 +82,45 @@ def test_the_command_prints_figures_costs_and_saves_the_curves(
 ) -> None:
     page = tmp_path / "page.html"
     command = ["evaluate", "fraud", "--data", str(small_history), "--train-start", "3"]
+    command += ["--seed", "4", "--models", "2"]
     told = CliRunner().invoke(app, [*command, "--page", str(page), "--json"])
     assert told.exit_code == 0, told.output
     result = json.loads(told.stdout)
     assert set(result["metrics"]) == {"auc", "ap", "cp_at_100"}
     assert result["metrics"]["auc"] > 0.6
     assert (result["lost"], result["doubled"]) == (0, 0)
-    assert result["events"] == len(read_history(FraudHistory(), small_history))
+    history = read_history(FraudHistory(), small_history)
+    assert result["events"] == len(history)
+    features, each = features_when_due(history), result["models"]
+    for one, seed in zip(each, (4, 5), strict=True):
+        alone = figures_of(history, features, seed)
+        assert one == {"seed": seed, "model": alone[0], "metrics": alone[1]}
+    assert result["metrics"]["ap"] == np.mean([one["metrics"]["ap"] for one in each])
     assert result["events_per_second"] > 0
     stages = {"ingestion", "rekeying", "learning", "scoring", "runtime"}
     assert set(result["cpu_us_per_event"]) == stages
     assert min(result["cpu_us_per_event"].values()) >= 0
     assert "Precision and recall" in page.read_text("utf-8")
     assert "feature_differences" not in result
+
+
+def figures_of(
+    history: Transactions, features: Features, seed: int
+) -> tuple[str, dict[str, float]]:
+    """Return the version and the figures of a model by the tables alone."""
+    trained = fit_forest_on(history, features, WEEKS, seed)
+    model = OnnxModel.load(trained.data, trained.card)
+    scores = asyncio.run(model.answer(features.astype(np.float32)))
+    return model.version, dict(FraudHistory().measure(history, WEEKS, scores).metrics)
+
+
+def test_a_test_that_the_history_does_not_reach_is_refused_before_it_is_walked(
+    small_history: Path,
+) -> None:
+    command = ["evaluate", "fraud", "--data", str(small_history), "--train-start", "4"]
+    told = CliRunner().invoke(app, command)
+    assert isinstance(told.exception, UsageError)
+    assert "begin training on day 3 or before" in str(told.exception)
 
 
 async def test_a_broker_that_has_the_pipelines_topics_is_left_alone(small_history: Path) -> None:

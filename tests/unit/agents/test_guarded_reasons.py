@@ -78,7 +78,8 @@ def test_what_hangs_gives_none_and_is_left_alone_until_it_is_back() -> None:
 
 
 def test_a_text_that_cannot_be_told_is_the_shared_one() -> None:
-    for text in (raising, lambda _: None):
+    texts: tuple[Callable[[str], object], ...] = (raising, lambda _: None)
+    for text in texts:
         reasons, told = guarded(Why(lambda _: (), text))
         assert reasons.text_of("odd_code") == "odd code"
         assert len(told) == 1

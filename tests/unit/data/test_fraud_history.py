@@ -17,7 +17,6 @@ from batuta.agents.fraud.training_history import (
     HISTORY_INPUTS,
     FraudHistory,
     features_when_due,
-    train_forest,
 )
 from batuta.schemas.errors import UsageError
 from batuta.schemas.fraud import FraudLabel, Transaction
@@ -93,25 +92,32 @@ def test_features_equal_a_recomputation_from_all_that_was_known(history: Transac
 
 
 def test_the_same_seed_trains_the_same_file_and_another_another(history: Transactions) -> None:
-    first, again = train_forest(history, WEEKS, 3), train_forest(history, WEEKS, 3)
+    first, again = FraudHistory().train(history, WEEKS, 3), FraudHistory().train(history, WEEKS, 3)
     assert again.card == first.card
     assert again.data == first.data
-    other = train_forest(history, WEEKS, 4)
+    other = FraudHistory().train(history, WEEKS, 4)
     assert other.card.sha256 != first.card.sha256
     assert first.card.inputs == HISTORY_INPUTS
     assert first.card.trained_on["seed"] == 3
     OnnxModel.load(first.data, first.card)
 
 
+def test_a_mapping_that_has_trained_before_trains_the_same(history: Transactions) -> None:
+    mapping = FraudHistory()
+    for weeks, seed in ((WEEKS, 3), (WEEKS, 4), (Weeks(WEEKS.train_start + 1), 4)):
+        again = mapping.train(history, weeks, seed)
+        assert again.card == FraudHistory().train(history, weeks, seed).card
+
+
 def test_training_sees_nothing_that_comes_after_it(history: Transactions) -> None:
-    whole, cut = train_forest(history, WEEKS, 1), history.before(WEEKS.train_end)
+    whole, cut = FraudHistory().train(history, WEEKS, 1), history.before(WEEKS.train_end)
     assert len(cut) < len(history)
-    assert train_forest(cut, WEEKS, 1).card.sha256 == whole.card.sha256
+    assert FraudHistory().train(cut, WEEKS, 1).card.sha256 == whole.card.sha256
 
 
 def test_days_without_history_teach_nothing(history: Transactions) -> None:
     with pytest.raises(UsageError, match=r"days 90 to 96 hold 0 transactions and 0 frauds"):
-        train_forest(history, Weeks(90), 0)
+        FraudHistory().train(history, Weeks(90), 0)
 
 
 def test_what_cannot_be_measured_is_said(history: Transactions) -> None:

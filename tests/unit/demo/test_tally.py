@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from batuta.schemas.codec import encode_dead_letter, encode_decision
+from batuta.schemas.codec import encode_dead_letter, encode_decision, encode_outcome
 from batuta.schemas.dead_letter import DeadLetter
 from batuta.schemas.decision import Decision, Outcome
+from batuta.schemas.labels import LabelOutcome
 from batuta.schemas.record import Output, Record
 from batuta.streams.demo.spoil import SPOILED_HEADER, Sample
 from batuta.streams.demo.tally import Tally
@@ -82,6 +83,16 @@ def test_a_second_decision_and_a_second_dead_letter_are_doubled() -> None:
     assert (tally.lost, tally.duplicated) == (0, 2)
     assert tally.faults()[0] == "1 events answered twice, e.g. a"
     assert sum(tally.outcomes.values()) == 1
+
+
+def test_a_label_that_is_not_joined_with_its_event_is_a_fault() -> None:
+    tally = Tally("fraud", labelled=True)
+    tally.await_labels(["a", "b"], 1_000)
+    joined = LabelOutcome("a", "default", "t1", 0, label=True, previous=None, label_time_ms=1)
+    tally.take([read(encode_outcome(joined, "fraud.outcomes"))], 1_010)
+    result = result_of(tally, STAGE, 1.0)
+    assert (result["labels"], result["labels_joined"], result["lost"]) == (2, 1, 0)
+    assert result["faults"] == ["1 labels lost, e.g. b"]
 
 
 def test_strangers_are_neither() -> None:
