@@ -1,7 +1,7 @@
 """Asks reasons of the user's own so that what breaks in them costs words and no decision."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 from batuta.agents.reasons import Reasons, shared_text_of
 from batuta.agents.understanding.isolation import DIRECT, Isolation
@@ -53,7 +53,7 @@ class GuardedReasons:
         if code in self._texts:
             return self._texts[code]
         shared = shared_text_of(code)
-        text: object = self._asked(lambda: self._reasons.text_of(code), shared)
+        text = cast("object", self._asked(lambda: self._reasons.text_of(code), shared))
         if not isinstance(text, str):
             said = f"text_of answered {type(text).__name__} for the code {code!r}, no text"
             self._isolation.report(_PART, TypeError(said))

@@ -48,3 +48,8 @@ class TrainedModel:
 
     def __post_init__(self) -> None:
         assert sha256(self.data).hexdigest() == self.card.sha256, "a card of another file"
+
+    @property
+    def version(self) -> str:
+        """As decisions carry it."""
+        return self.card.version

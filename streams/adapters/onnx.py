@@ -12,7 +12,7 @@ from typing import Final, Protocol, cast
 import numpy as np
 import onnxruntime
 
-from batuta.agents.models.card import ModelCard
+from batuta.agents.models.card import ModelCard, TrainedModel
 from batuta.agents.models.port import Matrix, Scores
 from batuta.schemas.errors import UsageError
 
@@ -56,6 +56,15 @@ class OnnxModel:
         self._input = self._session.get_inputs()[0].name
         self._output = self._session.get_outputs()[-1].name
         self._check(card)
+
+    @classmethod
+    def of(cls, trained: TrainedModel) -> "OnnxModel":
+        """Return a model that was trained here.
+
+        Raises:
+            UsageError: it is no such model.
+        """
+        return cls(trained.data, trained.card)
 
     @classmethod
     def load(cls, model: Path | bytes, card: ModelCard) -> "OnnxModel":

@@ -199,7 +199,7 @@ def _measured(
     others = [scores_of(one, walked.features, tested) for one in trained[1:]]
     measured += [mapping.measure(history, weeks, scores) for scores in others]
     each: list[dict[str, object]] = [
-        {"seed": seed, "model": one.card.version, "metrics": dict(found.metrics)}
+        {"seed": seed, "model": one.version, "metrics": dict(found.metrics)}
         for seed, one, found in zip(plan.seeds, trained, measured, strict=True)
     ]
     seeds = (

@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from batuta.agents.evaluation.ranking import Integers, Numbers
 from batuta.agents.models.card import TrainedModel
-from batuta.agents.models.port import Model
 from batuta.schemas.errors import UsageError
 from batuta.streams.adapters.onnx import OnnxModel
 
@@ -36,7 +35,7 @@ def scores_of(trained: TrainedModel, seen: Mapping[str, Numbers], rows: Integers
     Raises:
         UsageError: decisions do not name a feature that the model wants.
     """
-    model = OnnxModel.load(trained.data, trained.card)
+    model = OnnxModel.of(trained)
     missing = [name for name in model.inputs if name not in seen]
     if missing:
         raise UsageError(f"decisions name no feature {missing[0]!r}, which {model.version} sees")
@@ -47,7 +46,7 @@ def scores_of(trained: TrainedModel, seen: Mapping[str, Numbers], rows: Integers
     return scores
 
 
-async def _answers(model: Model, inputs: npt.NDArray[np.float32]) -> Numbers:
+async def _answers(model: OnnxModel, inputs: npt.NDArray[np.float32]) -> Numbers:
     parts = [
         await model.answer(inputs[begin : begin + _BATCH])
         for begin in range(0, len(inputs), _BATCH)
