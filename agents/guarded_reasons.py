@@ -43,7 +43,8 @@ class GuardedReasons:
             # Copies: what is done to them later is nobody's concern.
             return [self._codes_of(dict(row), failures) for row in rows]
 
-        found = self._asked(ask, [()] * len(rows))
+        nothing: list[Codes] = [()] * len(rows)
+        found = self._asked(ask, nothing)
         if failures:
             self._isolation.report(_PART, failures[0])
         return found
