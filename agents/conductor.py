@@ -146,7 +146,8 @@ class Conductor:
         shared = context.state.shares.take(items)
         events = [item for item in items if isinstance(item, Ingested)]
         features = self._understand(events, context.state, shared.features)
-        question = Question.about(events, features, shared.expired)
+        deadline_ms = self._pipeline.parking.deadline_ms
+        question = Question.about(events, features, shared.expired, deadline_ms)
         question.choices = self._select(events, features)
         if context.parked.entries():
             question.asked[:] = [not context.parked.blocks(waiting_key(e)) for e in events]
@@ -179,7 +180,7 @@ class Conductor:
 
         Args:
             question: the batch's own.
-            answer: to it, or that it is outstanding.
+            answer: to it, or that it is outstanding: what is known of it so far counts.
             context: the lane's world; its parking lot open for this batch.
             news: of questions that earlier batches have asked.
         """
@@ -194,16 +195,16 @@ class Conductor:
             if waiting.waits(asked, asked.asked & ~done):
                 unfinished.append(asked)
         decisions += self._unanswered(waiting.expired(), now_ms)
-        heard = None if isinstance(answer, str) else answer
         outstanding = isinstance(answer, str)
+        heard = question.work if isinstance(answer, str) else answer
         none = np.zeros(len(question.events), np.bool_)
-        done = none if outstanding else _done(question, heard)
+        done = none if outstanding and heard is None else _done(question, heard)
         decisions += self._answered(question, heard, waiting.admitted(question, done), now_ms)
         if not outstanding and not done[question.asked].all():
             unfinished.append(question)
         to_ask = waiting.to_ask(revived=news.revived)
         decisions += self._unanswered(waiting.given_up, now_ms)
-        follow_ups = (*unfinished, question_of(to_ask)) if to_ask else tuple(unfinished)
+        follow_ups = (*unfinished, question_of(to_ask, now_ms)) if to_ask else tuple(unfinished)
         return Concluded(decisions, follow_ups)
 
     async def decide(
@@ -236,7 +237,7 @@ class Conductor:
         """Let a person decide about events that no answer came for."""
         if not steps:
             return []
-        question = question_of(steps)
+        question = question_of(steps, now_ms)
         question.work = self._delegation.work(question, self._judge.told(question.features))
         verified = Verified.unusable(len(steps), MODEL_LATE)
         return self._decide(_Told(question, np.arange(len(steps))), verified, now_ms)
@@ -270,7 +271,8 @@ class Conductor:
             return Verified(reached.scores, reached.usable, MODEL_ANSWER_INVALID)
         scores = np.where(reached.usable, reached.scores, SCORE_UNKNOWN)
         broke = ~reached.usable & work.heard.broke()
-        return Verified(scores, reached.usable, MODEL_ANSWER_INVALID, broke)
+        late = ~reached.usable & work.heard.late()
+        return Verified(scores, reached.usable, MODEL_ANSWER_INVALID, broke, late)
 
     def _decide(self, told: "_Told", verified: Verified, now_ms: int) -> list[Decision]:
         names, pipeline = self._judge.columns, self._pipeline

@@ -22,7 +22,13 @@ from batuta.agents.policy.checks import BoundCheck
 from batuta.agents.policy.event_rows import EventRows, feature_column
 from batuta.agents.policy.names import Column, Flags, Kind, Names
 from batuta.agents.policy.rules import Policy
-from batuta.agents.reasons import CHECK_BROKE, FEATURE_FAILED, MODEL_FAILED, RULE_FAILED
+from batuta.agents.reasons import (
+    CHECK_BROKE,
+    FEATURE_FAILED,
+    MODEL_FAILED,
+    MODEL_LATE,
+    RULE_FAILED,
+)
 from batuta.agents.understanding.features import Features
 from batuta.agents.understanding.isolation import DIRECT, Isolation
 from batuta.agents.understanding.steps import Understanding
@@ -44,12 +50,14 @@ class Verified:
 
     Attributes:
         broke: where the model failed; the others of the unusable have `reason`.
+        late: where time ran out before it answered.
     """
 
     scores: Scores
     usable: npt.NDArray[np.bool_]
     reason: str
     broke: npt.NDArray[np.bool_] | None = None
+    late: npt.NDArray[np.bool_] | None = None
 
     @classmethod
     def unusable(cls, rows: int, reason: str) -> "Verified":
@@ -59,7 +67,8 @@ class Verified:
     def at(self, places: npt.NDArray[np.int64]) -> "Verified":
         """Return some rows."""
         broke = None if self.broke is None else self.broke[places]
-        return Verified(self.scores[places], self.usable[places], self.reason, broke)
+        late = None if self.late is None else self.late[places]
+        return Verified(self.scores[places], self.usable[places], self.reason, broke, late)
 
 
 @dataclass(frozen=True)
@@ -176,6 +185,8 @@ class Judge:
         """Return why a person must decide, empty where the rules may."""
         reasons = [""] * len(features)
         passed = verified.usable
+        if verified.late is not None:
+            _reserve(reasons, verified.late, MODEL_LATE)
         if verified.broke is not None:
             _reserve(reasons, verified.broke, MODEL_FAILED)
         _reserve(reasons, ~passed, verified.reason)

@@ -14,7 +14,7 @@ from batuta.agents.delegation.delegating import Delegating
 from batuta.agents.delegation.heard import ANSWERED, FAILED, Heard, Indexes, Told
 from batuta.agents.delegation.plans import Node, models_of
 from batuta.agents.delegation.walking import Flags
-from batuta.agents.delegation.work import Inputs, Work
+from batuta.agents.delegation.work import Asking, Inputs, Work
 from batuta.agents.models.port import AnyModel, Matrix, Model, reads_rows
 from batuta.agents.questions import Question
 from batuta.agents.understanding.features import Features
@@ -64,7 +64,8 @@ class Delegation:
         def inputs(model: str, rows: Indexes, heard: Heard) -> Inputs:
             return self._inputs(model, _Rows(events, features, rows, heard))
 
-        return Work(heard, self._parts(question), inputs, self._terms)
+        asking = Asking(question.step_ids, question.patience_ms)
+        return Work(heard, self._parts(question), inputs, self._terms, asking)
 
     def version_of(self, selection: Selection | None, answers: tuple[ModelAnswer, ...]) -> str:
         """Return the versions that answered, or those of the plan where none did."""

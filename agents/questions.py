@@ -42,6 +42,7 @@ class Question:
         expired: how many labels came with them for which it was too late.
         choices: the plan of each event; None where it is still to be chosen.
         answered: what was answered before, of each event; empty where nothing was.
+        patience_ms: (len(events),) how long each may still take; None: for ever.
         work: the asking, once it has begun.
     """
 
@@ -52,13 +53,23 @@ class Question:
     expired: int = 0
     choices: Sequence[Selection | None] = ()
     answered: Sequence[Answered] = ()
+    patience_ms: npt.NDArray[np.int64] | None = None
     work: Work | None = None
 
     @classmethod
-    def about(cls, events: Sequence[Ingested], features: Features, expired: int = 0) -> "Question":
-        """Ask about every event."""
+    def about(
+        cls,
+        events: Sequence[Ingested],
+        features: Features,
+        expired: int = 0,
+        deadline_ms: int | None = None,
+    ) -> "Question":
+        """Ask about every event, each for so long at most."""
         ids = [scoped(event.tenant, event.event_id) for event in events]
-        return cls(events, features, ids, np.ones(len(events), np.bool_), expired)
+        question = cls(events, features, ids, np.ones(len(events), np.bool_), expired)
+        if deadline_ms is not None:
+            question.patience_ms = np.full(len(events), deadline_ms, np.int64)
+        return question
 
 
 def waiting_key(event: Ingested) -> str:
@@ -82,8 +93,8 @@ def payload(question: Question, row: int) -> bytes:
     return orjson.dumps(body)
 
 
-def question_of(steps: Sequence[Step]) -> Question:
-    """Ask again about parked steps.
+def question_of(steps: Sequence[Step], now_ms: int) -> Question:
+    """Ask again about parked steps, each for as long as its deadline leaves.
 
     Raises:
         StateCorruptError: a payload is none that this release has written.
@@ -101,7 +112,10 @@ def question_of(steps: Sequence[Step]) -> Question:
     ids = [step.id for step in steps]
     asked = np.ones(len(ids), np.bool_)
     features = np.array(rows, np.float64)
-    return Question(events, features, ids, asked, choices=choices, answered=answered)
+    left_ms = np.array([step.deadline_ms - now_ms for step in steps], np.int64)
+    return Question(
+        events, features, ids, asked, choices=choices, answered=answered, patience_ms=left_ms
+    )
 
 
 def _read(step: Step) -> tuple[Ingested, list[float], Selection | None, Answered]:

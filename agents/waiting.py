@@ -26,7 +26,7 @@ class Waiting:
     Attributes:
         lot: where steps wait.
         now_ms: the batch's clock.
-        deadline_ms: how long a step waits for a model.
+        deadline_ms: how long an event may take from its batch on, whatever it waits for.
         given_up: steps that had to leave the lot without an answer.
     """
 
@@ -81,14 +81,18 @@ class Waiting:
         Args:
             revived: nobody remembers what was asked before.
         """
-        again = self.lot.waiting("model") if revived else []
+        asked = self.lot.waiting("model") if revived else []
         freed = self.lot.free(_STEPS_MAX)
         for step in freed:
             if self.lot.blocks(step.key):
                 self._wait(step)
+            elif step.deadline_ms <= self.now_ms:
+                self.given_up.append(step)
+                continue
             else:
-                self._wait(replace(step, kind="model", deadline_ms=self._deadline_ms()))
-        return [*again, *freed]
+                self._wait(replace(step, kind="model"))
+            asked.append(step)
+        return asked
 
     def _is_next(self, step_id: str, key: str) -> bool:
         """Take a queued step out if it is the next of its key."""

@@ -108,7 +108,16 @@ class SinkUnavailableError(LaterError):
 
 
 #: Why a model gave no answer; stands in decision records and in metrics.
-FailureKind = Literal["timeout", "unavailable", "overloaded", "refused", "invalid", "broke"]
+FailureKind = Literal[
+    "timeout",
+    "unavailable",
+    "overloaded",
+    "refused",
+    "invalid",
+    "broke",
+    "breaker_open",
+    "late",
+]
 
 
 class ModelFailedError(BatutaError):

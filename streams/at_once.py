@@ -2,7 +2,8 @@
 
 Answers are given back in the order in which they were asked for, so that what is decided does not
 hang on which of two answers of one moment came first. Whom nobody waits for any more, because
-enough have answered or the time for them is over, is let go of.
+enough have answered or the time for them is over, is let go of. Each model is asked by its guard.
+Where all that is outstanding has lately taken longer than a batch waits, the batch waits no longer.
 """
 
 import asyncio
@@ -10,9 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from batuta.agents.delegation.work import Call, Work, put_call
+from batuta.agents.delegation.terms import Terms
+from batuta.agents.delegation.work import Call, Work
 from batuta.agents.models.port import AnyModel
 from batuta.schemas.errors import ModelFailedError
+from batuta.streams.guard import Asked, Guard
+from batuta.streams.lanes.patience import PATIENCE
+from batuta.streams.telemetry.facts import Fact
 
 if TYPE_CHECKING:
     from batuta.agents.models.answers import Answers
@@ -20,11 +25,15 @@ if TYPE_CHECKING:
 __all__ = ["AtOnce"]
 
 
+def _unheard(fact: Fact) -> None:
+    del fact
+
+
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _UnderWay:
     """A call under way, and when it was made, in milliseconds since its plan began."""
 
-    call: Call
+    asked: Asked
     at_ms: int
 
 
@@ -32,11 +41,26 @@ class AtOnce:
     """A Driver that keeps the time of the running loop."""
 
     def __init__(
-        self, models: Mapping[str, AnyModel], report: Callable[[Exception], None] | None = None
+        self,
+        models: Mapping[str, AnyModel],
+        terms: Mapping[str, Terms] | None = None,
+        tell: Callable[[Fact], None] = _unheard,
     ) -> None:
-        """Take the models by name, and who hears of failures; models that are metered tell them."""
+        """Guard models.
+
+        Args:
+            models: by name, looked up at each call; those that are metered tell their failures.
+            terms: of each, by name; a model without any is asked as it comes.
+            tell: hears what guards do.
+        """
         self._models = models
-        self._report = report
+        self._terms = terms or {}
+        self._tell = tell
+        self._guards = {name: Guard(name, of, tell) for name, of in self._terms.items()}
+
+    def refusing(self) -> frozenset[str]:
+        """Return the models that would not be asked now: their breakers are open."""
+        return frozenset(name for name, guard in self._guards.items() if guard.refuses)
 
     async def drive(self, work: Work) -> None:
         """Bring work to its end; the lane's soft deadline decides who waits for that.
@@ -46,60 +70,79 @@ class AtOnce:
         """
         loop = asyncio.get_running_loop()
         began_s = loop.time()
-        under_way: dict[asyncio.Task[Answers], _Asked] = {}
+        under_way: dict[asyncio.Task[Answers], _UnderWay] = {}
         try:
             while True:
                 now_ms = round((loop.time() - began_s) * 1000)
                 calls = work.due(now_ms)
-                if len(calls) == 1 and work.next_ms is None and not under_way:
-                    await self._ask_alone(work, calls[0])
+                if len(calls) == 1 and not under_way and work.end_ms != 0:
+                    await self._ask_alone(work, calls[0], began_s)
                     continue
                 for call in calls:
-                    task = asyncio.ensure_future(put_call(self._models[call.model], call))
-                    under_way[task] = _Asked(call, now_ms)
+                    asked = Asked(self._models[call.model], call)
+                    task = asyncio.ensure_future(self._guard(call.model).put(asked))
+                    under_way[task] = _UnderWay(asked, now_ms)
                 if work.done or not under_way:
                     return
+                self._mind_patience({one.asked.call.model for one in under_way.values()})
                 wait_s = None if work.next_ms is None else max(work.next_ms - now_ms, 1) / 1000
                 await asyncio.wait(under_way, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
                 self._hear(work, under_way, round((loop.time() - began_s) * 1000))
         finally:
-            for task in under_way:
-                task.add_done_callback(_unheard)
+            for task, one in under_way.items():
+                one.asked.lapsed = work.lapsed
+                task.add_done_callback(_let_go)
                 task.cancel()
 
-    async def _ask_alone(self, work: Work, call: Call) -> None:
+    async def _ask_alone(self, work: Work, call: Call, began_s: float) -> None:
         """Ask the only one there is, in this very task: a model of this process answers at once.
 
         As a task of its own it had to wait for whatever else the loop had ready, other lanes'
         batches above all, and a busy worker took its model for a late one.
         """
-        loop = asyncio.get_running_loop()
-        began_s = loop.time()
+        loop, guard = asyncio.get_running_loop(), self._guard(call.model)
+        asked_s = loop.time()
+        self._mind_patience({call.model})
+        until_s = None if work.end_ms is None else began_s + work.end_ms / 1000
         try:
-            answers = await put_call(self._models[call.model], call)
+            async with asyncio.timeout_at(until_s) as limit:
+                answers = await guard.put(Asked(self._models[call.model], call))
+        except TimeoutError:
+            if not limit.expired():
+                raise
         except ModelFailedError as failure:
-            self._failed(work, call, failure, round((loop.time() - began_s) * 1000))
+            work.fail(call, failure.kind, round((loop.time() - asked_s) * 1000))
         else:
-            work.take(call, answers, round((loop.time() - began_s) * 1000))
+            work.take(call, answers, round((loop.time() - asked_s) * 1000))
 
-    def _failed(self, work: Work, call: Call, failure: ModelFailedError, took_ms: int) -> None:
-        cause = failure.__cause__
-        if self._report is not None:
-            self._report(cause if isinstance(cause, Exception) else failure)
-        work.fail(call, failure.kind, took_ms)
+    def _guard(self, model: str) -> Guard:
+        guard = self._guards.get(model)
+        if guard is None:
+            terms = self._terms.get(model, Terms())
+            guard = self._guards[model] = Guard(model, terms, self._tell)
+        return guard
+
+    def _mind_patience(self, models: set[str]) -> None:
+        """Let the batch go on where none of these is likely to answer before it would anyway."""
+        patience = PATIENCE.get()
+        if patience is None:
+            return
+        if all(self._guard(name).slower_than(patience.soft_deadline_ms) for name in models):
+            patience.lose()
 
     def _hear(
-        self, work: Work, under_way: "dict[asyncio.Task[Answers], _Asked]", now_ms: int
+        self, work: Work, under_way: "dict[asyncio.Task[Answers], _UnderWay]", now_ms: int
     ) -> None:
         for task in [task for task in under_way if task.done()]:
-            asked = under_way.pop(task)
+            one = under_way.pop(task)
+            call, took_ms = one.asked.call, now_ms - one.at_ms
             try:
-                work.take(asked.call, task.result(), now_ms - asked.at_ms)
+                work.take(call, task.result(), took_ms)
             except ModelFailedError as failure:
-                self._failed(work, asked.call, failure, now_ms - asked.at_ms)
+                work.fail(call, failure.kind, took_ms)
 
 
-def _unheard(task: "asyncio.Task[Answers]") -> None:
+def _let_go(task: "asyncio.Task[Answers]") -> None:
     """Take note of how a call ended that nobody waits for, so that nobody else has to."""
     if not task.cancelled():
         task.exception()

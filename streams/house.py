@@ -70,7 +70,11 @@ def conductor_of(house: House, telemetry: StageTelemetry) -> Conductor:
         shipped.reasons,
         replace(shipped.deciding, isolation=Threads(telemetry.part_broke)),
     )
-    conductor.driver = AtOnce(models if isinstance(models, Mapping) else {models.name: models})
+    by_name = models if isinstance(models, Mapping) else {models.name: models}
+    delegating = shipped.deciding.delegating
+    terms = {} if delegating is None else delegating.terms
+    driver = conductor.driver = AtOnce(by_name, terms, telemetry.tell)
+    conductor.refusing = driver.refusing
     return conductor
 
 

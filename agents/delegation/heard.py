@@ -105,7 +105,11 @@ class Heard:
             told.state[told.state == ASKED] = UNASKED
 
     def take(self, model: str, rows: Indexes, answers: Answers, duration_ms: int) -> None:
-        """Take a model's answers to `rows`; what is no number from 0 to 1 is no answer."""
+        """Take a model's answers to `rows`; what is no number from 0 to 1 is no answer.
+
+        Rows that nobody waits for any more stay as they are, and take their share of the cost.
+        """
+        late = self._late(model, rows)
         told, scores = self.of(model), np.asarray(answers.scores)
         if scores.shape != rows.shape or scores.dtype.kind not in "fiu":
             self.fail(model, rows, "invalid", duration_ms)
@@ -125,11 +129,19 @@ class Heard:
                 told.failures[int(rows[place])] = answers.failures.get(place, "invalid")
         _keep(told.values, rows, answers.values)
         _keep(told.evidence, rows, answers.evidence)
+        if late is not None:
+            self.fail(model, late, "late", duration_ms)
+
+    def _late(self, model: str, rows: Indexes) -> Indexes | None:
+        """Return the rows that came to an end while their answer was under way."""
+        state = self.of(model).state[rows]
+        return None if (state == ASKED).all() else rows[state == FAILED]
 
     def fail(self, model: str, rows: Indexes, kind: FailureKind, duration_ms: int = 0) -> None:
         """Note that a model has no answer to `rows`."""
         told = self.of(model)
         told.state[rows] = FAILED
+        told.scores[rows] = np.nan
         told.duration_ms[rows] = duration_ms
         told.failures.update(dict.fromkeys(rows.tolist(), kind))
 
@@ -138,6 +150,13 @@ class Heard:
         found = np.zeros(self.rows, np.bool_)
         for told in self.told.values():
             found[[row for row, kind in told.failures.items() if kind != "invalid"]] = True
+        return found
+
+    def late(self) -> npt.NDArray[np.bool_]:
+        """Return where time ran out before a model was heard."""
+        found = np.zeros(self.rows, np.bool_)
+        for told in self.told.values():
+            found[[row for row, kind in told.failures.items() if kind == "late"]] = True
         return found
 
     def at(self, rows: Indexes) -> "Heard":

@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 
+from batuta.agents.delegation.breaker import BreakerRule
+from batuta.agents.delegation.bulkhead import BulkheadRule
+from batuta.agents.delegation.retrying import RetryRule
+
 __all__ = ["Terms"]
 
 
@@ -12,8 +16,21 @@ class Terms:
     Attributes:
         price_nano: of one answer, billionths of `currency`, where the model does not bill itself.
         timeout_ms: an answer that takes longer is none.
+        breaker: when it is left alone; None: never.
+        bulkhead: how many calls may be open; None: any number.
+        retry: how often it is asked again where it failed; None: not at all.
+        hedge: whether a call that takes long is made a second time.
     """
 
     price_nano: int = 0
     currency: str = ""
     timeout_ms: int = 1_000
+    breaker: BreakerRule | None = None
+    bulkhead: BulkheadRule | None = None
+    retry: RetryRule | None = None
+    hedge: bool = False
+
+    @property
+    def guarded(self) -> bool:
+        """Whether more is to be kept of it than its price."""
+        return bool(self.breaker or self.bulkhead or self.retry or self.hedge)

@@ -61,12 +61,14 @@ class Walk:
         elapsed_ms: since the plan began.
         wanted: who is to be asked about which rows, by model.
         next_ms: when, since the beginning, time alone changes something; None: never.
+        lapsed: whether something is complete because its time is over.
     """
 
     heard: Heard
     elapsed_ms: int
     wanted: dict[str, Flags] = field(default_factory=dict[str, Flags])
     next_ms: int | None = None
+    lapsed: bool = False
 
     def walk(self, node: Node, where: Flags) -> Reached:
         """Return what `node` has come to for the rows of `where`."""
@@ -138,6 +140,7 @@ class Walk:
             complete |= counted >= node.quorum
         if node.within_ms is not None:
             if self.elapsed_ms >= node.within_ms:
+                self.lapsed |= not complete[where].all()
                 complete = np.ones(len(complete), np.bool_)
             elif not complete[where].all():
                 self._remind(node.within_ms)

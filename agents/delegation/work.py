@@ -1,16 +1,18 @@
 """Work: the events of a batch, the plan of each, and what was heard of the models so far.
 
 Whoever drives it asks what is due, asks the models, and gives back what they said, until nothing is
-due and nothing outstanding. `done` rows can be decided meanwhile; `rest` is the work that remains.
+due and nothing outstanding. `done` rows can be decided meanwhile. What is not answered within the
+patience there is with its event is late: nobody is asked about it any more, whatever its plan says.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, cast
 
 import numpy as np
+import numpy.typing as npt
 
-from batuta.agents.delegation.heard import Heard, Indexes
+from batuta.agents.delegation.heard import ASKED, Heard, Indexes
 from batuta.agents.delegation.plans import Node
 from batuta.agents.delegation.terms import Terms
 from batuta.agents.delegation.walking import Flags, Reached, Walk
@@ -18,19 +20,39 @@ from batuta.agents.models.answers import Answers, answers_of
 from batuta.agents.models.port import AnyModel, Matrix, Model, RowModel
 from batuta.schemas.errors import FailureKind, LaterError, ModelFailedError, OursError
 
-__all__ = ["Call", "Driver", "InTurn", "Inputs", "Work", "put_call"]
+__all__ = ["Asking", "Call", "Driver", "InTurn", "Inputs", "Work", "put_call"]
 
 #: What a model is given about some rows: a matrix, or named values.
 Inputs = Matrix | list[Mapping[str, object]]
 
 
 @dataclass(frozen=True, slots=True)
+class Asking:
+    """The events that work is about, beside what models see of them.
+
+    Attributes:
+        ids: of each, so that what is drawn for it repeats; may be empty.
+        patience_ms: (rows,) how long each may take from now on; None: for ever.
+    """
+
+    ids: Sequence[str] = ()
+    patience_ms: npt.NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
-    """One model, asked once about some rows."""
+    """One model, asked once about some rows.
+
+    Attributes:
+        seed: names the call by its first event, so that what is drawn for it repeats.
+        patience_ms: how long it is of use to anybody; None: for ever.
+    """
 
     model: str
     rows: Indexes
     inputs: Inputs
+    seed: str = ""
+    patience_ms: int | None = None
 
 
 class Work:
@@ -41,6 +63,11 @@ class Work:
         plans: each plan, and the rows that follow it.
         inputs_of: what a model is given about some rows.
         terms: of each model, by name.
+        asking: the events.
+        lapsed: whether time, not an answer, ended some of the waiting.
+        next_ms: when, since the beginning, time alone changes something; None: never.
+        end_ms: when, since the beginning, time ends all of it at once; None: never; 0: it ends or
+            changes some of it before.
     """
 
     def __init__(
@@ -49,16 +76,26 @@ class Work:
         plans: list[tuple[Node, Flags]],
         inputs_of: Callable[[str, Indexes, Heard], Inputs],
         terms: Mapping[str, Terms] | None = None,
+        asking: Asking | None = None,
     ) -> None:
         self.heard = heard
         self.plans = plans
         self.inputs_of = inputs_of
         self.terms = terms or {}
+        self.asking = asking or Asking()
+        self.lapsed = False
         self.next_ms: int | None = None
+        self.end_ms: int | None = None
         self.reached = _blank(heard.rows)
         self.covered = np.zeros(heard.rows, np.bool_)
         for _, where in plans:
             self.covered |= where
+        patience_ms = self.asking.patience_ms
+        self._patience_min_ms = 0
+        self._ends_ms: int | None = None
+        if patience_ms is not None and len(patience_ms):
+            self._patience_min_ms = int(patience_ms.min())
+            self._ends_ms = self._patience_min_ms if (patience_ms[0] == patience_ms).all() else 0
 
     @property
     def done(self) -> bool:
@@ -67,17 +104,58 @@ class Work:
 
     def due(self, elapsed_ms: int) -> list[Call]:
         """Walk the plans; return the calls to make now, and note that they are made."""
+        walk = self._walk(elapsed_ms)
+        if (late := self._late(elapsed_ms)) is not None:
+            self._give_up(late)
+            walk = self._walk(elapsed_ms)
+            while wanted := [name for name, where in walk.wanted.items() if (where & late).any()]:
+                for model in wanted:
+                    self.heard.fail(model, np.flatnonzero(walk.wanted[model] & late), "late")
+                walk = self._walk(elapsed_ms)
+        self.next_ms = self._earlier(walk.next_ms)
+        self.end_ms = self._ends_ms if walk.next_ms is None else 0
+        return [self._call(model, np.flatnonzero(w), elapsed_ms) for model, w in walk.wanted.items()]
+
+    def _walk(self, elapsed_ms: int) -> Walk:
         walk = Walk(self.heard, elapsed_ms)
         for node, where in self.plans:
             self.reached.put(where, walk.walk(node, where))
-        self.next_ms = walk.next_ms
-        calls: list[Call] = []
-        for model, where in walk.wanted.items():
-            rows = np.flatnonzero(where)
-            inputs = self.inputs_of(model, rows, self.heard)
-            self.heard.ask(model, rows)
-            calls.append(Call(model, rows, inputs))
-        return calls
+        self.lapsed |= walk.lapsed
+        return walk
+
+    def _call(self, model: str, rows: Indexes, elapsed_ms: int) -> Call:
+        inputs = self.inputs_of(model, rows, self.heard)
+        self.heard.ask(model, rows)
+        ids, patience_ms = self.asking.ids, self.asking.patience_ms
+        seed = f"{model}/{ids[int(rows[0])]}" if ids else ""
+        left_ms = None if patience_ms is None else int(patience_ms[rows].max()) - elapsed_ms
+        return Call(model, rows, inputs, seed, left_ms)
+
+    def _late(self, elapsed_ms: int) -> Flags | None:
+        """Return which rows there is no patience with any more; None where there are none."""
+        patience_ms = self.asking.patience_ms
+        if patience_ms is None or elapsed_ms < self._patience_min_ms:
+            return None
+        late = self.covered & ~self.reached.done & (patience_ms <= elapsed_ms)
+        return late if late.any() else None
+
+    def _give_up(self, late: Flags) -> None:
+        """Wait for nobody's answer to some rows."""
+        self.lapsed = True
+        for model, told in self.heard.told.items():
+            if len(rows := np.flatnonzero(late & (told.state == ASKED))):
+                self.heard.fail(model, rows, "late")
+
+    def _earlier(self, at_ms: int | None) -> int | None:
+        """Return when time alone changes something: `at_ms`, or the end of a row's patience."""
+        patience_ms = self.asking.patience_ms
+        if patience_ms is None:
+            return at_ms
+        waiting = patience_ms[self.covered & ~self.reached.done]
+        if not len(waiting):
+            return at_ms
+        ends_ms = int(waiting.min())
+        return ends_ms if at_ms is None else min(at_ms, ends_ms)
 
     def take(self, call: Call, answers: Answers, duration_ms: int) -> None:
         """Take an answer."""

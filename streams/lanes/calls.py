@@ -1,7 +1,7 @@
 """Calls: what a lane's agent has asked of models, and answers that came after their batch.
 
-A call that is not answered within the soft deadline goes on outside its batch; the answer waits
-here for a later one. Nothing of it is kept: where a lane begins again its calls are forgotten, and
+A call that is not answered within the soft deadline, or before its batch loses patience, goes on
+outside its batch; the answer waits here for a later one. Nothing of it is kept: where a lane begins again its calls are forgotten, and
 the parked steps that the state remembers are asked anew. Where the batch itself is given up its
 call is withdrawn, even from who has the answer already: the question was understood on a state that
 never was, and the next attempt asks about the same events anew.
@@ -11,10 +11,12 @@ import asyncio
 from collections import deque
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from batuta.agents.asking import Arrival
 from batuta.streams.lanes.failpoints import reach
+from batuta.streams.lanes.patience import PATIENCE, Patience
 
 __all__ = ["Call", "Calls"]
 
@@ -66,10 +68,16 @@ class Calls:
         Raises:
             Exception: what asking raised within the deadline.
         """
-        task = asyncio.ensure_future(asking)
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        patience = Patience(round(self._soft_deadline_s * 1000), partial(_end, over))
+        waits = PATIENCE.set(patience)
+        task = asyncio.ensure_future(asking)  # takes the context along
+        PATIENCE.reset(waits)
         try:
             reach("call.answer")
-            await asyncio.wait((task,), timeout=self._soft_deadline_s)
+            await asyncio.wait(
+                (task, over), timeout=self._soft_deadline_s, return_when=asyncio.FIRST_COMPLETED
+            )
         except BaseException:
             task.cancel()
             raise
@@ -111,3 +119,8 @@ class Calls:
             call.answered = Arrival(call.question, task.result())
         if call.answered is not None:
             self._answered.append(call)
+
+
+def _end(over: "asyncio.Future[None]") -> None:
+    if not over.done():
+        over.set_result(None)

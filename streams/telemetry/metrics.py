@@ -16,6 +16,7 @@ from prometheus_client import Counter, Gauge, Histogram, ProcessCollector, disab
 from batuta.agents.state.parking import KINDS
 from batuta.schemas.decision import Outcome
 from batuta.schemas.refusals import REASONS
+from batuta.streams.telemetry.guard_facts import ATTEMPTS
 from batuta.streams.telemetry.instruments import BusyShare, LaneStates, LaneSum, Tally
 
 if TYPE_CHECKING:
@@ -210,6 +211,18 @@ class Families:
             "model_cost_total", "What answers of a model cost, in units of the currency.",
             "pipeline", "model", "currency",
         )  # fmt: skip
+        self.model_attempts = declare.counter(
+            "model_attempts_total", "Calls of a model that were made, made again, or not made.",
+            "pipeline", "model", "attempt",
+        )  # fmt: skip
+        self.breaker_state = declare.gauge(
+            "breaker_state", "A model's breaker: 0 closed, 1 half open, 2 open.",
+            "pipeline", "model",
+        )  # fmt: skip
+        self.breaker_transitions = declare.counter(
+            "breaker_transitions_total", "Changes of a model's breaker, by what it became.",
+            "pipeline", "model", "state",
+        )  # fmt: skip
         self.parts_broken = declare.counter(
             "parts_broken_total", "Batches over which a part of the user's own broke.",
             *_STAGE, "part",
@@ -259,6 +272,10 @@ class Meters:
         self.notifications = Tally(families.notifications, (pipeline,), ways)
         self.model_requests = Tally(families.model_requests, (pipeline,), ())
         self.model_cost = Tally(families.model_cost, (pipeline,), ())
+        self._model_attempts = families.model_attempts
+        self._attempts: dict[str, Tally] = {}
+        self.breaker_transitions = Tally(families.breaker_transitions, (pipeline,), ())
+        self._breaker_state = families.breaker_state
         self.parts_broken = Tally(families.parts_broken, of, ())
         self._model_duration = families.model_duration
         self._pipeline = pipeline
@@ -266,6 +283,18 @@ class Meters:
     def model_duration(self, model: str, version: str) -> Histogram:
         """Return the histogram of one model's calls."""
         return self._model_duration.labels(self._pipeline, model, version)
+
+    def model_attempts(self, model: str) -> Tally:
+        """Return the counters of one model's attempts."""
+        found = self._attempts.get(model)
+        if found is None:
+            found = Tally(self._model_attempts, (self._pipeline, model), _each(ATTEMPTS))
+            self._attempts[model] = found
+        return found
+
+    def breaker_state(self, model: str) -> Gauge:
+        """Return the gauge of one model's breaker."""
+        return self._breaker_state.labels(self._pipeline, model)
 
     def expect_model(self, model: str, version: str) -> None:
         """Let a loaded model's metrics start at 0."""

@@ -126,7 +126,9 @@ def test_events_of_one_key_in_one_late_batch_are_decided_together_in_order() -> 
 
 def test_at_the_deadline_a_person_decides_and_the_next_of_the_key_is_asked_about() -> None:
     lane = Lane()
-    _, question = lane.batch(parcel("a", "d1"), parcel("b", "d1"), late=True)
+    _, question = lane.batch(parcel("a", "d1"), late=True)
+    lane.now_ms = 500
+    lane.batch(parcel("b", "d1"))
     lane.now_ms = 1_000
     concluded, _ = lane.batch()
     assert ids(concluded.decisions) == ["a"]
@@ -134,6 +136,32 @@ def test_at_the_deadline_a_person_decides_and_the_next_of_the_key_is_asked_about
     assert concluded.decisions[0].reasons[0] == "model_late"
     assert ids(lane.answer(concluded.follow_ups[0]).decisions) == ["b"]
     assert lane.answer(question).decisions == [], "an answer after the deadline counts no more"
+
+
+def test_the_deadline_is_of_the_event_not_of_each_thing_it_waits_for() -> None:
+    lane = Lane()
+    lane.batch(parcel("a", "d1"), parcel("b", "d1"), late=True)
+    lane.now_ms = 1_000
+    concluded, _ = lane.batch()
+    assert ids(concluded.decisions) == ["a", "b"]
+    assert {decision.reasons[0] for decision in concluded.decisions} == {"model_late"}
+    assert not concluded.follow_ups, "nobody is asked about what is late"
+
+
+def test_what_is_answered_is_decided_though_its_neighbours_are_not() -> None:
+    lane = Lane(Mute())
+    _, question = lane.batch(parcel("slow", "d1"), late=True)
+    lane.halfway = True
+    concluded, question = lane.batch(
+        parcel("slow_2", "d2"), parcel("a", "d3"), parcel("b", "d2"), parcel("c", "d1"), late=True
+    )
+    assert ids(concluded.decisions) == ["a"], "b waits behind its key's slow one, c behind another"
+    assert lane.lot.counts() == {"model": 2, "human": 0, "queued": 2}
+    question.work.fail(lane.mute.call, "timeout")
+    question.work.due(0)
+    told = lane.batch(news=News((Arrival(question, question.work),)))[0]
+    assert ids(told.decisions) == ["slow_2", "b"]
+    assert told.decisions[1].answers[0].name == "oracle", "what was answered before is kept"
 
 
 def test_at_the_bound_the_one_that_waited_longest_goes_to_a_person() -> None:
