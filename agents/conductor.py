@@ -25,6 +25,7 @@ from batuta.agents.asking import News, Outstanding
 from batuta.agents.context import Context
 from batuta.agents.delegation.delegating import Delegating
 from batuta.agents.delegation.heard import Indexes
+from batuta.agents.delegation.vetoes import vetoed
 from batuta.agents.delegation.work import Driver, InTurn, Work
 from batuta.agents.guarded_reasons import GuardedReasons
 from batuta.agents.identity import scoped
@@ -132,6 +133,8 @@ class Conductor:
         self._refuse_unknown(models)
         self._delegation = Delegation(deciding.delegating, models, self._judge.columns)
         self.driver: Driver = InTurn(models, report)
+        #: The models that would not be asked now, whatever a plan says.
+        self.refusing: Callable[[], frozenset[str]] = frozenset
 
     def open_state(self) -> ConductorState:
         """Return the empty state of one lane."""
@@ -263,7 +266,9 @@ class Conductor:
     def _select(self, events: Sequence[Ingested], features: Features) -> Sequence[Selection]:
         chooser = self._delegation.chooser
         rows = self._judge.rows(events, features) if chooser.names else EventRows(events, {})
-        return chooser.choose(events, rows)
+        choices = chooser.choose(events, rows)
+        refusing = self.refusing()
+        return vetoed(choices, self._delegation.plans, refusing) if refusing else choices
 
     def _verify(self, work: Work) -> Verified:
         reached = work.reached

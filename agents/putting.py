@@ -37,6 +37,7 @@ class Delegation:
 
     Attributes:
         chooser: picks the plans.
+        plans: those it may pick.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class Delegation:
     ) -> None:
         """Join plans, models and the columns of features."""
         self.chooser = delegating.chooser
-        self._plans = delegating.plans
+        self.plans = delegating.plans
         self._terms = delegating.terms
         self._models = models
         self._versions = {name: model.version for name, model in models.items()}
@@ -76,8 +77,8 @@ class Delegation:
         return "+".join(versions) or self._joined.get(plan, next(iter(self._joined.values())))
 
     def _parts(self, question: Question) -> list[tuple[Node, Flags]]:
-        if len(self._plans) == 1:
-            return [(next(iter(self._plans.values())), question.asked.copy())]
+        if len(self.plans) == 1:
+            return [(next(iter(self.plans.values())), question.asked.copy())]
         rows: dict[str, list[int]] = {}
         for row in np.flatnonzero(question.asked).tolist():
             choice = question.choices[row]
@@ -85,11 +86,11 @@ class Delegation:
             rows.setdefault(choice.plan, []).append(row)
         parts: list[tuple[Node, Flags]] = []
         # A plan that the file has no more, after a change of version, gives way to the first.
-        first = next(iter(self._plans))
+        first = next(iter(self.plans))
         for plan, chosen in rows.items():
             where = np.zeros(len(question.events), np.bool_)
             where[chosen] = True
-            parts.append((self._plans.get(plan, self._plans[first]), where))
+            parts.append((self.plans.get(plan, self.plans[first]), where))
         return parts
 
     def _inputs(self, name: str, rows: "_Rows") -> Inputs:

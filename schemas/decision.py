@@ -31,7 +31,8 @@ class Selection(NamedTuple):
 
     Attributes:
         plan: its name.
-        by: who chose: `only`, `weights`, `rules`, `planner`.
+        by: who chose: `only`, `weights`, `rules`, `planner`; `breaker`, where the plan that was
+            chosen cannot answer now.
         reason: in a few words.
         propensity: how likely this choice was, 0 to 1.
         candidates: every plan that might have been chosen, and how likely it was.

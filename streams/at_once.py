@@ -104,8 +104,9 @@ class AtOnce:
         asked_s = loop.time()
         self._mind_patience({call.model})
         until_s = None if work.end_ms is None else began_s + work.end_ms / 1000
+        limit = asyncio.timeout_at(until_s)
         try:
-            async with asyncio.timeout_at(until_s) as limit:
+            async with limit:
                 answers = await guard.put(Asked(self._models[call.model], call))
         except TimeoutError:
             if not limit.expired():

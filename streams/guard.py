@@ -2,7 +2,7 @@
 
     breaker    one that fails too often is not asked: `breaker_open`
     bulkhead   so many calls are under way, so many wait for a place; the next is `overloaded`
-    retry      what may be otherwise the next time is asked again, after a while, as Retry-After says
+    retry      what may be otherwise the next time is asked again, after a while and Retry-After
     hedge      a call that takes longer than nearly all others is made a second time; the first
                answer wins, the other call is let go of
 
@@ -184,7 +184,7 @@ class Guard:
             return await self._timed(asked)
         tasks = [first := asyncio.ensure_future(self._timed(asked))]
         try:
-            await asyncio.wait(tasks, timeout=after_ms / 1000)
+            await asyncio.wait(tasks, timeout=(after_ms + 1) / 1000)
             if not first.done() and self._may_hedge(asked.call):
                 self._say("hedge")
                 tasks.append(second := asyncio.ensure_future(self._timed(asked)))
@@ -250,7 +250,7 @@ async def _winner(tasks: "list[asyncio.Task[Answers]]") -> "asyncio.Task[Answers
 
 
 def _now_ms() -> int:
-    return int(asyncio.get_running_loop().time() * 1000)
+    return round(asyncio.get_running_loop().time() * 1000)
 
 
 def _let_go(task: "asyncio.Task[Answers]") -> None:

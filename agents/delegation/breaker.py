@@ -2,7 +2,7 @@
 
     closed     the model is asked; the share of calls that failed is watched over a sliding window
     open       nobody asks, until it has rested
-    half_open  one call at a time is let through as a probe: it closes the breaker, or opens it again
+    half_open  one call at a time is let through, a probe: it closes the breaker, or opens it again
 
 What came of a call counts only in the state it was made in: a call that outlives its state says
 nothing about the next one. The clock is the caller's, and never goes back. After M. Nygard, Release

@@ -1,8 +1,8 @@
 """Hedging: a call that takes longer than nearly all others is made a second time.
 
 The first answer wins. The wait is the 95th percentile of what calls took lately, so that one call
-in twenty is doubled where nothing is wrong; `retrying.ExtraLoad` bounds it where something is. After
-J. Dean and L. A. Barroso, The Tail at Scale, 2013.
+in twenty is doubled where nothing is wrong; `retrying.ExtraLoad` bounds it where something is.
+After J. Dean and L. A. Barroso, The Tail at Scale, 2013.
 """
 
 from collections import deque

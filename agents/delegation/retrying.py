@@ -4,7 +4,8 @@ Waits grow twofold and are drawn from the whole of their range ("full jitter", M
 Exponential Backoff and Jitter, 2015), so that callers which failed together do not return together.
 The draw is a digest of the call's event, so that it repeats. Asking again and asking twice at once
 (`hedging`) share one bucket of tokens, rows that may be asked once more: it fills by a tenth of the
-rows that are asked a first time, so a model that fails altogether sees a tenth more load, not twice.
+rows that are asked a first time, so a model that fails altogether sees a tenth more load, not as
+much again.
 """
 
 from dataclasses import dataclass

@@ -114,7 +114,9 @@ class Work:
                 walk = self._walk(elapsed_ms)
         self.next_ms = self._earlier(walk.next_ms)
         self.end_ms = self._ends_ms if walk.next_ms is None else 0
-        return [self._call(model, np.flatnonzero(w), elapsed_ms) for model, w in walk.wanted.items()]
+        return [
+            self._call(model, np.flatnonzero(w), elapsed_ms) for model, w in walk.wanted.items()
+        ]
 
     def _walk(self, elapsed_ms: int) -> Walk:
         walk = Walk(self.heard, elapsed_ms)

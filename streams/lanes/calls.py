@@ -1,10 +1,11 @@
 """Calls: what a lane's agent has asked of models, and answers that came after their batch.
 
 A call that is not answered within the soft deadline, or before its batch loses patience, goes on
-outside its batch; the answer waits here for a later one. Nothing of it is kept: where a lane begins again its calls are forgotten, and
-the parked steps that the state remembers are asked anew. Where the batch itself is given up its
-call is withdrawn, even from who has the answer already: the question was understood on a state that
-never was, and the next attempt asks about the same events anew.
+outside its batch; the answer waits here for a later one. Nothing of it is kept: where a lane
+begins again its calls are forgotten, and the parked steps that the state remembers are asked anew.
+Where the batch itself is given up its call is withdrawn, even from who has the answer already: the
+question was understood on a state that never was, and the next attempt asks about the same events
+anew.
 """
 
 import asyncio

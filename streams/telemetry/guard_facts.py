@@ -11,9 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ATTEMPTS", "Attempt", "AttemptMade", "BreakerChanged"]
 
-Attempt = Literal[
-    "first", "retry", "hedge", "cancelled", "no_budget", "no_place", "breaker_open"
-]
+Attempt = Literal["first", "retry", "hedge", "cancelled", "no_budget", "no_place", "breaker_open"]
 ATTEMPTS: Final[tuple[Attempt, ...]] = get_args(Attempt)
 _HEIGHTS: Final[dict[BreakerState, int]] = {"closed": 0, "half_open": 1, "open": 2}
 

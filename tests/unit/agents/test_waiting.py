@@ -11,14 +11,24 @@ import pytest
 from batuta.agents.asking import OUTSTANDING, Arrival, News
 from batuta.agents.conductor import Concluded, Conductor, ConductorState
 from batuta.agents.context import Context
+from batuta.agents.delegation.delegating import Delegating
+from batuta.agents.delegation.plans import Ask, Fallback
+from batuta.agents.delegation.work import put_call
+from batuta.agents.judging import Deciding
 from batuta.agents.reasons import NoReasons
 from batuta.agents.state.parking import ParkingLot
+from batuta.schemas.decision import Selection
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.partition import PartitionOf
 from batuta.schemas.pipeline import Escalation, Parking, Pipeline, Source, WindowFeature
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from batuta.agents.asking import Outstanding
+    from batuta.agents.delegation.work import Call, Work
     from batuta.agents.models.port import Matrix, Scores
+    from batuta.agents.policy.event_rows import EventRows
     from batuta.agents.questions import Answer, Question
     from batuta.schemas.decision import Decision
 
@@ -49,6 +59,50 @@ class Oracle:
         return np.full(len(inputs), 0.1)
 
 
+class Mute:
+    """A second model, which is heard of when the test says so."""
+
+    name = "mute"
+    version = "mute@000000000000"
+    inputs: tuple[str, ...] = ("depot_count_1m",)
+
+    async def answer(self, inputs: Matrix) -> Scores:
+        raise AssertionError(inputs)
+
+
+class BySlowness:
+    """Chooses the plan of both models for events called slow, that of the oracle for others."""
+
+    names: frozenset[str] = frozenset()
+
+    def choose(self, events: Sequence[Ingested], rows: EventRows) -> Sequence[Selection]:
+        del rows
+        plans = ["both" if event.event_id.startswith("slow") else "fast" for event in events]
+        return [Selection(plan, "test", "", 1.0, {plan: 1.0}) for plan in plans]
+
+
+#: A plan that needs nobody but the oracle, and one that falls back on it.
+TWO = Delegating(
+    {"fast": Ask("oracle"), "both": Fallback((Ask("mute"), Ask("oracle")))}, BySlowness()
+)
+
+
+class Halfway:
+    """A driver that hears the oracle, and the mute one never."""
+
+    def __init__(self, oracle: Oracle) -> None:
+        self.oracle = oracle
+        self.unheard: list[Call] = []
+
+    async def drive(self, work: Work) -> None:
+        while calls := work.due(0):
+            for call in calls:
+                if call.model == "mute":
+                    self.unheard.append(call)
+                else:
+                    work.take(call, await put_call(self.oracle, call), 0)
+
+
 def parcel(name: str, depot: str) -> Ingested:
     data = {"parcel": name, "depot": depot}
     return Ingested(name, "s1", depot, 1_000, 7, "default", data, {"sender_count_1m": 1.0})
@@ -59,7 +113,9 @@ class Lane:
 
     def __init__(self) -> None:
         self.model = Oracle()
-        self.conductor = Conductor(PARCELS, self.model, NoReasons())
+        models = {"oracle": self.model, "mute": Mute()}
+        self.conductor = Conductor(PARCELS, models, NoReasons(), Deciding(delegating=TWO))
+        self.driver = self.conductor.driver = Halfway(self.model)
         self.state = self.conductor.open_state()
         self.lot = ParkingLot(b"p", steps_max=PARCELS.parking.steps_max)
         self.now_ms = 0
@@ -71,13 +127,17 @@ class Lane:
         self,
         *events: Ingested,
         late: bool = False,
+        halfway: bool = False,
         news: News[Question, Answer] | None = None,
     ) -> tuple[Concluded, Question]:
         self.state.begin()
         question = self.conductor.understand(events, self._context())
         self.state.changes(self.now_ms)
         self.state.commit()
-        answer = OUTSTANDING if late else asyncio.run(self.conductor.ask(question))
+        answer: Answer | Outstanding = OUTSTANDING
+        if not late:
+            asked = asyncio.run(self.conductor.ask(question))
+            answer = OUTSTANDING if halfway else asked
         self.lot.begin()
         concluded = self.conductor.conclude(question, answer, self._context(), news or News())
         self.lot.changes(self.now_ms)
@@ -149,19 +209,22 @@ def test_the_deadline_is_of_the_event_not_of_each_thing_it_waits_for() -> None:
 
 
 def test_what_is_answered_is_decided_though_its_neighbours_are_not() -> None:
-    lane = Lane(Mute())
-    _, question = lane.batch(parcel("slow", "d1"), late=True)
-    lane.halfway = True
-    concluded, question = lane.batch(
-        parcel("slow_2", "d2"), parcel("a", "d3"), parcel("b", "d2"), parcel("c", "d1"), late=True
-    )
-    assert ids(concluded.decisions) == ["a"], "b waits behind its key's slow one, c behind another"
+    lane = Lane()
+    lane.batch(parcel("slow", "d1"), halfway=True)
+    names = (("slow_2", "d2"), ("a", "d3"), ("b", "d2"), ("c", "d1"))
+    concluded, question = lane.batch(*(parcel(*name) for name in names), halfway=True)
+    assert ids(concluded.decisions) == ["a"], "b waits behind slow_2, c behind slow"
     assert lane.lot.counts() == {"model": 2, "human": 0, "queued": 2}
-    question.work.fail(lane.mute.call, "timeout")
-    question.work.due(0)
-    told = lane.batch(news=News((Arrival(question, question.work),)))[0]
-    assert ids(told.decisions) == ["slow_2", "b"]
-    assert told.decisions[1].answers[0].name == "oracle", "what was answered before is kept"
+    assert question.work is not None
+    question.work.fail(lane.driver.unheard[-1], "timeout")
+    told = lane.answer(question)
+    assert ids(told.decisions) == ["slow_2", "b"], "in the order of their key"
+    first = told.decisions[0]
+    assert [(one.name, one.failure) for one in first.answers] == [
+        ("mute", "timeout"),
+        ("oracle", ""),
+    ]
+    assert first.fallback
 
 
 def test_at_the_bound_the_one_that_waited_longest_goes_to_a_person() -> None:
