@@ -20,14 +20,13 @@ no key or no value), then these, and per header the lengths of name and value (4
 """
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import chain
 from typing import Final, NamedTuple
 
 from batuta.agents.state.agenda import Agenda
 from batuta.agents.state.codecs import RAW, Codec
-from batuta.agents.state.keyed import KeyedTable
-from batuta.agents.state.port import Change
+from batuta.agents.state.listed import ListedTable
 from batuta.schemas.errors import StateCorruptError, StateFullError
 from batuta.schemas.record import Headers, Record
 
@@ -53,17 +52,15 @@ class HeldRecord(NamedTuple):
     record: Record
 
 
-class Held:
+class Held(ListedTable[bytes, bytes]):
     """A StateTable of the records that one lane holds back."""
 
     def __init__(
         self, tag: bytes, *, inputs: int, records_max: int, name: str = "held records"
     ) -> None:
         """Open an empty table for so many inputs, that holds at most `records_max` of each."""
-        self.tag = tag
-        self.name = name
+        super().__init__(tag, Codec(RAW, RAW), name, entries_max=inputs * records_max)
         self._records_max = records_max
-        self._table = KeyedTable(tag, Codec(RAW, RAW), name, entries_max=inputs * records_max)
         self._agenda = Agenda()
         self._held_of = [0] * inputs
 
@@ -86,7 +83,7 @@ class Held:
                     "inputs that are behind first"
                 )
             self._table.put(place, _encode(held.record))
-            self._note(place)
+            self._relist(place)
 
     def release(self, watermark_ms: int, limit: int) -> list[HeldRecord]:
         """Take out, in order, the records before the watermark, at most `limit`.
@@ -106,59 +103,14 @@ class Held:
         first = self._agenda.first()
         return None if first is None else first[0]
 
-    def begin(self) -> None:
-        """Open a batch on top of those that are open."""
-        self._table.begin()
-
-    def changes(self, now_ms: int) -> list[Change]:
-        """Return what the newest open batch changed, by changelog key."""
-        return self._table.changes(now_ms)
-
-    def commit(self) -> None:
-        """Keep what the oldest open batch changed."""
-        self._table.commit()
-
-    def rollback(self) -> None:
-        """Forget what the newest open batch changed."""
-        touched = self._table.touched()
-        self._table.rollback()
-        for place in touched:
-            self._note(place)
-
-    def load(self, key: bytes, value: bytes | None) -> None:
-        """Take back one changelog record.
-
-        Raises:
-            StateCorruptError: the record is of a version or shape this code does not know.
-        """
-        self.load_many((key,), (value,))
-
-    def load_many(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
-        """Take back many changelog records, in order.
-
-        Raises:
-            StateCorruptError: one is of a version or shape this code does not know.
-        """
-        self._table.load_many(keys, values)
-        for key in keys:
-            self._note(key[1:])
-
-    def dump(self) -> Iterable[Change]:
-        """Return everything held, as changelog records; only while no batch is open."""
-        return self._table.dump()
-
-    def entries(self) -> int:
-        """Return how many records are held."""
-        return len(self._table)
-
-    def _note(self, place: bytes) -> None:
-        """Bring agenda and counts up to whether the table holds a record at `place`."""
-        event_time_ms, order = _split(place)
+    def _relist(self, key: bytes) -> None:
+        """Bring agenda and counts up to whether the table holds a record at this place."""
+        event_time_ms, order = _split(key)
         if not 0 <= order < len(self._held_of):
             raise StateCorruptError(f"a held record is of input {order}, which is none of these")
-        was_held, is_held = self._agenda.get(place) is not None, place in self._table
+        was_held, is_held = self._agenda.get(key) is not None, key in self._table
         self._held_of[order] += is_held - was_held
-        self._agenda.put(place, event_time_ms if is_held else None)
+        self._agenda.put(key, event_time_ms if is_held else None)
 
     def _record(self, place: bytes) -> HeldRecord:
         raw = self._table.get(place)

@@ -22,13 +22,12 @@ alone), event time (8, signed, big endian), and while it waits the item's bytes.
 import struct
 from bisect import bisect_left, insort
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 from batuta.agents.state.codecs import TEXT, Codec
-from batuta.agents.state.keyed import KeyedTable
-from batuta.agents.state.port import Change
+from batuta.agents.state.listed import ListedTable
 from batuta.agents.state.timers import Firing, Timer, Timers
 from batuta.schemas.errors import StateCorruptError
 
@@ -108,7 +107,7 @@ class _SlotEncoding:
 _Rows = dict[tuple[str, Side, int], list[tuple[int, str]]]
 
 
-class Join:
+class Join(ListedTable[str, _Slot]):
     """A StateTable of the items of one join in one lane."""
 
     def __init__(self, tag: bytes, name: str, timers: Timers, bounds: Bounds) -> None:
@@ -122,12 +121,10 @@ class Join:
         """
         assert bounds.within_ms >= 0, bounds
         assert bounds.remember_ms >= 0, bounds
-        self.tag = tag
-        self.kind = f"join {name}"
+        self.kind = kind = f"join {name}"
+        super().__init__(tag, Codec(TEXT, _SlotEncoding()), kind, entries_max=bounds.entries_max)
         self._bounds = bounds
         self._timers = timers
-        codec = Codec(TEXT, _SlotEncoding())
-        self._table = KeyedTable(tag, codec, self.kind, entries_max=bounds.entries_max)
         self._rows: _Rows = defaultdict(list)
         self._waiting = 0
 
@@ -177,38 +174,11 @@ class Join:
         """Return how many items wait for their other side."""
         return self._waiting
 
-    def begin(self) -> None:
-        """Open a batch on top of those that are open."""
-        self._table.begin()
-
-    def changes(self, now_ms: int) -> list[Change]:
-        """Return what the newest open batch changed, by changelog key."""
-        return self._table.changes(now_ms)
-
-    def commit(self) -> None:
-        """Keep what the oldest open batch changed."""
-        self._table.commit()
-
     def rollback(self) -> None:
         """Forget what the newest open batch changed."""
-        touched = self._table.touched()
-        for name in touched:
+        for name in self._table.touched():
             self._unlist(name)
-        self._table.rollback()
-        for name in touched:
-            self._list(name)
-
-    def load(self, key: bytes, value: bytes | None) -> None:
-        """Take back one changelog record.
-
-        Raises:
-            StateCorruptError: the record is of a version or shape this code does not know.
-        """
-        name = TEXT.decode(key[1:])
-        _split(name)
-        self._unlist(name)
-        self._table.load(key, value)
-        self._list(name)
+        super().rollback()
 
     def load_many(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
         """Take back many changelog records, in order.
@@ -217,15 +187,11 @@ class Join:
             StateCorruptError: one is of a version or shape this code does not know.
         """
         for key, value in zip(keys, values, strict=True):
-            self.load(key, value)
-
-    def dump(self) -> Iterable[Change]:
-        """Return everything held, as changelog records; only while no batch is open."""
-        return self._table.dump()
-
-    def entries(self) -> int:
-        """Return how many items wait or are remembered."""
-        return len(self._table)
+            name = TEXT.decode(key[1:])
+            _split(name)
+            self._unlist(name)
+            self._table.load(key, value)
+            self._relist(name)
 
     def _near(self, item: Item, side: Side, became: int) -> tuple[int, str] | None:
         """Return time and id of the earliest of `side` that is near enough to `item`."""
@@ -262,14 +228,14 @@ class Join:
             self._table.delete(name)
         else:
             self._table.put(name, slot)
-        self._list(name)
+        self._relist(name)
 
-    def _list(self, name: str) -> None:
-        slot = self._table.get(name)
+    def _relist(self, key: str) -> None:
+        slot = self._table.get(key)
         if slot is not None and slot.became != _PAIRED:
-            side, key, item_id = _split(name)
+            side, entity, item_id = _split(key)
             self._waiting += slot.became == _WAITS
-            insort(self._rows[key, side, slot.became], (slot.event_time_ms, item_id))
+            insort(self._rows[entity, side, slot.became], (slot.event_time_ms, item_id))
 
     def _unlist(self, name: str) -> None:
         slot = self._table.get(name)

@@ -13,13 +13,11 @@ when it is kept (8), the label and whether its event has come (1 byte each).
     labels.due(now_ms=60_000, limit=10)    # [(LabelName("default", "e1"), KeptLabel(...))]
 """
 
-from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from batuta.agents.state.agenda import Agenda
 from batuta.agents.state.codecs import TEXT, Codec, Packed
-from batuta.agents.state.keyed import KeyedTable
-from batuta.agents.state.port import Change
+from batuta.agents.state.listed import ListedTable
 from batuta.schemas.errors import StateCorruptError
 
 __all__ = ["KeptLabel", "KeptLabels", "LabelName"]
@@ -43,15 +41,14 @@ class KeptLabel(NamedTuple):
     matched: bool
 
 
-class KeptLabels:
+class KeptLabels(ListedTable[str, KeptLabel]):
     """A StateTable of the labels of one lane."""
 
     def __init__(self, tag: bytes, entries_max: int) -> None:
         """Open an empty table of at most `entries_max` labels."""
-        self.tag = tag
-        self._entries_max = entries_max
         codec = Codec(TEXT, Packed(_LAYOUT, KeptLabel))
-        self._table = KeyedTable(tag, codec, "labels", entries_max=entries_max)
+        super().__init__(tag, codec, "labels", entries_max=entries_max)
+        self._entries_max = entries_max
         self._agenda = Agenda()
 
     def get(self, name: LabelName) -> KeptLabel | None:
@@ -71,53 +68,6 @@ class KeptLabels:
         """Take out what is kept no longer, at most `limit`, the earliest first."""
         return self._taken(now_ms, limit)
 
-    def begin(self) -> None:
-        """Open a batch on top of those that are open."""
-        self._table.begin()
-
-    def changes(self, now_ms: int) -> list[Change]:
-        """Return what the newest open batch changed, by changelog key."""
-        return self._table.changes(now_ms)
-
-    def commit(self) -> None:
-        """Keep what the oldest open batch changed."""
-        self._table.commit()
-
-    def rollback(self) -> None:
-        """Forget what the newest open batch changed."""
-        touched = self._table.touched()
-        self._table.rollback()
-        for written in touched:
-            self._note(written)
-
-    def load(self, key: bytes, value: bytes | None) -> None:
-        """Take back one changelog record.
-
-        Raises:
-            StateCorruptError: the record is of a version or shape this code does not know.
-        """
-        self.load_many((key,), (value,))
-
-    def load_many(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
-        """Take back many changelog records, in order.
-
-        Raises:
-            StateCorruptError: one is of a version or shape this code does not know.
-        """
-        self._table.load_many(keys, values)
-        for key in keys:
-            written = TEXT.decode(key[1:])
-            _read(written)
-            self._note(written)
-
-    def dump(self) -> Iterable[Change]:
-        """Return everything held, as changelog records; only while no batch is open."""
-        return self._table.dump()
-
-    def entries(self) -> int:
-        """Return how many labels are kept."""
-        return len(self._table)
-
     def _taken(self, until: int, limit: int) -> list[tuple[LabelName, KeptLabel]]:
         taken: list[tuple[LabelName, KeptLabel]] = []
         for _, raw in self._agenda.take(until, limit):
@@ -128,10 +78,10 @@ class KeptLabels:
             taken.append((_read(written), kept))
         return taken
 
-    def _note(self, written: str) -> None:
-        """Bring the agenda up to what the table holds."""
-        kept = self._table.get(written)
-        self._agenda.put(written.encode(), None if kept is None else kept.until_ms)
+    def _relist(self, key: str) -> None:
+        _read(key)
+        kept = self._table.get(key)
+        self._agenda.put(key.encode(), None if kept is None else kept.until_ms)
 
 
 def _written(name: LabelName) -> str:

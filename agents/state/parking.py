@@ -36,7 +36,7 @@ from typing import Final, Literal, get_args
 
 from batuta.agents.state.agenda import Agenda
 from batuta.agents.state.codecs import TEXT, Codec
-from batuta.agents.state.keyed import KeyedTable
+from batuta.agents.state.listed import ListedTable
 from batuta.agents.state.port import Change
 from batuta.schemas.errors import StateCorruptError, StateFullError
 
@@ -102,16 +102,13 @@ class _Line:
     queued: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
 
 
-class ParkingLot:
+class ParkingLot(ListedTable[str, Step]):
     """A StateTable of the steps that wait in one lane."""
 
     def __init__(self, tag: bytes, *, steps_max: int, name: str = "parking lot") -> None:
         """Open an empty lot for at most `steps_max` steps."""
-        self.tag = tag
-        self.name = name
+        super().__init__(tag, Codec(TEXT, _StepEncoding()), name, entries_max=steps_max)
         self._steps_max = steps_max
-        codec = Codec(TEXT, _StepEncoding())
-        self._table = KeyedTable(tag, codec, name, entries_max=steps_max)
         self._next_order = 0
         self._ignored = 0
         #: Next order and ignored answers as they were when each open batch began.
@@ -160,7 +157,7 @@ class ParkingLot:
             step = replace(step, order=self._next_order)
             self._next_order += 1
         self._table.put(step.id, step)
-        self._note(step.id)
+        self._relist(step.id)
         return given_up
 
     def resume(self, step_id: str) -> Step | None:
@@ -194,34 +191,23 @@ class ParkingLot:
 
     def begin(self) -> None:
         """Open a batch on top of those that are open."""
-        self._table.begin()
+        super().begin()
         self._before.append((self._next_order, self._ignored))
 
     def changes(self, now_ms: int) -> list[Change]:
         """Return what the newest open batch changed, by changelog key."""
         moved = self._next_order != self._before[-1][0]
-        return [*(self._next() if moved else ()), *self._table.changes(now_ms)]
+        return [*(self._next() if moved else ()), *super().changes(now_ms)]
 
     def commit(self) -> None:
         """Keep what the oldest open batch changed."""
-        self._table.commit()
+        super().commit()
         self._before.popleft()
 
     def rollback(self) -> None:
         """Forget what the newest open batch changed."""
-        touched = self._table.touched()
-        self._table.rollback()
         self._next_order, self._ignored = self._before.pop()
-        for step_id in touched:
-            self._note(step_id)
-
-    def load(self, key: bytes, value: bytes | None) -> None:
-        """Take back one changelog record.
-
-        Raises:
-            StateCorruptError: the record is of a version or shape this code does not know.
-        """
-        self.load_many((key,), (value,))
+        super().rollback()
 
     def load_many(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
         """Take back many changelog records, in order.
@@ -234,15 +220,11 @@ class ParkingLot:
                 self._load_next(value)
             else:
                 self._table.load(key, value)
-                self._note(TEXT.decode(key[1:]))
+                self._relist(TEXT.decode(key[1:]))
 
     def dump(self) -> Iterable[Change]:
         """Return everything held, as changelog records; only while no batch is open."""
-        return chain(self._next() if self._next_order else (), self._table.dump())
-
-    def entries(self) -> int:
-        """Return how many steps wait."""
-        return len(self._table)
+        return chain(self._next() if self._next_order else (), super().dump())
 
     def _next(self) -> list[Change]:
         return [(self.tag, _NEXT.pack(_VERSION, self._next_order))]
@@ -267,17 +249,17 @@ class ParkingLot:
     def _take(self, step_id: str) -> Step:
         step = self._known[step_id]
         self._table.delete(step_id)
-        self._note(step_id)
+        self._relist(step_id)
         return step
 
-    def _note(self, step_id: str) -> None:
+    def _relist(self, key: str) -> None:
         """Bring what follows the table up to what it holds of one step."""
-        before, now = self._known.pop(step_id, None), self._table.get(step_id)
+        before, now = self._known.pop(key, None), self._table.get(key)
         if before is not None:
             assert before.order is not None, "a parked step has a place"
             self._unlist(before, before.order)
         if now is not None:
-            self._known[step_id] = step = replace(now, id=step_id)
+            self._known[key] = step = replace(now, id=key)
             assert step.order is not None, "a parked step has a place"
             self._next_order = max(self._next_order, step.order + 1)
             self._list(step, step.order)

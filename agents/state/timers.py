@@ -19,14 +19,12 @@ table's version: domain (1 byte: 1 event, 2 processing), due time (8, signed), p
 """
 
 import struct
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 from batuta.agents.state.agenda import Agenda
 from batuta.agents.state.codecs import RAW, Codec
-from batuta.agents.state.keyed import KeyedTable
-from batuta.agents.state.port import Change
+from batuta.agents.state.listed import ListedTable
 from batuta.schemas.errors import StateCorruptError
 
 __all__ = ["DOMAINS", "Domain", "Firing", "Timer", "Timers"]
@@ -70,13 +68,12 @@ class Firing(Timer):
     at_ms: int = 0
 
 
-class Timers:
+class Timers(ListedTable[bytes, bytes]):
     """A StateTable of the timers of one lane."""
 
     def __init__(self, tag: bytes, *, entries_max: int, name: str = "timers") -> None:
         """Open an empty table that holds at most `entries_max` timers."""
-        self.tag = tag
-        self._table = KeyedTable(tag, Codec(RAW, RAW), name, entries_max=entries_max)
+        super().__init__(tag, Codec(RAW, RAW), name, entries_max=entries_max)
         self._agendas: dict[Domain, Agenda] = {domain: Agenda() for domain in DOMAINS}
 
     def set(self, timer: Timer) -> None:
@@ -131,52 +128,6 @@ class Timers:
         first = self._agendas[domain].first()
         return None if first is None else first[0]
 
-    def begin(self) -> None:
-        """Open a batch."""
-        self._table.begin()
-
-    def changes(self, now_ms: int) -> list[Change]:
-        """Return what the newest open batch changed, by changelog key."""
-        return self._table.changes(now_ms)
-
-    def commit(self) -> None:
-        """Keep what the oldest open batch changed."""
-        self._table.commit()
-
-    def rollback(self) -> None:
-        """Forget what the newest open batch changed."""
-        touched = self._table.touched()
-        self._table.rollback()
-        for name in touched:
-            self._reschedule(name)
-
-    def load(self, key: bytes, value: bytes | None) -> None:
-        """Take back one changelog record.
-
-        Raises:
-            StateCorruptError: the record is of a version or shape this code does not know.
-        """
-        self.load_many((key,), (value,))
-
-    def load_many(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
-        """Take back many changelog records, in order.
-
-        Raises:
-            StateCorruptError: one is of a version or shape this code does not know.
-        """
-        self._table.load_many(keys, values)
-        for key in keys:
-            _split(key[1:])
-            self._reschedule(key[1:])
-
-    def dump(self) -> Iterable[Change]:
-        """Return everything held, as changelog records; only while no batch is open."""
-        return self._table.dump()
-
-    def entries(self) -> int:
-        """Return how many timers are set."""
-        return len(self._table)
-
     def _earliest(self, reached: dict[Domain, int]) -> tuple[bytes, Domain] | None:
         """Take the earliest timer that is due from its agenda."""
         firsts: list[tuple[int, bytes, Domain]] = [
@@ -190,13 +141,14 @@ class Timers:
         self._agendas[domain].take(due_ms, limit=1)
         return name, domain
 
-    def _reschedule(self, name: bytes) -> None:
-        raw = self._table.get(name)
+    def _relist(self, key: bytes) -> None:
+        _split(key)
+        raw = self._table.get(key)
         if raw is None:
-            self._schedule(name, None)
+            self._schedule(key, None)
         else:
             due_ms, domain, _ = _decode(raw)
-            self._schedule(name, domain, due_ms)
+            self._schedule(key, domain, due_ms)
 
     def _schedule(self, name: bytes, domain: Domain | None, due_ms: int = 0) -> None:
         for each, agenda in self._agendas.items():
