@@ -22,6 +22,7 @@ import numpy as np
 import orjson
 
 from batuta.agents.asking import News, Outstanding
+from batuta.agents.conductor_state import MEMORY_TAG, ConductorState
 from batuta.agents.context import Context
 from batuta.agents.delegation.delegating import Delegating
 from batuta.agents.delegation.heard import Indexes
@@ -42,9 +43,7 @@ from batuta.agents.reasons import (
     Reasons,
 )
 from batuta.agents.state.parking import Step
-from batuta.agents.state.port import Tables
 from batuta.agents.understanding.features import Features
-from batuta.agents.understanding.layout import Layout
 from batuta.agents.understanding.memories import MemoryTable
 from batuta.agents.understanding.share_sets import ShareSet
 from batuta.agents.understanding.steps import Surroundings
@@ -56,10 +55,7 @@ from batuta.schemas.ingested import Ingested
 from batuta.schemas.labels import LabelOutcome
 from batuta.schemas.pipeline import Pipeline
 
-__all__ = ["MEMORY_TAG", "SCORE_UNKNOWN", "Concluded", "Conductor", "ConductorState"]
-
-#: Under which the memories of features stand in the changelog.
-MEMORY_TAG: Final = b"m"
+__all__ = ["SCORE_UNKNOWN", "Concluded", "Conductor"]
 
 NO_NEWS: Final[News[Question, Answer]] = News()
 
@@ -79,20 +75,6 @@ class Concluded:
 
     decisions: list[Decision]
     follow_ups: tuple[Question, ...] = ()
-
-
-class ConductorState(Tables):
-    """What scoring remembers: windows and shares of its key, what features keep of each series."""
-
-    def __init__(
-        self, windows: WindowSet, shares: ShareSet, memories: MemoryTable | None = None
-    ) -> None:
-        own = [memories] if memories is not None else []
-        layout = Layout({**windows.holds, **shares.holds})
-        super().__init__((layout, *windows.tables, *shares.tables, *own))
-        self.windows = windows
-        self.shares = shares
-        self.memories = memories
 
 
 class Conductor:
@@ -135,6 +117,8 @@ class Conductor:
         self.driver: Driver = InTurn(models, report)
         #: The models that would not be asked now, whatever a plan says.
         self.refusing: Callable[[], frozenset[str]] = frozenset
+        #: Behind the control record that made these models live; None where none is followed.
+        self.control_offset: int | None = None
 
     def open_state(self) -> ConductorState:
         """Return the empty state of one lane."""
@@ -146,6 +130,8 @@ class Conductor:
         self, items: Sequence[Ingested | LabelOutcome], context: Context[ConductorState]
     ) -> Question:
         """Return the question that a batch's events are; remember these, and what labels say."""
+        if self.control_offset is not None:
+            context.state.control.reach(self.control_offset)
         shared = context.state.shares.take(items)
         events = [item for item in items if isinstance(item, Ingested)]
         features = self._understand(events, context.state, shared.features)
@@ -168,9 +154,14 @@ class Conductor:
         if question.work is None:
             if None in question.choices:
                 question.choices = self._select(question.events, question.features)
-            question.work = self._delegation.work(question, self._judge.told(question.features))
-        await self.driver.drive(question.work)
+            question.work = self._begun(question)
+        # Who began it finishes it: models may have moved on to other versions since.
+        await (question.driver or self.driver).drive(question.work)
         return question.work
+
+    def _begun(self, question: Question) -> Work:
+        question.driver, question.control_offset = self.driver, self.control_offset
+        return self._delegation.work(question, self._judge.told(question.features))
 
     def conclude(
         self,
@@ -241,7 +232,7 @@ class Conductor:
         if not steps:
             return []
         question = question_of(steps, now_ms)
-        question.work = self._delegation.work(question, self._judge.told(question.features))
+        question.work = self._begun(question)
         verified = Verified.unusable(len(steps), MODEL_LATE)
         return self._decide(_Told(question, np.arange(len(steps))), verified, now_ms)
 
@@ -309,7 +300,7 @@ class Conductor:
                     outcome=outcome,
                     score=score,
                     reasons=(first, *more),
-                    model=self._delegation.version_of(selection, answers),
+                    model=self._delegation.version_of(selection, answers, told.versions),
                     features=seen,
                     input_sha256=sha256(orjson.dumps(event.data)).hexdigest(),
                     published_ms=event.published_ms,
@@ -318,6 +309,7 @@ class Conductor:
                     selection=selection,
                     answers=answers,
                     fallback=marked,
+                    control_offset=told.question.control_offset,
                 )
             )
         return decisions
@@ -372,6 +364,11 @@ class _Told:
     def selections(self) -> Sequence[Selection | None]:
         choices = self.question.choices
         return choices if self.whole else [choices[row] for row in self.rows.tolist()]
+
+    @property
+    def versions(self) -> Mapping[str, str] | None:
+        work = self.question.work
+        return None if work is None else work.heard.versions
 
     def answers(self) -> list[tuple[ModelAnswer, ...]]:
         work = self.question.work

@@ -50,10 +50,6 @@ class Delegation:
         self._models = models
         self._versions = {name: model.version for name, model in models.items()}
         self._places = {name: place for place, name in enumerate(columns)}
-        self._joined: dict[str, str] = {
-            name: "+".join(dict.fromkeys(self._versions[one] for one in models_of(node)))
-            for name, node in delegating.plans.items()
-        }
 
     def work(self, question: Question, features: Features) -> Work:
         """Return the work that a question is; `features` are what models are shown."""
@@ -68,13 +64,26 @@ class Delegation:
         asking = Asking(question.step_ids, question.patience_ms)
         return Work(heard, self._parts(question), inputs, self._terms, asking)
 
-    def version_of(self, selection: Selection | None, answers: tuple[ModelAnswer, ...]) -> str:
-        """Return the versions that answered, or those of the plan where none did."""
+    def version_of(
+        self,
+        selection: Selection | None,
+        answers: tuple[ModelAnswer, ...],
+        versions: Mapping[str, str] | None = None,
+    ) -> str:
+        """Return the versions that answered, or those of the plan where none did.
+
+        Args:
+            selection: which plan the event followed.
+            answers: of the models that were asked.
+            versions: of whoever asked; None for these models.
+        """
         if len(answers) == 1:
             return answers[0].model
-        versions = dict.fromkeys(one.model for one in answers if not one.failure)
-        plan = "" if selection is None else selection.plan
-        return "+".join(versions) or self._joined.get(plan, next(iter(self._joined.values())))
+        if answered := dict.fromkeys(one.model for one in answers if not one.failure):
+            return "+".join(answered)
+        plan = self.plans.get("" if selection is None else selection.plan)
+        asked = models_of(plan or next(iter(self.plans.values())))
+        return "+".join(dict.fromkeys((versions or self._versions)[one] for one in asked))
 
     def _parts(self, question: Question) -> list[tuple[Node, Flags]]:
         if len(self.plans) == 1:
@@ -175,6 +184,10 @@ def _answers(name: str, told: Told, rows: Indexes) -> list[ModelAnswer | None]:
             row = int(rows[place])
             kind, took = told.failures.get(row, "broke"), int(told.duration_ms[row])
             found[place] = ModelAnswer(name, version, None, None, kind, took)
+    if told.former:
+        for place, row in enumerate(rows.tolist()):
+            if (answer := found[place]) is not None and row in told.former:
+                found[place] = answer._replace(model=told.former[row])
     if told.evidence:
         texts = [told.evidence.get(row, "") for row in rows.tolist()]
         for place in compress(range(len(found)), texts):

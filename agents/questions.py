@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from batuta.agents.delegation.work import Work
+from batuta.agents.delegation.work import Driver, Work
 from batuta.agents.identity import scoped
 from batuta.agents.state.parking import Step
 from batuta.agents.understanding.features import Features
@@ -44,6 +44,9 @@ class Question:
         answered: what was answered before, of each event; empty where nothing was.
         patience_ms: (len(events),) how long each may still take; None: for ever.
         work: the asking, once it has begun.
+        driver: who asks, from then on.
+        control_offset: behind the control record that made live what is asked; None where nothing
+            follows control.
     """
 
     events: Sequence[Ingested]
@@ -55,6 +58,8 @@ class Question:
     answered: Sequence[Answered] = ()
     patience_ms: npt.NDArray[np.int64] | None = None
     work: Work | None = None
+    driver: Driver | None = None
+    control_offset: int | None = None
 
     @classmethod
     def about(

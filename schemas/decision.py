@@ -13,7 +13,9 @@ nothing behind `input_sha256`, is read as well.
      "answers": [{"name": "forest", "model": "forest@5f1d0c9a7b3e", "score": 0.71,
                   "confidence": 0.71, "duration_ms": 2, "cost_nano": 10000, "currency": "EUR"},
                  {"name": "sequence", "model": "sequence@0", "failure": "timeout"}],
-     "fallback": true}
+     "fallback": true, "control_offset": 12}
+
+`control_offset` stands in records of pipelines whose models follow `batuta.control`.
 """
 
 from collections.abc import Mapping
@@ -89,6 +91,8 @@ class Decision(NamedTuple):
         selection: which plan, and why; None in a record of version 1.
         answers: of every model that was asked, in the order of their names in the plan.
         fallback: whether another answer than the intended one stands for it.
+        control_offset: behind the last control record under which models were asked; None where
+            none of them follows control.
     """
 
     event_id: str
@@ -110,3 +114,4 @@ class Decision(NamedTuple):
     selection: Selection | None = None
     answers: tuple[ModelAnswer, ...] = ()
     fallback: bool = False
+    control_offset: int | None = None

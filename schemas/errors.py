@@ -10,6 +10,7 @@ BatutaError
 │   ├── OwnershipLostError         another worker owns the lane now
 │   └── SinkUnavailableError       a notification could not be delivered
 ├── ModelFailedError       a model gave no answer: the plan goes on by its rule
+├── RegistryMovedError     the registry is not as it was when somebody decided to change it (exit 1)
 ├── SnapshotRefusedError   a snapshot on local disk that is not used: the changelog is read whole
 ├── OursError              a broken promise of our own: stop the lane, acknowledge nothing
 │   ├── StateCorruptError          a changelog record that this version cannot read
@@ -33,6 +34,7 @@ __all__ = [
     "OutputRefusedError",
     "OwnershipLostError",
     "RefusedEventError",
+    "RegistryMovedError",
     "SinkUnavailableError",
     "SnapshotRefusedError",
     "StateCorruptError",
@@ -135,6 +137,10 @@ class ModelFailedError(BatutaError):
         self.kind: FailureKind = kind
         self.detail = detail
         self.retry_after_ms = retry_after_ms
+
+
+class RegistryMovedError(BatutaError):
+    """The registry is not as it was when its change was decided: nothing was written."""
 
 
 class SnapshotRefusedError(BatutaError):

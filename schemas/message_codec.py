@@ -185,7 +185,7 @@ def _decision_body(decision: Decision) -> dict[str, object]:
     assert decision.reasons, decision.event_id
     assert 0.0 <= decision.score <= 1.0, decision
     selection = decision.selection
-    return {
+    body: dict[str, object] = {
         "version": DECISION_VERSION,
         "event_id": decision.event_id,
         "pipeline": decision.pipeline,
@@ -204,6 +204,9 @@ def _decision_body(decision: Decision) -> dict[str, object]:
         "answers": [_answer_body(answer) for answer in decision.answers],
         "fallback": decision.fallback,
     }
+    if decision.control_offset is not None:
+        body["control_offset"] = decision.control_offset
+    return body
 
 
 def _selection_body(selection: Selection) -> dict[str, object]:
@@ -255,6 +258,7 @@ def _decision(wire: DecisionWire) -> Decision:
         selection=None if wire.selection is None else _selection(wire.selection),
         answers=tuple(_answer(answer) for answer in wire.answers),
         fallback=wire.fallback,
+        control_offset=wire.control_offset,
     )
 
 

@@ -88,6 +88,10 @@ class DecisionWire(_Wire):
     fallback: Annotated[
         bool, Field(description="whether another answer stands for the intended one")
     ] = False
+    control_offset: Annotated[
+        int | None,
+        Field(ge=0, description="behind the control record that made live what was asked"),
+    ] = None
 
 
 class ActionWire(_Wire):

@@ -45,6 +45,7 @@ class AtOnce:
         models: Mapping[str, AnyModel],
         terms: Mapping[str, Terms] | None = None,
         tell: Callable[[Fact], None] = _unheard,
+        guards: Mapping[str, Guard] | None = None,
     ) -> None:
         """Guard models.
 
@@ -52,15 +53,26 @@ class AtOnce:
             models: by name, looked up at each call; those that are metered tell their failures.
             terms: of each, by name; a model without any is asked as it comes.
             tell: hears what guards do.
+            guards: of models that were asked before.
         """
         self._models = models
         self._terms = terms or {}
         self._tell = tell
         self._guards = {name: Guard(name, of, tell) for name, of in self._terms.items()}
+        self._guards |= guards or {}
 
     def refusing(self) -> frozenset[str]:
         """Return the models that would not be asked now: their breakers are open."""
         return frozenset(name for name, guard in self._guards.items() if guard.refuses)
+
+    def followed_by(self, models: Mapping[str, AnyModel]) -> "AtOnce":
+        """Return the driver of other versions of some models; who stays keeps its guard."""
+        stays = {
+            name: guard
+            for name, guard in self._guards.items()
+            if models.get(name) is self._models.get(name)
+        }
+        return AtOnce(models, self._terms, self._tell, stays)
 
     async def drive(self, work: Work) -> None:
         """Bring work to its end; the lane's soft deadline decides who waits for that.

@@ -1,12 +1,11 @@
 """What the stages of one pipeline are built from, and how its parts are put together for them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 from pydantic import BaseModel
 
-from batuta.agents.conductor import Conductor
 from batuta.agents.models.port import AnyModel
 from batuta.agents.notification import Notifier
 from batuta.agents.pipelines import LoadedPipeline
@@ -14,13 +13,12 @@ from batuta.schemas import codec
 from batuta.schemas.record import Record
 from batuta.schemas.topics import Topics
 from batuta.streams.adapters.isolation import Threads
-from batuta.streams.at_once import AtOnce
 from batuta.streams.lanes.stage import Intake, NoState, Stage
-from batuta.streams.metered_model import metered
+from batuta.streams.registry.following import Following
 from batuta.streams.sinks.port import Sink
 from batuta.streams.telemetry.stage_telemetry import StageTelemetry
 
-__all__ = ["House", "conductor_of", "door_of", "notifier_of", "stateless"]
+__all__ = ["House", "door_of", "notifier_of", "stateless"]
 
 ItemT = TypeVar("ItemT")
 
@@ -31,14 +29,17 @@ class House:
 
     Attributes:
         models: what its plans ask, by name; or the one that answers whatever they say.
+        sinks: where its notifications go.
         aligned: whether scoring takes events and outcomes in the order of their time, as in a
             replay; live it takes them as they come.
+        following: what is live of its models; None where none follows the registry.
     """
 
     shipped: LoadedPipeline
     models: AnyModel | Mapping[str, AnyModel]
-    sinks: Sequence[Sink]
+    sinks: Sequence[Sink] = ()
     aligned: bool = False
+    following: Following | None = None
 
     @property
     def topics(self) -> Topics:
@@ -58,24 +59,6 @@ def door_of(
         return decoded
 
     return decode
-
-
-def conductor_of(house: House, telemetry: StageTelemetry) -> Conductor:
-    """Return the conductor that asks the pipeline's models, metered, and at once."""
-    shipped = house.shipped
-    models = metered(house.models, telemetry)
-    conductor = Conductor(
-        shipped.pipeline,
-        models,
-        shipped.reasons,
-        replace(shipped.deciding, isolation=Threads(telemetry.part_broke)),
-    )
-    by_name = models if isinstance(models, Mapping) else {models.name: models}
-    delegating = shipped.deciding.delegating
-    terms = {} if delegating is None else delegating.terms
-    driver = conductor.driver = AtOnce(by_name, terms, telemetry.tell)
-    conductor.refusing = driver.refusing
-    return conductor
 
 
 def notifier_of(house: House, telemetry: StageTelemetry) -> Notifier:

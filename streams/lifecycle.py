@@ -2,7 +2,8 @@
 
 import asyncio
 import gc
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -10,24 +11,21 @@ import structlog
 from aiokafka.errors import KafkaError
 from prometheus_client import CollectorRegistry
 
-from batuta.agents.models.port import AnyModel
-from batuta.agents.pipelines import Shipped
 from batuta.agents.understanding.placing import partitions_of
 from batuta.agents.understanding.share_sets import ShareSet
 from batuta.agents.understanding.window_sets import WindowSet
 from batuta.schemas.errors import BrokerUnreachableError, LaterError, OursError, UsageError
 from batuta.schemas.pipeline import Pipeline
-from batuta.schemas.topics import Topics
 from batuta.streams.adapters.closing import close_model
 from batuta.streams.app import LaneApp
 from batuta.streams.house import House
+from batuta.streams.registry.follower import Follower
 from batuta.streams.settings import Settings
 from batuta.streams.sinks import open_sinks
-from batuta.streams.sinks.port import Sink
 from batuta.streams.stages import ROUTE
 from batuta.streams.telemetry.broker_probe import BrokerProbe
 from batuta.streams.telemetry.metrics_server import MetricsServer
-from batuta.streams.topic_admin import declare_topics
+from batuta.streams.topic_admin import declare_shared, declare_topics
 
 __all__ = ["STAGE_NAMES", "Worker"]
 
@@ -37,12 +35,13 @@ _log = structlog.get_logger(__name__)
 
 
 class Worker:
-    """Some stages of one pipeline in this process.
+    """Some stages of one pipeline, or of several, in this process.
+
+    Each pipeline has its own topics, groups and lanes; one that fails does not stop the others.
 
     Args:
         settings: where the broker is, and every limit.
-        shipped: the pipeline.
-        models: what its plans ask, by name; or the one that answers whatever they say.
+        houses: the pipelines, with what their stages are built from.
         stages: names from `STAGE_NAMES`, by default all.
         registry: where metrics go, by default one of its own.
     """
@@ -50,9 +49,7 @@ class Worker:
     def __init__(
         self,
         settings: Settings,
-        shipped: Shipped,
-        models: AnyModel | Mapping[str, AnyModel],
-        *,
+        *houses: House,
         stages: Sequence[str] = STAGE_NAMES,
         registry: CollectorRegistry | None = None,
     ) -> None:
@@ -60,30 +57,22 @@ class Worker:
         if unknown:
             known = ", ".join(STAGE_NAMES)
             raise UsageError(f"--stages names {unknown[0]!r}: expected some of {known}")
+        names = [house.shipped.pipeline.name for house in houses]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise UsageError(f"the pipeline {twice[0]} is named twice; name each once")
+        assert houses, "a worker of nothing"
         self._settings = settings
-        self._shipped = shipped
-        self._models = models
-        self._aligned = False
+        self._houses = houses
         self._stages = tuple(name for name in STAGE_NAMES if name in stages)
         self.registry = registry or CollectorRegistry()
         self._app: LaneApp | None = None
         self._stopped = False
+        self._given_up: set[str] = set()
         self._sinks = open_sinks(settings)
+        followings = [house.following for house in houses if house.following is not None]
+        self._follower = Follower(settings, followings)
         self._probe = BrokerProbe(settings, self.registry)
         self._server = MetricsServer(settings, self.registry, self._not_ready)
-
-    def deliver_to(self, sinks: Iterable[Sink]) -> None:
-        """Send notifications to these as well; they are closed when the worker stops."""
-        assert self._app is None, "sinks are added before the start"
-        self._sinks += sinks
-
-    def align(self) -> None:
-        """Take events and labels in the order of their time, as in a replay.
-
-        Whoever publishes tells watermarks, on the topics of events and of feedback.
-        """
-        assert self._app is None, "how inputs are taken is settled before the start"
-        self._aligned = True
 
     @property
     def ready(self) -> bool:
@@ -98,8 +87,13 @@ class Worker:
     @property
     def failure(self) -> Exception | None:
         """What stopped a lane for good: trouble of our own."""
+        failed = next(iter(self._failures().values()), None)
+        return failed or self._follower.failure
+
+    def _failures(self) -> dict[str, Exception]:
+        """Return what stopped lanes for good, one failure of each pipeline that has any."""
         sources = self._app.sources if self._app is not None else []
-        return next((source.failure for source in sources if source.failure), None)
+        return {one.stage.pipeline: one.failure for one in sources if one.failure is not None}
 
     async def start(self) -> None:
         """Declare the topics, start the stages, serve the metrics.
@@ -111,15 +105,18 @@ class Worker:
         await self._server.start()
         await self._probe.start()
         topics = await self._declared()
-        await asyncio.to_thread(_compile, self._shipped.pipeline)
+        for house in self._houses:
+            await asyncio.to_thread(_compile, house.shipped.pipeline)
         app = self._app = LaneApp(self._settings, topics, self.registry)
-        house = House(self._shipped, self._models, self._sinks, self._aligned)
-        for stage in ROUTE:
-            if stage.__name__ in self._stages:
-                stage(app, house)
+        for house in self._houses:
+            with_sinks = replace(house, sinks=(*self._sinks, *house.sinks))
+            for stage in ROUTE:
+                if stage.__name__ in self._stages:
+                    stage(app, with_sinks)
         app.finalize()
         await app.start()
         app.flow_control.resume()
+        self._follower.start()
         for source in app.sources:
             await app.add_runtime_dependency(source)
         _calm_the_collector()
@@ -140,7 +137,7 @@ class Worker:
         backoff_ms = self._settings.retry_backoff_ms
         while True:
             try:
-                return await declare_topics(self._settings, Topics(self._shipped.pipeline.name))
+                return await self._declare()
             except (KafkaError, LaterError, OSError) as error:
                 _log.warning(
                     "broker_unreachable",
@@ -150,6 +147,14 @@ class Worker:
                 )
             await asyncio.sleep(backoff_ms / 1000)
             backoff_ms = min(2 * backoff_ms, self._settings.retry_backoff_ms_max)
+
+    async def _declare(self) -> dict[str, int]:
+        if self._follower.followings:
+            await declare_shared(self._settings)
+        topics: dict[str, int] = {}
+        for house in self._houses:
+            topics |= await declare_topics(self._settings, house.topics)
+        return topics
 
     async def wait_ready(self) -> None:
         """Return once `ready`.
@@ -167,31 +172,51 @@ class Worker:
 
         Raises:
             UsageError: how workers or topics are set up does not let it go on.
-            OursError: a lane stopped for good meanwhile.
+            OursError: a lane of every pipeline stopped for good meanwhile.
         """
         while not self._stopped:
-            if isinstance(self.failure, UsageError):
-                raise self.failure
-            if self.failure is not None:
-                raise OursError("a lane stopped") from self.failure
+            await self._give_up_failed()
             await asyncio.sleep(_POLL_S)
+
+    async def _give_up_failed(self) -> None:
+        """Let go of pipelines with a lane that stopped; with the last one the worker ends."""
+        failures = self._failures()
+        for failure in (*failures.values(), self._follower.failure):
+            if isinstance(failure, UsageError):
+                raise failure
+        if self._follower.failure is not None:
+            raise OursError("control is followed no more") from self._follower.failure
+        if len(failures) == len(self._houses):
+            raise OursError("a lane stopped") from next(iter(failures.values()))
+        for pipeline in failures.keys() - self._given_up:
+            self._given_up.add(pipeline)
+            _log.error("pipeline_given_up", pipeline=pipeline, error=str(failures[pipeline]))
+            await self._end(pipeline)
+
+    async def _end(self, pipeline: str | None = None) -> None:
+        """Drain the lanes of a pipeline, or all, within `drain_timeout_ms`; leave the groups."""
+        assert self._app is not None, "what has not begun does not end"
+        sources = [one for one in self._app.sources if pipeline in {None, one.stage.pipeline}]
+        if sources:
+            timeout_s = self._settings.drain_timeout_ms / 1000
+            drains = [asyncio.ensure_future(source.drain()) for source in sources]
+            await asyncio.wait(drains, timeout=timeout_s)
+        for source in sources:
+            await source.stop()
 
     async def stop(self) -> None:
         """Drain within `drain_timeout_ms`, leave the groups, close everything."""
         self._stopped = True
-        if (app := self._app) is not None:
-            timeout_s = self._settings.drain_timeout_ms / 1000
-            drains = [asyncio.ensure_future(source.drain()) for source in app.sources]
-            if drains:
-                await asyncio.wait(drains, timeout=timeout_s)
-            for source in app.sources:
-                await source.stop()
-            await app.stop()
-        for sink in self._sinks:
+        if self._app is not None:
+            await self._end()
+            await self._app.stop()
+        await self._follower.stop()
+        for sink in (*self._sinks, *(sink for house in self._houses for sink in house.sinks)):
             await sink.close()
-        models = self._models
-        for model in models.values() if isinstance(models, Mapping) else (models,):
-            await close_model(model)
+        for house in self._houses:
+            models = house.models
+            for model in models.values() if isinstance(models, Mapping) else (models,):
+                await close_model(model)
         await self._probe.stop()
         await self._server.stop()
 

@@ -62,12 +62,18 @@ class ModelStore:
             UsageError: it is damaged.
         """
         latest = self._directory / pipeline / _LATEST
-        if not latest.exists():
+        return _card(latest) if latest.exists() else None
+
+    def kept_last(self, pipeline: str, name: str) -> ModelCard | None:
+        """Return the card of the version of a model that was kept last; None where none was.
+
+        Raises:
+            UsageError: it is damaged.
+        """
+        cards = [*(self._directory / pipeline).glob(f"{name}-*.json")]
+        if not cards:
             return None
-        try:
-            return ModelCard.model_validate_json(latest.read_bytes())
-        except (OSError, ValidationError) as error:
-            raise UsageError(f"the model card {latest} cannot be read: {error}") from error
+        return _card(max(cards, key=lambda path: (path.stat().st_mtime_ns, path.name)))
 
     def load(self, card: ModelCard) -> OnnxModel:
         """Return the model that `card` describes.
@@ -95,6 +101,13 @@ class ModelStore:
     def _path(self, card: ModelCard) -> Path:
         name = f"{card.name}-{card.sha256[:VERSION_DIGITS]}.onnx"
         return self._directory / card.pipeline / name
+
+
+def _card(path: Path) -> ModelCard:
+    try:
+        return ModelCard.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise UsageError(f"the model card {path} cannot be read: {error}") from error
 
 
 def sample_model(

@@ -19,7 +19,7 @@ from typing import Final
 from faust.types import StreamT
 from pydantic import BaseModel
 
-from batuta.agents.conductor import ConductorState
+from batuta.agents.conductor_state import ConductorState
 from batuta.agents.escalation import Escalation
 from batuta.agents.indexing import index_of
 from batuta.agents.ingestion import Ingestion, IngestionState
@@ -36,8 +36,9 @@ from batuta.schemas.notification import Notification
 from batuta.schemas.pipeline import Source
 from batuta.schemas.record import Record
 from batuta.streams.app import LaneApp
+from batuta.streams.conductors import Conductors
 from batuta.streams.delivery import Delivery
-from batuta.streams.house import House, conductor_of, door_of, notifier_of, stateless
+from batuta.streams.house import House, door_of, notifier_of, stateless
 from batuta.streams.lanes.batch import Batch, Outlet
 from batuta.streams.lanes.stage import NoState, Stage
 from batuta.streams.stage_counts import count_decided, count_ingested, count_labels, count_learnt
@@ -156,7 +157,7 @@ def scoring(app: LaneApp, house: House) -> None:
     """Understand, select, delegate, verify and decide; one decision per event."""
     topics, shipped = house.topics, house.shipped
     telemetry = app.telemetry(shipped.pipeline.name, "scoring")
-    conductor = conductor_of(house, telemetry)
+    conductors = Conductors(house, telemetry)
     stage = Stage(
         pipeline=shipped.pipeline.name,
         name="scoring",
@@ -168,7 +169,7 @@ def scoring(app: LaneApp, house: House) -> None:
             topics.redrive("scoring"),
         ),
         decode=codec.decode_scoring,
-        open_state=conductor.open_state,
+        open_state=conductors.now.open_state,
         changelog=topics.state("scoring"),
         deadletters=topics.deadletters,
         event_time=scoring_time(app, house),
@@ -183,6 +184,7 @@ def scoring(app: LaneApp, house: House) -> None:
     async def score(batches: StreamT[Batch[Ingested | LabelOutcome, ConductorState]]) -> None:
         async for batch in batches:
             async with batch as out:
+                conductor = await conductors.under(batch.context.state.control.offset)
                 question = conductor.understand(batch.items, batch.context)
                 answer = await out.ask(question, conductor.ask(question))
                 concluded = conductor.conclude(question, answer, batch.context, batch.news)

@@ -32,6 +32,7 @@ class Told:
         duration_ms, cost_nano: (rows,) how long its call took; its share of what the call cost.
         version: who answered.
         failures, values, evidence: of some rows.
+        former: which other version answered some rows, before it gave way to this one.
     """
 
     state: npt.NDArray[np.int8]
@@ -44,6 +45,7 @@ class Told:
     failures: dict[int, FailureKind] = field(default_factory=dict[int, FailureKind])
     values: dict[int, object] = field(default_factory=dict[int, object])
     evidence: dict[int, str] = field(default_factory=dict[int, str])
+    former: dict[int, str] = field(default_factory=dict[int, str])
 
     @classmethod
     def nothing(cls, rows: int, version: str) -> "Told":
@@ -66,6 +68,7 @@ class Told:
             {places[row]: kind for row, kind in self.failures.items() if row in places},
             {places[row]: value for row, value in self.values.items() if row in places},
             {places[row]: text for row, text in self.evidence.items() if row in places},
+            {places[row]: version for row, version in self.former.items() if row in places},
         )
 
 
@@ -173,6 +176,7 @@ class Heard:
                 continue
             score, sure = float(told.scores[row]), float(told.confidence[row])
             found[model] = {
+                "version": told.former.get(row, told.version),
                 "score": score if score == score else None,  # noqa: PLR0124 - NaN is not itself
                 "confidence": sure if sure == sure else None,  # noqa: PLR0124
                 "failure": told.failures.get(row),
@@ -202,6 +206,9 @@ class Heard:
             told.duration_ms[row] = int(cast("int", one["duration_ms"]))
             told.cost_nano[row] = int(cast("int", one["cost_nano"]))
             told.currency = str(one["currency"])
+            version = str(one.get("version", told.version))
+            if version != told.version:
+                told.former[row] = version
             if failure is not None:
                 told.failures[row] = cast("FailureKind", failure)
             if one["value"] is not None:

@@ -1,6 +1,7 @@
 """`batuta demo [PIPELINE]`: everything at once, on this machine, to look at."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Final
@@ -13,11 +14,11 @@ from batuta.streams.cli.signals import run_until_stopped, sigterm_interrupts, un
 from batuta.streams.cli.terminal import print_json, say, stdout, step
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator, Mapping
+    from collections.abc import AsyncGenerator, Generator
 
-    from batuta.agents.models.port import AnyModel
     from batuta.streams.demo.session import Load
     from batuta.streams.demo.view import Result, Stage
+    from batuta.streams.house import House
     from batuta.streams.lifecycle import Worker
     from batuta.streams.pipelines.loading import PipelineOnDisk
     from batuta.streams.settings import Settings
@@ -98,17 +99,33 @@ class _Plan:
 def _demonstrate(plan: _Plan, settings: "Settings") -> "Result | None":
     with step("libraries"):
         from batuta.streams.pipelines.finding import find_pipeline
-        from batuta.streams.pipelines.opening import open_models
         from batuta.streams.telemetry.logs import configure_logs
 
     configure_logs(settings)
     on_disk = find_pipeline(plan.pipeline)
-    with step("model") as said:
-        models = open_models(on_disk, settings.model_dir, lambda what: say(what, style="dim"))
-        said(", ".join(model.version for model in models.values()))
     with _broker(settings) as reached:
-        cast = _Cast(plan, reached, on_disk, models, embedded=reached is not settings)
+        embedded = reached is not settings
+        with step("model") as said:
+            house = _furnished(on_disk, reached, embedded=embedded)
+            said(_versions(house))
+        cast = _Cast(plan, reached, on_disk, house, embedded)
         return run_until_stopped(lambda stop: _run(cast, stop))
+
+
+def _furnished(on_disk: "PipelineOnDisk", settings: "Settings", *, embedded: bool) -> "House":
+    """Open the models; what follows a registry finds its version in that of the broker."""
+    from batuta.streams.pipelines.furnishing import furnish
+    from batuta.streams.registry.stocking import stock
+
+    if embedded:
+        asyncio.run(stock(on_disk, settings))
+    return furnish(on_disk, settings, lambda what: say(what, style="dim"))
+
+
+def _versions(house: "House") -> str:
+    models = house.models
+    versions = [one.version for one in models.values()] if isinstance(models, Mapping) else []
+    return ", ".join(versions)
 
 
 @dataclass(frozen=True)
@@ -118,7 +135,7 @@ class _Cast:
     plan: _Plan
     settings: "Settings"
     on_disk: "PipelineOnDisk"
-    models: "Mapping[str, AnyModel]"
+    house: "House"
     embedded: bool
 
     def load(self) -> "Load":
@@ -144,7 +161,7 @@ class _Cast:
             pipeline=self.on_disk.loaded.pipeline.name,
             bootstrap=self.settings.brokers,
             embedded=self.embedded,
-            model=", ".join(model.version for model in self.models.values()),
+            model=_versions(self.house),
             metrics_url=worker.metrics_url,
             stages=STAGE_NAMES,
             spoiled_share=self.plan.spoiled,
@@ -188,8 +205,7 @@ async def _worker(cast: _Cast, stop: asyncio.Event) -> "AsyncGenerator[Worker]":
     """Yield a worker that is ready, or not where `stop` was set before it was."""
     from batuta.streams.lifecycle import STAGE_NAMES, Worker
 
-    worker = Worker(cast.settings, cast.on_disk.loaded, cast.models)
-    worker.deliver_to(cast.on_disk.sinks.values())
+    worker = Worker(cast.settings, cast.house)
     try:
         with step("worker") as said:
             await until_first(_start(worker), stop.wait())

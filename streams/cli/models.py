@@ -1,6 +1,7 @@
 """`batuta models`: the versions of models, and which of them is live."""
 
 import asyncio
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -13,7 +14,7 @@ from batuta.streams.cli.terminal import print_json, say, stdout
 
 if TYPE_CHECKING:
     from batuta.schemas.model_version import ModelVersion, Stage
-    from batuta.streams.registry.registry import Registry
+    from batuta.streams.registry.registry import Pointed, Registry
     from batuta.streams.registry.standing import Standing
 
 __all__ = ["models"]
@@ -106,14 +107,25 @@ def promote(
         Literal["shadow", "canary", "production"],
         typer.Option("--to", help="Where it stands from now on, in place of the one that does."),
     ] = "production",
+    instead_of: Annotated[
+        str | None,
+        typer.Option(
+            "--instead-of",
+            metavar="VERSION",
+            help="Only where this one stands there so far; leaves with 1 where another does.",
+        ),
+    ] = None,
     bootstrap: Bootstrap = None,
     as_json: Json = False,
 ) -> None:
-    """Let a version stand at a stage; workers follow the one in production.
+    """Let a version stand at a stage; running workers follow the one in production.
+
+    Back to an earlier one is a promotion like any other. Of two people who promote at the same time
+    one leaves with 1, and nothing of theirs is written.
 
     Example: batuta models promote fraud forest@0123456789ab --bootstrap 127.0.0.1:9092
     """
-    _point(pipeline, version, to, bootstrap, as_json=as_json)
+    _point(_Move(pipeline, version, to, instead_of), bootstrap, as_json=as_json)
 
 
 @models.command("archive")
@@ -128,7 +140,7 @@ def archive(
 
     Example: batuta models archive fraud forest@0123456789ab --bootstrap 127.0.0.1:9092
     """
-    _point(pipeline, version, "archived", bootstrap, as_json=as_json)
+    _point(_Move(pipeline, version, "archived"), bootstrap, as_json=as_json)
 
 
 @models.command("show")
@@ -152,19 +164,34 @@ def show(
         stdout().print(f"{key:14} {value}", markup=False)
 
 
-def _point(
-    pipeline: str, text: str, stage: "Stage", bootstrap: str | None, *, as_json: bool
-) -> None:
-    async def pointed(registry: "Registry") -> "tuple[ModelVersion, bool]":
-        version = (await registry.standing()).find(_name_of(pipeline), text)
-        return version, await registry.point(version, stage, datetime.now(UTC))
+@dataclass(frozen=True)
+class _Move:
+    pipeline: str
+    version: str
+    stage: "Stage"
+    instead_of: str | None = None
 
-    version, changed = asyncio.run(pointed(_registry(bootstrap)))
+
+def _point(move: _Move, bootstrap: str | None, *, as_json: bool) -> None:
+    version, pointed = asyncio.run(_pointed(_registry(bootstrap), move))
+    before = None if pointed.before is None else pointed.before.version_id
     if as_json:
-        print_json({"version_id": version.version_id, "stage": stage, "changed": changed})
+        told = {"version_id": version.version_id, "stage": move.stage, "changed": pointed.changed}
+        print_json({**told, "before": before})
     else:
-        what = "stands at" if changed else "stands already at"
-        stdout().print(f"{version.version_id} {what} {stage}", markup=False)
+        what = "stands at" if pointed.changed else "stands already at"
+        instead = f", in place of {before}" if before and pointed.changed else ""
+        stdout().print(f"{version.version_id} {what} {move.stage}{instead}", markup=False)
+
+
+async def _pointed(registry: "Registry", move: _Move) -> "tuple[ModelVersion, Pointed]":
+    name, standing = _name_of(move.pipeline), await registry.standing()
+    version = standing.find(name, move.version)
+    named = move.instead_of
+    stands = standing.at(name, version.model, move.stage)
+    seen = stands if named is None else standing.find(name, named)
+    expected = None if seen is None else seen.version_id
+    return version, await registry.point(version, move.stage, datetime.now(UTC), expected)
 
 
 def _name_of(pipeline: str) -> str:

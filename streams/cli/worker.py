@@ -1,4 +1,4 @@
-"""`batuta worker PIPELINE`: a stream worker, for production."""
+"""`batuta worker PIPELINE...`: a stream worker, for production."""
 
 import asyncio
 from dataclasses import dataclass
@@ -6,22 +6,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from batuta.streams.cli.options import Bootstrap, MetricsPort, PipelineName
+from batuta.streams.cli.options import Bootstrap, MetricsPort
 from batuta.streams.cli.signals import run_until_stopped, sigterm_interrupts, until_first
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from batuta.agents.models.port import AnyModel
+    from batuta.streams.house import House
     from batuta.streams.lifecycle import Worker
-    from batuta.streams.pipelines.loading import PipelineOnDisk
     from batuta.streams.settings import Settings
 
 __all__ = ["worker"]
 
 
 def worker(
-    pipeline: PipelineName,
+    pipelines: Annotated[
+        list[str],
+        typer.Argument(metavar="PIPELINE...", help="Shipped pipelines, or files; one or several."),
+    ],
     *,
     bootstrap: Bootstrap = None,
     stages: Annotated[
@@ -41,9 +41,10 @@ def worker(
         ),
     ] = None,
 ) -> None:
-    """Run a pipeline's stages, for production.
+    """Run the stages of pipelines, for production.
 
-    Serves until SIGTERM or Ctrl-C, then drains and leaves its groups cleanly.
+    Serves until SIGTERM or Ctrl-C, then drains and leaves its groups cleanly. Where a pipeline
+    follows the registry, a version that is promoted is taken up while it runs.
 
     Start as many as there are partitions to share; each further one stands by.
 
@@ -52,8 +53,7 @@ def worker(
     import structlog
 
     from batuta.streams.pipelines.finding import find_pipeline
-    from batuta.streams.pipelines.opening import open_models
-    from batuta.streams.registry.live import live_models
+    from batuta.streams.pipelines.furnishing import furnish
     from batuta.streams.settings import load_settings
     from batuta.streams.telemetry.logs import configure_logs
 
@@ -65,19 +65,13 @@ def worker(
     )
     configure_logs(settings)
     assert settings.brokers, "raises where none is given, before a model is made ready"
-    on_disk = find_pipeline(pipeline)
     names = _stage_names(stages)
     log = structlog.get_logger(__name__)
-    live = live_models(
-        settings,
-        on_disk,
-        lambda offset, v: log.info("model_live", control_offset=offset, version=v),
+    houses = tuple(
+        furnish(find_pipeline(one), settings, lambda what: log.info("model", doing=what))
+        for one in pipelines
     )
-    models = open_models(
-        on_disk, settings.model_dir, lambda what: log.info("model", doing=what), live
-    )
-    crew = _Crew(settings, on_disk, models, names)
-    run_until_stopped(lambda stop: _work(crew, stop))
+    run_until_stopped(lambda stop: _work(_Crew(settings, houses, names), stop))
 
 
 @dataclass(frozen=True)
@@ -85,8 +79,7 @@ class _Crew:
     """What a worker is made of."""
 
     settings: "Settings"
-    on_disk: "PipelineOnDisk"
-    models: "Mapping[str, AnyModel]"
+    houses: "tuple[House, ...]"
     stages: tuple[str, ...]
 
 
@@ -106,8 +99,7 @@ async def _work(crew: _Crew, stop: asyncio.Event) -> None:
     from batuta.streams.cli.restore_screen import show_restoring
     from batuta.streams.lifecycle import Worker
 
-    worker = Worker(crew.settings, crew.on_disk.loaded, crew.models, stages=crew.stages)
-    worker.deliver_to(crew.on_disk.sinks.values())
+    worker = Worker(crew.settings, *crew.houses, stages=crew.stages)
     showing = asyncio.create_task(show_restoring(worker.registry))
     try:
         await until_first(_start_and_run(worker), stop.wait())

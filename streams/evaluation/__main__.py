@@ -11,6 +11,7 @@ import time
 import orjson
 
 from batuta.schemas.errors import BatutaError
+from batuta.streams.house import House
 from batuta.streams.lifecycle import Worker
 from batuta.streams.pipelines.finding import find_pipeline
 from batuta.streams.pipelines.opening import open_models
@@ -46,9 +47,7 @@ async def _serve(pipeline: str, settings: Settings, *, aligned: bool) -> None:
     cpu, loop = StageCpu(), asyncio.get_running_loop()
     on_disk = find_pipeline(pipeline)
     models = open_models(on_disk, settings.model_dir)
-    worker = Worker(settings, on_disk.loaded, models, stages=_STAGES)
-    if aligned:
-        worker.align()
+    worker = Worker(settings, House(on_disk.loaded, models, aligned=aligned), stages=_STAGES)
     cpu.install(loop)
     gone = loop.run_in_executor(None, sys.stdin.buffer.read)
     try:

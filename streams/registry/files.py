@@ -8,12 +8,13 @@ from batuta.agents.models.card import ModelCard, TrainedModel
 from batuta.agents.models.skill import price_text, skill_of
 from batuta.schemas.errors import UsageError
 from batuta.schemas.model_version import ModelVersion
+from batuta.schemas.pipeline_file.entries import ModelEntry
 from batuta.streams.adapters.onnx import OnnxModel
 from batuta.streams.model_store import ModelStore
 from batuta.streams.pipelines.loading import PipelineOnDisk
 from batuta.streams.registry.standing import Standing
 
-__all__ = ["live_card", "version_of"]
+__all__ = ["live_card", "version_of", "version_of_kept"]
 
 
 def version_of(
@@ -44,13 +45,25 @@ def version_of(
         raise UsageError(f"the model trained last is {trained.card.version}, not of {name}")
     OnnxModel.load(trained.data, trained.card)
     store.keep(trained)
+    return _version(entry, trained.card, now)
+
+
+def version_of_kept(
+    on_disk: PipelineOnDisk, name: str, store: ModelStore, now: datetime
+) -> ModelVersion | None:
+    """Return the version of a model that was registered last, on this machine; None for none."""
+    card = store.kept_last(on_disk.loaded.pipeline.name, name)
+    return None if card is None else _version(on_disk.document.file.models[name], card, now)
+
+
+def _version(entry: ModelEntry, card: ModelCard, now: datetime) -> ModelVersion:
     return ModelVersion(
-        version_id=trained.card.version,
-        pipeline=pipeline,
-        model=name,
-        sha256=trained.card.sha256,
-        algorithm=trained.card.algorithm,
-        skill=skill_of(entry, trained.card.inputs),
+        version_id=card.version,
+        pipeline=card.pipeline,
+        model=card.name,
+        sha256=card.sha256,
+        algorithm=card.algorithm,
+        skill=skill_of(entry, card.inputs),
         price=price_text(entry),
         registered_at=now,
     )

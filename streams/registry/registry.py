@@ -1,4 +1,16 @@
-"""The registry over its topics: reads them whole, writes versions once and pointers anew."""
+"""The registry over its topics: reads them whole, writes versions once and pointers anew.
+
+Whoever writes first takes the one transactional id that all who write share, and reads then. A
+second who comes meanwhile fences the first, so that of two who promote at once one is refused:
+nothing is written on top of what its writer has not seen.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from aiokafka.errors import KafkaError
 
 from batuta.schemas.control_codec import (
     decode_model_version,
@@ -6,18 +18,35 @@ from batuta.schemas.control_codec import (
     encode_model_version,
     encode_pointer,
 )
-from batuta.schemas.errors import UsageError
+from batuta.schemas.errors import BrokerUnreachableError, RegistryMovedError, UsageError
 from batuta.schemas.model_version import ModelVersion, Pointer, Stage
-from batuta.schemas.record import Output
+from batuta.schemas.record import Output, Record
 from batuta.schemas.times import EventTime
 from batuta.schemas.topics import CONTROL, VERSIONS
-from batuta.streams.publisher import Publisher, Timed
+from batuta.streams.lanes.kafka_shim import hear_failed_batches
+from batuta.streams.lanes.producer import LaneProducer, TransactionFailedError
 from batuta.streams.registry.standing import Standing
 from batuta.streams.settings import Settings, client_options
 from batuta.streams.topic_admin import declare_shared
 from batuta.streams.topic_reader import TopicReader
 
-__all__ = ["Registry"]
+__all__ = ["Pointed", "Registry", "take"]
+
+_TRANSACTIONAL_ID: Final = "batuta-registry"
+_AGAIN: Final = "look at batuta models list, then decide again"
+
+
+@dataclass(frozen=True, slots=True)
+class Pointed:
+    """What became of a pointer.
+
+    Attributes:
+        changed: whether it moved.
+        before: the version that stood there; None where none did.
+    """
+
+    changed: bool
+    before: ModelVersion | None
 
 
 class Registry:
@@ -35,14 +64,14 @@ class Registry:
             RefusedEventError: a record is none that this release can read.
         """
         await declare_shared(self._settings)
+        return await self._read()
+
+    async def _read(self) -> Standing:
         standing = Standing()
         async with TopicReader(self._options, [CONTROL, VERSIONS]) as reader:
             async for records in reader.until_end():
                 for record in records:
-                    if record.topic == VERSIONS:
-                        standing.add(decode_model_version(record))
-                    elif (pointer := decode_pointer(record)) is not None:
-                        standing.point(pointer, record.offset)
+                    take(standing, record)
         return standing
 
     async def register(self, version: ModelVersion) -> bool:
@@ -53,48 +82,102 @@ class Registry:
 
         Raises:
             UsageError: another file has the id.
+            RegistryMovedError: somebody else writes at the same time.
         """
-        for known in (await self.standing()).versions(version.pipeline):
-            if known.version_id == version.version_id:
-                if known.sha256 != version.sha256:
-                    raise UsageError(
-                        f"{version.version_id} is taken by the file {known.sha256}; "
-                        "give the model another name"
-                    )
-                return False
-        await self._publish(encode_model_version(version), version.registered_at)
+        async with self._alone() as producer:
+            for known in (await self._read()).versions(version.pipeline):
+                if known.version_id == version.version_id:
+                    if known.sha256 != version.sha256:
+                        raise UsageError(
+                            f"{version.version_id} is taken by the file {known.sha256}; "
+                            "give the model another name"
+                        )
+                    return False
+            await _write(producer, encode_model_version(version))
         return True
 
-    async def point(self, version: ModelVersion, stage: Stage, now: EventTime) -> bool:
+    async def point(
+        self, version: ModelVersion, stage: Stage, now: EventTime, expected: str | None
+    ) -> Pointed:
         """Let a version stand at a stage, in place of the one that does.
 
-        Returns:
-            Whether anything changed.
+        Args:
+            version: which.
+            stage: where.
+            now: when.
+            expected: the version that is to stand there so far, None for none.
 
         Raises:
             UsageError: it is archived, or is to be while it is live.
+            RegistryMovedError: another version stands there, or somebody else writes just now.
         """
-        standing = await self.standing()
-        stages = standing.stages(version)
-        if stage in stages:
-            return False
-        if stage == "archived" and stages:
-            what = f"stands at {' and '.join(stages)}"
-            raise UsageError(f"{version.version_id} {what}; promote another version there first")
-        if "archived" in stages:
-            what = "is archived; register the file under another name to use it again"
-            raise UsageError(f"{version.version_id} {what}")
-        pointer = Pointer(
-            pipeline=version.pipeline,
-            model=version.model,
-            stage=stage,
-            points_to=version.version_id,
-            set_at=now,
-        )
-        await self._publish(encode_pointer(pointer), now)
-        return True
+        async with self._alone() as producer:
+            standing = await self._read()
+            before = standing.at(version.pipeline, version.model, stage)
+            stages = standing.stages(version)
+            if stage in stages:
+                return Pointed(changed=False, before=before)
+            _check(version, stage, stages)
+            found = None if before is None else before.version_id
+            if stage != "archived" and found != expected:
+                raise RegistryMovedError(
+                    f"{found or 'no version'} stands at {stage} of {version.model}, expected "
+                    f"{expected or 'none'}: somebody moved it meanwhile; {_AGAIN}"
+                )
+            pointer = Pointer(
+                pipeline=version.pipeline,
+                model=version.model,
+                stage=stage,
+                points_to=version.version_id,
+                set_at=now,
+            )
+            await _write(producer, encode_pointer(pointer))
+        return Pointed(changed=True, before=before)
 
-    async def _publish(self, output: Output, now: EventTime) -> None:
-        async with Publisher(self._options, output.topic) as publisher:
-            await publisher.publish([Timed(int(now.timestamp() * 1000), output)])
-            await publisher.flush()
+    @asynccontextmanager
+    async def _alone(self) -> AsyncGenerator[LaneProducer]:
+        """Fence everybody who has not written yet, and let what they began come to its end."""
+        hear_failed_batches()
+        await declare_shared(self._settings)
+        producer = LaneProducer(self._settings, _TRANSACTIONAL_ID)
+        try:
+            await producer.start()
+        except KafkaError as error:
+            where = self._settings.brokers
+            raise BrokerUnreachableError(f"no broker answers at {where}") from error
+        try:
+            yield producer
+        finally:
+            await producer.discard()
+
+
+def take(standing: Standing, record: Record) -> None:
+    """Take one record of the registry's topics in.
+
+    Raises:
+        RefusedEventError: it is none that this release can read.
+    """
+    if record.topic == VERSIONS:
+        standing.add(decode_model_version(record))
+    elif (pointer := decode_pointer(record)) is not None:
+        standing.point(pointer, record.offset)
+
+
+def _check(version: ModelVersion, stage: Stage, stages: tuple[Stage, ...]) -> None:
+    if stage == "archived" and stages:
+        what = f"stands at {' and '.join(stages)}"
+        raise UsageError(f"{version.version_id} {what}; promote another version there first")
+    if "archived" in stages:
+        what = "is archived; register the file under another name to use it again"
+        raise UsageError(f"{version.version_id} {what}")
+
+
+async def _write(producer: LaneProducer, output: Output) -> None:
+    rows = [(output.key, output.value, output.headers)]
+    try:
+        await producer.transact({(output.topic, 0): rows}, {}, "")
+    except TransactionFailedError as error:
+        if not error.fenced:
+            raise
+        what = "somebody else writes to the registry at the same time"
+        raise RegistryMovedError(f"{what} ({error}); {_AGAIN}") from error

@@ -1,5 +1,6 @@
 """What the registry holds, as read from its topics at one moment."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,6 +26,7 @@ class Standing:
         default_factory=dict[tuple[str, str], ModelVersion]
     )
     _pointers: dict[str, Pointer] = field(default_factory=dict[str, Pointer])
+    _moved_at: dict[str, int] = field(default_factory=dict[str, int])
 
     def add(self, version: ModelVersion) -> None:
         """Take a version in; the first record of an id holds."""
@@ -33,6 +35,7 @@ class Standing:
     def point(self, pointer: Pointer, offset: int) -> None:
         """Take a pointer in; the last record of a control id holds."""
         self._pointers[pointer.control_id] = pointer
+        self._moved_at[pointer.control_id] = offset + 1
         self.control_offset = max(self.control_offset, offset + 1)
 
     def versions(self, pipeline: str | None = None) -> list[ModelVersion]:
@@ -52,10 +55,18 @@ class Standing:
 
     def at(self, pipeline: str, model: str, stage: Stage) -> ModelVersion | None:
         """Return the version of a model that stands at a stage."""
-        pointer = self._pointers.get(f"model/{pipeline}/{model}/{stage}")
+        pointer = self._pointers.get(_control_id(pipeline, model, stage))
         if pointer is None or pointer.points_to is None:
             return None
         return self._versions.get((pipeline, pointer.points_to))
+
+    def moved_at(self, pipeline: str, models: Iterable[str]) -> int:
+        """Return the offset behind the last record that moved any of some models in production.
+
+        The same for everybody who has read as far, whatever else control holds; 0 where none did.
+        """
+        ids = (_control_id(pipeline, model, "production") for model in models)
+        return max((self._moved_at.get(one, 0) for one in ids), default=0)
 
     def find(self, pipeline: str, text: str) -> ModelVersion:
         """Return the version that a person means: its id, or the first digits of its sha256.
@@ -77,3 +88,7 @@ class Standing:
             what = "means several versions" if meant else "is no version"
             raise UsageError(f"{text!r} {what} of {pipeline}; choose one of: {ids}")
         return meant[0]
+
+
+def _control_id(pipeline: str, model: str, stage: Stage) -> str:
+    return f"model/{pipeline}/{model}/{stage}"

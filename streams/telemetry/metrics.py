@@ -20,7 +20,7 @@ from batuta.streams.telemetry.guard_facts import ATTEMPTS
 from batuta.streams.telemetry.instruments import BusyShare, LaneStates, LaneSum, Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from prometheus_client import CollectorRegistry
 
@@ -227,6 +227,17 @@ class Families:
             "parts_broken_total", "Batches over which a part of the user's own broke.",
             *_STAGE, "part",
         )  # fmt: skip
+        self.model_version = declare.gauge(
+            "model_version_info", "Which version of a model follows the registry here; 1.",
+            "pipeline", "model", "version",
+        )  # fmt: skip
+        self.control_offset = declare.gauge(
+            "control_offset", "Behind the control record that made live what is asked.", "pipeline"
+        )
+        self.versions_refused = declare.counter(
+            "model_versions_refused_total", "Versions in production that were not taken up here.",
+            "pipeline",
+        )  # fmt: skip
         self.model_duration = declare.histogram(
             "model_duration_seconds", "One call of a model, a batch of events at once.",
             _LATENCY_S, ("pipeline", "model", "version"),
@@ -278,6 +289,9 @@ class Meters:
         self._breaker_state = families.breaker_state
         self.parts_broken = Tally(families.parts_broken, of, ())
         self._model_duration = families.model_duration
+        self.versions_refused = families.versions_refused.labels(pipeline)
+        self._families = families
+        self._live: Mapping[str, str] = {}
         self._pipeline = pipeline
 
     def model_duration(self, model: str, version: str) -> Histogram:
@@ -301,6 +315,16 @@ class Meters:
         for result in _ANSWERS:
             self.model_requests.add(0, model, version, result)
         self.model_duration(model, version)
+
+    def live(self, versions: Mapping[str, str], control_offset: int) -> None:
+        """Show the versions, by model, that follow the registry, and no former one."""
+        family = self._families.model_version
+        for model, version in self._live.items():
+            family.remove(self._pipeline, model, version)
+        for model, version in versions.items():
+            family.labels(self._pipeline, model, version).set(1)
+        self._live = versions
+        self._families.control_offset.labels(self._pipeline).set(control_offset)
 
 
 _families: WeakKeyDictionary[CollectorRegistry, Families] = WeakKeyDictionary()

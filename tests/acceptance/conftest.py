@@ -34,6 +34,7 @@ from batuta.schemas.partition import PartitionOf
 from batuta.schemas.topics import Topics
 from batuta.streams.broker.apache import ApacheKafka, find_libraries
 from batuta.streams.broker.process import BrokerProcess
+from batuta.streams.house import House
 from batuta.streams.lifecycle import Worker
 from batuta.streams.pipelines.finding import PIPELINES
 from batuta.streams.settings import client_options, load_settings
@@ -159,7 +160,7 @@ class Town:
         """Start a worker of the two stages that decide; drain it at the end."""
         settings = load_settings(bootstrap=self.bootstrap)
         stages = ("ingestion", "scoring")
-        worker = Worker(settings, self.shipped, Watchful(), stages=stages)
+        worker = Worker(settings, House(self.shipped, Watchful()), stages=stages)
         try:
             await worker.start()
             yield worker
@@ -322,13 +323,18 @@ class Hand:
 
 @dataclass
 class Crew:
-    """Starts workers; whatever happens, none outlives the test."""
+    """Starts workers; whatever happens, none outlives the test.
+
+    Attributes:
+        pipelines: what they work on.
+    """
 
     logs: Path
+    pipelines: tuple[str, ...] = ("fraud",)
     hands: list[Hand] = field(default_factory=list["Hand"])
 
     def start(self, bootstrap: str | None, *options: str, **settings: object) -> Hand:
-        """Start `batuta worker fraud`; `settings` become its environment."""
+        """Start `batuta worker`; `settings` become its environment."""
         named = () if bootstrap is None else ("--bootstrap", bootstrap)
         port = _free_port()
         log = self.logs / f"worker-{len(self.hands)}.log"
@@ -336,7 +342,7 @@ class Crew:
         extra = {f"BATUTA_{name}".upper(): str(value) for name, value in settings.items()}
         with log.open("wb") as written:
             process = subprocess.Popen(
-                [*BATUTA, "worker", "fraud", *named, "--metrics-port", str(port), *options],
+                [*BATUTA, "worker", *self.pipelines, *named, "--metrics-port", str(port), *options],
                 stdout=written,
                 stderr=subprocess.STDOUT,
                 env={**clean, **extra},

@@ -15,6 +15,7 @@ import pytest
 from confluent_kafka import Producer
 
 from batuta.schemas.codec import decode_decision
+from batuta.streams.house import House
 from batuta.streams.lifecycle import Worker
 from batuta.streams.pipelines.loading import load_file
 from batuta.streams.pipelines.opening import open_models
@@ -183,8 +184,8 @@ async def trials(embedded_broker: str, tmp_path: Path) -> AsyncGenerator[Trials]
     (tmp_path / "pipeline.yaml").write_text(FILE)
     on_disk = load_file(tmp_path / "pipeline.yaml")
     settings = load_settings(bootstrap=embedded_broker, partitions=1)
-    worker = Worker(settings, on_disk.loaded, open_models(on_disk, tmp_path))
-    worker.deliver_to(on_disk.sinks.values())
+    sinks = tuple(on_disk.sinks.values())
+    worker = Worker(settings, House(on_disk.loaded, open_models(on_disk, tmp_path), sinks))
     try:
         await worker.start()
         await worker.wait_ready()

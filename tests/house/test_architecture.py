@@ -83,7 +83,9 @@ SPEAKS_OF_MODEL_CARDS = {
     "streams/adapters/river.py",
     "streams/pipelines/opening_files.py",
     "streams/registry/files.py",
+    "streams/registry/following.py",
     "streams/registry/live.py",
+    "streams/pipelines/furnishing.py",
     "streams/pipelines/opening.py",
 }
 #: Underscored, yet not a named tuple's public methods.

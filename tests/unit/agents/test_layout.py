@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from batuta.agents.conductor import ConductorState
+from batuta.agents.conductor_state import ConductorState
 from batuta.agents.understanding.layout import Layout
 from batuta.agents.understanding.share_sets import ShareSet
 from batuta.agents.understanding.window_sets import WindowSet

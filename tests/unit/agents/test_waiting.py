@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from batuta.agents.asking import OUTSTANDING, Arrival, News
-from batuta.agents.conductor import Concluded, Conductor, ConductorState
+from batuta.agents.conductor import Concluded, Conductor
 from batuta.agents.context import Context
 from batuta.agents.delegation.delegating import Delegating
 from batuta.agents.delegation.plans import Ask, Fallback
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from batuta.agents.asking import Outstanding
+    from batuta.agents.conductor_state import ConductorState
     from batuta.agents.delegation.work import Call, Work
     from batuta.agents.models.port import Matrix, Scores
     from batuta.agents.policy.event_rows import EventRows
@@ -267,3 +268,40 @@ def test_an_answer_that_is_none_lets_a_person_decide(error: Exception | None) ->
     concluded, _ = lane.batch(news=News((Arrival(question, None, error),)))
     assert [d.outcome for d in concluded.decisions] == ["review"]
     assert concluded.decisions[0].reasons[0] == "model_failed"
+
+
+class Newer(Oracle):
+    """The version that takes its place: it answers 0.2."""
+
+    version = "oracle@111111111111"
+
+    async def answer(self, inputs: Matrix) -> Scores:
+        return await super().answer(inputs) + 0.1
+
+
+def test_what_one_version_began_it_finishes_though_another_leads_since() -> None:
+    lane = Lane()
+    lane.conductor.control_offset = 3
+    _, question = lane.batch(parcel("a", "d1"), late=True)
+    old = lane.conductor
+    answered = asyncio.run(old.ask(question))
+    lane.conductor = Conductor(PARCELS, Newer(), NoReasons())
+    lane.conductor.control_offset = 5
+    done, _ = lane.batch(parcel("b", "d2"), news=News((Arrival(question, answered),)))
+    told = {d.event_id: (d.score, d.model, d.control_offset) for d in done.decisions}
+    assert told == {"a": (0.1, Oracle.version, 3), "b": (0.2, Newer.version, 5)}
+    assert lane.state.control.offset == 5
+    again = lane.conductor.open_state()
+    for key, value in lane.state.dump():
+        again.load(key, value)
+    assert again.control.offset == 5
+
+
+def test_a_question_that_is_asked_on_goes_to_whom_it_was_put_first() -> None:
+    lane = Lane()
+    _, question = lane.batch(parcel("a", "d1"), late=True)
+    old = lane.conductor
+    asyncio.run(old.ask(question))
+    newer = Newer()
+    asyncio.run(Conductor(PARCELS, newer, NoReasons()).ask(question))
+    assert newer.rows == 0

@@ -7,11 +7,8 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression
 
-from batuta.agents.models.fitted import Fitted
 from batuta.schemas.control_codec import (
     decode_model_version,
     decode_pointer,
@@ -33,43 +30,6 @@ from batuta.streams.settings import load_settings
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-PIPELINE = """\
-pipeline: crates
-version: 1
-source: {schema: "crate_parts:Crate", id: crate, key: sender, time: at}
-models:
-  scales: {adapter: onnx, version: production, inputs: [weight, size], cost: 0.00001 EUR, risk: low}
-decide:
-  - {when: "score > 0.9", outcome: block}
-  - {otherwise: approve}
-escalate: {queue: dispatch}
-"""
-PARTS = """\
-from pydantic import BaseModel
-
-from batuta.schemas.times import EventTime
-
-
-class Crate(BaseModel):
-    crate: str
-    sender: str
-    at: EventTime
-    weight: float
-    size: float
-"""
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A pipeline whose model follows the registry, and two files that could be it."""
-    (tmp_path / "crates.yaml").write_text(PIPELINE)
-    (tmp_path / "crate_parts.py").write_text(PARTS)
-    for seed in (1, 2):
-        rows = np.random.default_rng(seed).normal(size=(60, 2)).astype(np.float32)
-        fitted = LogisticRegression().fit(rows, rows[:, 0] > 0)
-        (tmp_path / f"{seed}.onnx").write_bytes(Fitted(fitted, 2).to_onnx())
-    return tmp_path
 
 
 @pytest.fixture
@@ -104,8 +64,10 @@ def test_a_version_walks_from_registered_to_archived(
 
     def live() -> str:
         on_disk = load_file(folder / "crates.yaml")
-        cards = live_models(settings, on_disk, lambda offset, _: offsets.append(offset))
-        return open_models(on_disk, folder / "kept", live=cards)["scales"].version
+        live = live_models(settings, on_disk)
+        assert live is not None
+        offsets.append(live.control_offset)
+        return open_models(on_disk, folder / "kept", live=live.cards)["scales"].version
 
     with pytest.raises(UsageError, match="no version of scales is in production; batuta models"):
         live()
@@ -120,12 +82,16 @@ def test_a_version_walks_from_registered_to_archived(
         "version_id": first,
         "stage": "production",
         "changed": True,
+        "before": None,
     }
     assert live() == first
     assert run("promote", file, first)[1]["changed"] is False
     code, _, said = run("archive", file, first)
     assert (code, "stands at production; promote another version there first" in said) == (2, True)
-    assert run("promote", file, second.partition("@")[2][:6])[0] == 0
+    code, _, said = run("promote", file, second, "--instead-of", second)
+    assert (code, f"{first} stands at production of scales, expected {second}" in said) == (1, True)
+    code, told, _ = run("promote", file, second.partition("@")[2][:6], "--instead-of", first)
+    assert (code, told["before"]) == (0, first)
     assert live() == second
     assert run("archive", file, first)[1]["changed"] is True
     code, _, said = run("promote", file, first)

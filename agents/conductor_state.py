@@ -1,0 +1,35 @@
+"""What the conductor remembers, lane by lane."""
+
+from typing import Final
+
+from batuta.agents.state.control_mark import ControlMark
+from batuta.agents.state.port import Tables
+from batuta.agents.understanding.layout import Layout
+from batuta.agents.understanding.memories import MemoryTable
+from batuta.agents.understanding.share_sets import ShareSet
+from batuta.agents.understanding.window_sets import WindowSet
+
+__all__ = ["MEMORY_TAG", "ConductorState"]
+
+#: Under which the memories of features stand in the changelog.
+MEMORY_TAG: Final = b"m"
+#: Under which it says how far control was read.
+_CONTROL_TAG: Final = b"v"
+
+
+class ConductorState(Tables):
+    """What scoring remembers: windows and shares of its key, what features keep of each series.
+
+    And under which control offset its batches ran, where versions of models follow control.
+    """
+
+    def __init__(
+        self, windows: WindowSet, shares: ShareSet, memories: MemoryTable | None = None
+    ) -> None:
+        own = [memories] if memories is not None else []
+        layout = Layout({**windows.holds, **shares.holds})
+        self.control = ControlMark(_CONTROL_TAG)
+        super().__init__((layout, *windows.tables, *shares.tables, *own, self.control))
+        self.windows = windows
+        self.shares = shares
+        self.memories = memories
