@@ -22,7 +22,7 @@ from batuta.agents.delegation.plans import models_of
 from batuta.agents.policy.names import Names
 from batuta.agents.understanding.features import ContextFeatures, KeyedFeatures
 from batuta.agents.understanding.steps import Understanding
-from batuta.schemas.pipeline import Escalation, Pipeline, Source
+from batuta.schemas.pipeline import Escalation, Parking, Pipeline, Source
 from batuta.schemas.pipeline_file.reading import Document
 from batuta.schemas.pipeline_rules import ContextFeature, LabelRule, NotifyRule, Rule
 
@@ -118,7 +118,7 @@ def compile_pipeline(document: Document, parts: Parts) -> Plan:
         for one in models_of(node)
         for name in inputs[one]
     )
-    told = notify_names(so_far, dict.fromkeys(name for name in seen if "." not in name))
+    told = notify_names(so_far, dict.fromkeys(n for n in seen if "." not in n and n != "event"))
     notices = notify_rules(file, told, faults)
     faults.settle()
     compiled = _Compiled(source, labels, scoring_key, tuple(placed))
@@ -169,6 +169,7 @@ class _Compiled:
             decide=rules,
             notify=notices,
             escalation=Escalation(queue=file.escalate.queue, due_ms=file.escalate.due),
+            parking=Parking(deadline_ms=file.deadline),
             context=tuple(ContextFeature(name=n, expression=text) for n, text in context),
             shares=tuple(one.share for one in self.placed if one.share is not None),
             labels=self.labels,

@@ -23,6 +23,8 @@ def inputs_of(
     name: str, others: Iterable[str], entry: ModelEntry, so_far: Understand, faults: Faults
 ) -> tuple[str, ...]:
     """Return what a model sees, groups taken apart, in order: features, and others' answers."""
+    if entry.reads:
+        return _reads_of(name, others, entry, so_far, faults)
     columns: list[str] = []
     fields, features, groups = so_far.fields, so_far.features, so_far.groups
     told = {f"{other}.{part}" for other in others for part in ("score", "confidence")}
@@ -44,6 +46,24 @@ def inputs_of(
             path = ("models", name, "inputs")
             faults.add(path, column, "is seen twice by this model; name it once")
     return tuple(columns)
+
+
+def _reads_of(
+    name: str, others: Iterable[str], entry: ModelEntry, so_far: Understand, faults: Faults
+) -> tuple[str, ...]:
+    """Return the paths that a model reads: features, the event or fields of it, others' answers."""
+    fields, features = so_far.fields, so_far.features
+    numbers = [n for n, one in fields.items() if one.kind in _NUMERIC]
+    told = [f"{other}.{part}" for other in others for part in ("score", "confidence", "value")]
+    known = [*features, *numbers, "event", *(f"event.{field}" for field in fields), *told]
+    for number, given in enumerate(entry.reads):
+        path: Path = ("models", name, "reads", number)
+        if given not in known:
+            what = "is no feature, no number field, no part of the event and nobody's answer"
+            faults.add(path, given, f"{what}; {did_you_mean(given, known)}")
+        elif given in entry.reads[:number]:
+            faults.add(path, given, "is read twice by this model; name it once")
+    return entry.reads
 
 
 def rules_of(file: PipelineFile, so_far: Understand, faults: Faults) -> tuple[Rule, ...]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from batuta.agents.compiler.faults import Faults
+from batuta.agents.compiler.terms import terms_of
 from batuta.agents.compiler.understood import Understand
 from batuta.agents.delegation.delegating import Delegating
 from batuta.agents.delegation.plans import (
@@ -16,16 +17,12 @@ from batuta.agents.delegation.plans import (
     Sequence,
     models_of,
 )
-from batuta.agents.delegation.terms import Terms
-from batuta.agents.models.answers import NANO
 from batuta.agents.policy.expressions import Expression, ExpressionError
 from batuta.agents.policy.names import Names
 from batuta.agents.selection.choosing import Chooser, Narrowing, Only, Weighted
-from batuta.schemas.pipeline_file.entries import ModelEntry
 from batuta.schemas.pipeline_file.file import PipelineFile
 from batuta.schemas.pipeline_file.plan_entries import PlanEntry, SelectEntry
 from batuta.schemas.pipeline_file.problems import Path, did_you_mean
-from batuta.schemas.pipeline_file.serving import SERVED
 
 __all__ = ["PLAN_DEPTH_MAX", "candidates_of", "delegating_of", "plans_of"]
 
@@ -73,19 +70,14 @@ def delegating_of(
     """Return what the conductor delegates by."""
     chosen = {name: plans[name] for name in candidates}
     _check_order(file, chosen, faults)
+    for name, node in plans.items():
+        _check_prices(file, name, node, faults)
     chooser: Chooser = Only(candidates[0])
     if file.select is not None and len(candidates) > 1:
         chooser = _weighted(file, file.select, so_far, faults)
     _check_trained(file, chosen, faults)
-    terms = {name: _terms(entry) for name, entry in file.models.items()}
+    terms = {name: terms_of(entry) for name, entry in file.models.items()}
     return Delegating(chosen, chooser, terms)
-
-
-def _terms(entry: ModelEntry) -> Terms:
-    # A served model bills its own answers.
-    if entry.cost is None or entry.adapter in SERVED:
-        return Terms(timeout_ms=entry.timeout)
-    return Terms(int(entry.cost.amount * NANO), entry.cost.currency, entry.timeout)
 
 
 @dataclass
@@ -169,12 +161,31 @@ def _check_order(file: PipelineFile, chosen: Mapping[str, Node], faults: Faults)
     for node in chosen.values():
         order = list(models_of(node))
         for place, name in enumerate(order):
-            for number, given in enumerate(file.models[name].inputs):
+            entry = file.models[name]
+            key = "reads" if entry.reads else "inputs"
+            for number, given in enumerate(entry.reads or entry.inputs):
                 read = given.partition(".")[0]
                 if "." not in given or read == "event" or read in order[:place]:
                     continue
                 what = f"is read before {read} has answered; put {read} before {name} in a sequence"
-                faults.add(("models", name, "inputs", number), given, what)
+                faults.add(("models", name, key, number), given, what)
+
+
+def _check_prices(file: PipelineFile, plan: str, node: Node, faults: Faults) -> None:
+    """Note models without a price in a plan that goes by it: from cheap to strong."""
+    if isinstance(node, Ask):
+        return
+    for step in node.steps:
+        _check_prices(file, plan, step, faults)
+    if not isinstance(node, Cascade):
+        return
+    asked = dict.fromkeys(models_of(node))
+    priced = [name for name in asked if file.models[name].cost or file.models[name].prices]
+    for name in asked if priced else ():
+        if name not in priced:
+            what = f"has no price, and the cascade of {plan} goes from cheap to strong"
+            remedy = "add cost: 0.0008 EUR, or cost: 0 EUR if it is free"
+            faults.add(("models", name), name, f"{what}; {remedy}", key=True)
 
 
 def _check_trained(file: PipelineFile, chosen: Mapping[str, Node], faults: Faults) -> None:

@@ -20,6 +20,7 @@ from pydantic_core import PydanticCustomError
 from batuta.schemas.decision import Outcome
 from batuta.schemas.model_version import Kind, Risk
 from batuta.schemas.notification import Severity
+from batuta.schemas.pipeline_file.guarding import guard_fault
 from batuta.schemas.pipeline_file.quantities import (
     PROBLEM,
     Bytes,
@@ -239,7 +240,12 @@ class ModelEntry(ServedEntry):
     )
     sha256: Sha256 | None = Field(default=None, description="of `file`, or of `use`'s module")
     inputs: tuple[str, ...] = Field(
-        min_length=1, description="features, groups of them, and number fields, in order"
+        default=(), description="features, groups of them, and number fields, in order"
+    )
+    reads: tuple[str, ...] = Field(
+        default=(),
+        max_length=64,
+        description="for `openai`, in place of `inputs`: features, `event`, `event.FIELD`, answers",
     )
     timeout: Duration = Field(default=1_000, description="a later answer counts as none")
     cost: MoneyText | None = Field(default=None, description="of one answer")
@@ -263,7 +269,11 @@ class ModelEntry(ServedEntry):
             raise refuse('a model file needs its "sha256"; add what sha256sum prints for it')
         if self.file is not None and self.version is not None:
             raise refuse('"version" stands beside "file"; keep one of them')
-        fault = served_fault(self.adapter, self, self.cost)
+        if not self.inputs and not self.reads:
+            raise refuse("it sees nothing; add inputs: [..], names of features or number fields")
+        if self.inputs and self.reads:
+            raise refuse('"reads" stands beside "inputs"; name everything under reads')
+        fault = served_fault(self.adapter, self, self.cost) or guard_fault(self, self.timeout)
         if fault is not None:
             raise refuse(fault)
         return self

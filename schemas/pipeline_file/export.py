@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 
 from batuta.schemas.pipeline_file import entries
 from batuta.schemas.pipeline_file.file import PipelineFile
+from batuta.schemas.pipeline_file.guarding import BreakerEntry, BulkheadEntry, RetryEntry
 from batuta.schemas.pipeline_file.plan_entries import NarrowEntry, PlanEntry, SelectEntry
 from batuta.schemas.pipeline_file.problems import value_text
 from batuta.schemas.pipeline_file.quantities import TextShape
@@ -26,6 +27,9 @@ SECTIONS: Final[dict[str, type[BaseModel]]] = {
     "understand[].NAME": entries.FeatureEntry,
     "understand[].NAME.share": entries.ShareEntry,
     "models.NAME": entries.ModelEntry,
+    "models.NAME.breaker": BreakerEntry,
+    "models.NAME.bulkhead": BulkheadEntry,
+    "models.NAME.retry": RetryEntry,
     "models.NAME.batch": BatchEntry,
     "models.NAME.prices": PricesEntry,
     "plans.NAME": PlanEntry,

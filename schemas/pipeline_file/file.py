@@ -17,7 +17,7 @@ from batuta.schemas.pipeline_file.entries import (
     UnderstandEntry,
 )
 from batuta.schemas.pipeline_file.plan_entries import PlanEntry, SelectEntry
-from batuta.schemas.pipeline_file.quantities import Name
+from batuta.schemas.pipeline_file.quantities import Duration, Name
 
 __all__ = ["PipelineFile"]
 
@@ -36,6 +36,10 @@ class PipelineFile(BaseModel):
         default=(), max_length=64, description="features, in the order they are computed"
     )
     models: dict[Name, ModelEntry] = Field(min_length=1, description="models by name")
+    deadline: Duration = Field(
+        default=10_000,
+        description="how long an event may take with all its plan; then a person decides",
+    )
     plans: dict[Name, PlanEntry] = Field(
         default={}, description="who is asked; may be left out where there is one model"
     )

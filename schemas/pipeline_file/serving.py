@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from batuta.schemas.pipeline_file.guarding import GuardedEntry
 from batuta.schemas.pipeline_file.quantities import (
     PROBLEM,
     Duration,
@@ -38,6 +39,11 @@ _BELONGS: Final[dict[str, tuple[str, ...]]] = {
     "answer": ("openai",),
     "prices": ("openai",),
     "tokens": ("openai",),
+    "reads": ("openai",),
+    "breaker": (*SERVED, "python"),
+    "bulkhead": (*SERVED, "python"),
+    "retry": (*SERVED, "python"),
+    "hedge": SERVED,
     "use": ("python",),
     "file": ("onnx", "river"),
     "sha256": ("onnx", "python", "river"),
@@ -94,7 +100,7 @@ class PricesEntry(_Entry):
     output: MoneyText = Field(description="of a million tokens written")
 
 
-class ServedEntry(_Entry):
+class ServedEntry(GuardedEntry):
     """The keys of a model that a server answers for."""
 
     url: Address | None = Field(default=None, description="where it is served, or `${NAME}`")

@@ -9,6 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -112,6 +113,8 @@ class MicroBatches:
             task = asyncio.ensure_future(self._ask(parts))
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
+            for part in parts:
+                part.answered.add_done_callback(partial(_let_go, task, parts))
 
     async def _ask(self, parts: list[_Part]) -> None:
         rows = np.concatenate([part.rows for part in parts]) if len(parts) > 1 else parts[0].rows
@@ -135,6 +138,14 @@ class MicroBatches:
                     part.answered.set_result(share)
         finally:
             self._rows_unanswered -= len(rows)
+
+
+def _let_go(
+    task: "asyncio.Task[None]", parts: list[_Part], answered: "asyncio.Future[Answers]"
+) -> None:
+    """End a request that nobody waits for any more; a server that hangs would keep it."""
+    if answered.cancelled() and all(part.answered.cancelled() for part in parts):
+        task.cancel()
 
 
 def joined(answers: list[Answers]) -> Answers:

@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
 
 from batuta.agents.compiler.faults import Faults
-from batuta.agents.models.port import Model
+from batuta.agents.models.port import AnyModel
 from batuta.agents.models.prices import Price, nano
 from batuta.schemas.pipeline_file.entries import ModelEntry
 from batuta.schemas.pipeline_file.problems import Path
 from batuta.schemas.pipeline_file.reading import Document
 from batuta.schemas.pipeline_file.serving import Address
-from batuta.streams.adapters.chat import ChatPlan, Verdict
+from batuta.streams.adapters.chat import ChatModel, ChatPlan, Verdict
 from batuta.streams.adapters.chat_scores import ChatScores
 from batuta.streams.adapters.http_calls import Endpoint
 from batuta.streams.adapters.micro_batches import BatchLimits
@@ -36,7 +36,7 @@ class Served:
     Attributes:
         name: as the pipeline names it.
         entry: what the file says of it.
-        inputs: the features it sees, in order.
+        inputs: the features it sees, or the paths it reads, in order.
         answers: the schemas of answers that the file names, by model.
     """
 
@@ -46,7 +46,7 @@ class Served:
     answers: Mapping[str, type[BaseModel]]
 
 
-def open_served(document: Document, served: Served) -> Model:
+def open_served(document: Document, served: Served) -> AnyModel:
     """Return a model that a server answers for; it is not called yet.
 
     Raises:
@@ -71,14 +71,14 @@ def open_served(document: Document, served: Served) -> Model:
     assert entry.task is not None, "refused when the file was read"
     plan = ChatPlan(
         name=served.name,
-        reads=(),
+        reads=served.inputs if entry.reads else (),
         served_as=entry.model,
         task=entry.task,
         answer=served.answers.get(served.name, Verdict),
         price=price_of(entry),
         output_tokens_max=entry.tokens,
     )
-    return ChatScores(endpoint, plan, served.inputs)
+    return ChatModel(endpoint, plan) if entry.reads else ChatScores(endpoint, plan, served.inputs)
 
 
 def price_of(entry: ModelEntry) -> Price:

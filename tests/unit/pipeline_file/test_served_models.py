@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import pytest
 
+from batuta.agents.delegation.breaker import BreakerRule
+from batuta.agents.delegation.bulkhead import BulkheadRule
 from batuta.agents.models.answers import Answers
 from batuta.schemas.errors import UsageError
 from batuta.streams.adapters.closing import close_model
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from batuta.agents.models.port import Model
+    from batuta.agents.models.port import Model, RowModel
 
     Write = Callable[..., Path]
 
@@ -87,3 +89,43 @@ def test_what_the_environment_lacks_is_told_with_its_line(
     with pytest.raises(UsageError) as refused:
         open_models(load_file(parcels(SCALES, INFERENCE)), tmp_path)
     assert str(refused.value) == f"parcels.yaml:{said}"
+
+
+READING = CHAT + ", reads: [event.parcel, weight], timeout: 60s"
+
+
+async def test_a_language_model_reads_what_its_entry_names(
+    parcels: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = parcels()
+    entry = '{adapter: python, use: "parcel_parts:Scales", inputs: [weight, senders, both], '
+    file.write_text(file.read_text().replace(f"{entry}timeout: 20ms}}", f"{{{READING}}}"))
+    async with ModelServer() as server:
+        monkeypatch.setenv("SCALES_URL", server.url("honest") + "/v1")
+        model = cast("RowModel", open_models(load_file(file), tmp_path)["scales"])
+        assert model.reads == ("event.parcel", "weight")
+        try:
+            answers = await model.answer_rows([{"event.parcel": "p1", "weight": 0.5}])
+        finally:
+            await close_model(model)
+    assert answers.scores.tolist() == pytest.approx([honest_score([0.5])])
+
+
+def test_a_served_model_is_guarded_as_its_entry_says_or_by_itself(parcels: Write) -> None:
+    file = parcels(
+        "timeout: 20ms", "timeout: 40s, breaker: {failures: 20%, over: 50s}, hedge: true"
+    )
+    file.write_text(file.read_text().replace(SCALES, INFERENCE))
+    terms = load_file(file).loaded.plan.delegating.terms["scales"]
+    assert terms.breaker == BreakerRule(0.2, 50_000, 20, 10_000)
+    assert terms.bulkhead == BulkheadRule(64, 256)
+    assert (terms.retry, terms.hedge) == (None, True)
+    file.write_text(file.read_text().replace(", breaker: {failures: 20%, over: 50s}", ""))
+    terms = load_file(file).loaded.plan.delegating.terms["scales"]
+    assert terms.breaker == BreakerRule(0.5, 40_000, 20, 10_000), "a call fits into its window"
+
+
+def test_a_model_of_this_process_is_asked_as_it_comes(parcels: Write) -> None:
+    plan = load_file(parcels("version: 3", "version: 3\ndeadline: 2s")).loaded.plan
+    assert not plan.delegating.terms["scales"].guarded
+    assert plan.pipeline.parking.deadline_ms == 2_000
