@@ -20,20 +20,26 @@ _BULKHEAD: Final = BulkheadEntry()
 def terms_of(entry: ModelEntry) -> Terms:
     """Return the terms of a model; one that a server answers for is never without a guard."""
     served = entry.adapter in SERVED
-    breaker = entry.breaker or (_BREAKER if served else None)
-    bulkhead = entry.bulkhead or (_BULKHEAD if served else None)
-    # It counts what happens to calls, which a call that takes its whole timeout has to fit into.
-    rule = breaker and BreakerRule(
-        breaker.failures, max(breaker.over, entry.timeout), breaker.calls, breaker.open
-    )
     # A served model bills its own answers.
     cost = None if served else entry.cost
+    retry = entry.retry
     return Terms(
         price_nano=int(cost.amount * NANO) if cost else 0,
         currency=cost.currency if cost else "",
         timeout_ms=entry.timeout,
-        breaker=rule,
-        bulkhead=bulkhead and BulkheadRule(bulkhead.calls, bulkhead.queue),
-        retry=entry.retry and RetryRule(entry.retry.times, entry.retry.wait),
+        breaker=_breaker(entry.breaker or (_BREAKER if served else None), entry.timeout),
+        bulkhead=_bulkhead(entry.bulkhead or (_BULKHEAD if served else None)),
+        retry=RetryRule(retry.times, retry.wait) if retry else None,
         hedge=entry.hedge,
     )
+
+
+def _breaker(entry: BreakerEntry | None, timeout_ms: int) -> BreakerRule | None:
+    if entry is None:
+        return None
+    # A call that takes its whole timeout has to fit into the window.
+    return BreakerRule(entry.failures, max(entry.over, timeout_ms), entry.calls, entry.open)
+
+
+def _bulkhead(entry: BulkheadEntry | None) -> BulkheadRule | None:
+    return BulkheadRule(entry.calls, entry.queue) if entry else None
