@@ -81,11 +81,23 @@ def load_curve(positive: Booleans, scores: Numbers, days: int) -> Curve:
 def thinned(curve: Curve, points_max: int) -> Curve:
     """Return the curve with at most `points_max` of its points, the first and the last among them.
 
+    They are spread evenly along the line as it is drawn: a steep beginning keeps its shape, however
+    many points lie on a flat end.
+
     >>> line = Curve(np.arange(100.0), np.arange(100.0))
     >>> thinned(line, 4).xs.tolist()
     [0.0, 33.0, 66.0, 99.0]
     """
     if len(curve) <= points_max:
         return curve
-    kept = np.linspace(0, len(curve) - 1, points_max).astype(np.int64)
+    walked = np.concatenate(([0.0], np.cumsum(_steps(curve.xs) + _steps(curve.ys))))
+    marks = np.linspace(0.0, walked[-1], points_max)
+    kept = np.unique(np.minimum(np.searchsorted(walked, marks - 1e-12), len(curve) - 1))
+    kept[-1] = len(curve) - 1
     return Curve(curve.xs[kept], curve.ys[kept])
+
+
+def _steps(values: Numbers) -> Numbers:
+    """Return how far each value is from the one before, as shares of their whole range."""
+    span = float(np.ptp(values))
+    return np.abs(np.diff(values)) / span if span else np.zeros(len(values) - 1)

@@ -16,7 +16,7 @@ from batuta.streams.cli.explain import explain
 from batuta.streams.cli.generate import generate
 from batuta.streams.cli.init import init
 from batuta.streams.cli.models import models
-from batuta.streams.cli.plan import plan
+from batuta.streams.cli.plan import PlanCommand, plan
 from batuta.streams.cli.produce import produce
 from batuta.streams.cli.rehearse import rehearse
 from batuta.streams.cli.tail import tail
@@ -67,6 +67,6 @@ for command in (
     explain,
     version,
 ):
-    app.command()(command)
+    app.command(cls=PlanCommand if command is plan else None)(command)
 app.add_typer(deadletters)
 app.add_typer(models)

@@ -19,15 +19,15 @@ from batuta.agents.evaluation.report import Chart, Evaluation, Line
 __all__ = ["page_of", "shown"]
 
 _WIDTH: Final = 640
-_HEIGHT: Final = 340
+_HEIGHT: Final = 360
 _LEFT: Final = 64
-_RIGHT: Final = 16
-_TOP: Final = 16
+_RIGHT: Final = 28
+_TOP: Final = 34
 _BOTTOM: Final = 48
-_LEGEND: Final = 130
+_LEGEND: Final = 180
 _TICKS: Final = 5
 #: Told apart without colour as well: each line has a dash pattern of its own.
-_STROKES: Final = (("#0b6bcb", "none"), ("#b45309", "7 4"), ("#5b7f2b", "2 4"))
+_STROKES: Final = (("first", "none"), ("second", "7 4"), ("third", "2 4"))
 
 _PAGE: Final = Template("""<!doctype html>
 <html lang="en">
@@ -37,9 +37,9 @@ _PAGE: Final = Template("""<!doctype html>
 <title>$title</title>
 <style>
 :root { color-scheme: light dark; --ink: #1b1f24; --paper: #fff; --faint: #d5dae0;
-  --mute: #57606a; }
+  --mute: #57606a; --first: #0b6bcb; --second: #b45309; --third: #5b7f2b; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --paper: #0d1117; --faint: #30363d;
-  --mute: #9aa4af; } }
+  --mute: #9aa4af; --first: #58a6ff; --second: #f0883e; --third: #8ccf4d; } }
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
   max-width: 46rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; margin-bottom: 0; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
@@ -53,6 +53,8 @@ dt { color: var(--mute); } dd { margin: 0; }
 svg { width: 100%; height: auto; } svg text { font-size: 12px; fill: var(--mute); }
 .grid { stroke: var(--faint); stroke-width: 1; } .axis { stroke: var(--mute); stroke-width: 1; }
 .line { fill: none; stroke-width: 2; }
+.first { stroke: var(--first); } .second { stroke: var(--second); } .third { stroke: var(--third); }
+@media (max-width: 36rem) { svg text { font-size: 19px; } .line { stroke-width: 3; } }
 </style>
 </head>
 <body>
@@ -169,11 +171,10 @@ def _chart(chart: Chart) -> str:
 def _frame(chart: Chart) -> list[str]:
     bottom, right = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
     across = f'x="{(_LEFT + right) / 2}" y="{_HEIGHT - 8}"'
-    up = f'transform="translate(14 {(_TOP + bottom) / 2}) rotate(-90)"'
     return [
         f'<path class="axis" fill="none" d="M{_LEFT} {_TOP}V{bottom}H{right}"/>',
         f'<text {across} text-anchor="middle">{escape(chart.x_label)}</text>',
-        f'<text {up} text-anchor="middle">{escape(chart.y_label)}</text>',
+        f'<text x="4" y="{_TOP - 16}">{escape(chart.y_label)}</text>',
     ]
 
 
@@ -195,7 +196,7 @@ def _vertical(x: float, text: str) -> str:
     bottom = _HEIGHT - _BOTTOM
     return (
         f'<path class="grid" d="M{x:.1f} {_TOP}V{bottom}"/>'
-        f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{text}</text>'
+        f'<text x="{x:.1f}" y="{bottom + 19}" text-anchor="middle">{text}</text>'
     )
 
 
@@ -207,23 +208,23 @@ def _horizontal(y: float, text: str) -> str:
 
 
 def _line(line: Line, x: _Axis, y: _Axis, number: int) -> str:
-    colour, dashes = _STROKES[number % len(_STROKES)]
+    name, dashes = _STROKES[number % len(_STROKES)]
     places = [
         f"{x.place(one):.1f} {y.place(other):.1f}"
         for one, other in zip(line.curve.xs.tolist(), line.curve.ys.tolist(), strict=True)
     ]
     kept = places[:1] + [after for before, after in pairwise(places) if after != before]
     drawn = "M" + "L".join(kept)
-    return f'<path class="line" stroke="{colour}" stroke-dasharray="{dashes}" d="{drawn}"/>'
+    return f'<path class="line {name}" stroke-dasharray="{dashes}" d="{drawn}"/>'
 
 
 def _legend(lines: Sequence[Line]) -> list[str]:
     parts: list[str] = []
     for number, line in enumerate(lines):
-        colour, dashes = _STROKES[number % len(_STROKES)]
+        name, dashes = _STROKES[number % len(_STROKES)]
         x, y = _WIDTH - _RIGHT - _LEGEND, _TOP + 20 + 18 * number
         parts.append(
-            f'<path class="line" stroke="{colour}" stroke-dasharray="{dashes}" '
+            f'<path class="line {name}" stroke-dasharray="{dashes}" '
             f'd="M{x} {y}h28"/>'
             f'<text x="{x + 36}" y="{y + 4}">{escape(line.name)}</text>'
         )

@@ -1,9 +1,10 @@
 """`batuta plan PIPELINE`: what a pipeline file means, checked."""
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from batuta.streams.cli.options import Json
 from batuta.streams.cli.terminal import print_json, stdout
@@ -23,6 +24,18 @@ class _Drawing(StrEnum):
     SVG = "svg"
 
 
+class PlanCommand(TyperCommand):
+    """Lets `--graph` stand alone, which means text: an option here else needs its value."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the command's words."""
+        after = {index + 1 for index, word in enumerate(args) if word == "--graph"}
+        alone = sorted(at for at in after if at >= len(args) or args[at] not in list(_Drawing))
+        for at in reversed(alone):
+            args = [*args[:at], _Drawing.TEXT.value, *args[at:]]
+        return super().parse_args(ctx, args)
+
+
 def plan(
     pipeline: Annotated[
         str | None,
@@ -30,7 +43,8 @@ def plan(
     ] = None,
     *,
     graph: Annotated[
-        _Drawing | None, typer.Option("--graph", help="Draw the route on stdout instead.")
+        _Drawing | None,
+        typer.Option("--graph", help="Draw the route on stdout instead; text where none is named."),
     ] = None,
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON Schema of pipeline files instead.")
@@ -43,7 +57,7 @@ def plan(
     imported, with version and hash. Reads no topic and changes nothing. Leaves with 2 where the
     file is wrong, and says all that is.
 
-    Example: batuta plan fraud --graph text
+    Example: batuta plan fraud --graph
     """
     from batuta.schemas.errors import UsageError
 

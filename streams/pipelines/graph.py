@@ -14,13 +14,13 @@ from batuta.streams.pipelines.outline import StageOutline, TopicOutline
 
 __all__ = ["as_svg", "as_text"]
 
-_CHARACTER_PX: Final = 7.0
+_CHARACTER_PX: Final = 7.3
 _LINE_PX: Final = 17
 _PAD_PX: Final = 11
 _GAP_X_PX: Final = 54
 _GAP_Y_PX: Final = 26
 _MARGIN_PX: Final = 24
-_LINE_CHARACTERS_MAX: Final = 58
+_LINE_CHARACTERS_MAX: Final = 36
 _STYLE: Final = """
 text { font: 12px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; fill: #1b1f24 }
 .title { font-weight: 700 }
@@ -170,9 +170,11 @@ def _placed(graph: _Graph, layers: list[list[str]]) -> dict[str, _Place]:
 
 
 def _edges(graph: _Graph, places: Mapping[str, _Place]) -> Iterator[str]:
+    rights = _rights(graph, places)
     for source, target in graph.edges:
         begin, end = places[source], places[target]
-        x1, x2 = begin.x + graph.nodes[source].width, end.x
+        # Past the widest box of its layer first: else what leads downward runs behind it.
+        x0, x1, x2 = begin.x + graph.nodes[source].width, rights[begin.x], end.x
         y1, y2 = begin.y + _LINE_PX, end.y + _LINE_PX
         between = [name for name, place in places.items() if x1 < place.x < x2]
         if between:
@@ -183,7 +185,16 @@ def _edges(graph: _Graph, places: Mapping[str, _Place]) -> Iterator[str]:
             )
         else:
             way = _curve(x1, y1, x2, y2)
-        yield f'<path class="edge" d="M{x1:.1f},{y1:.1f} {way}"/>'
+        yield f'<path class="edge" d="M{x0:.1f},{y1:.1f} L{x1:.1f},{y1:.1f} {way}"/>'
+
+
+def _rights(graph: _Graph, places: Mapping[str, _Place]) -> dict[float, float]:
+    """Return where each layer ends, by where it begins."""
+    rights: dict[float, float] = {}
+    for name, place in places.items():
+        right = place.x + graph.nodes[name].width
+        rights[place.x] = max(right, rights.get(place.x, right))
+    return rights
 
 
 def _curve(x1: float, y1: float, x2: float, y2: float) -> str:

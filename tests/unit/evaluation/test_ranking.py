@@ -83,6 +83,16 @@ def test_load_is_counted_per_day() -> None:
     assert curve.ys.tolist() == [0.5, 0.5, 1.0, 1.0]
 
 
+def test_a_thinned_curve_keeps_a_steep_beginning_before_a_long_flat_end() -> None:
+    # As precision over recall is: a few hundred frauds, then tens of thousands of others.
+    steep, flat = np.linspace(0.0, 0.8, 400), np.linspace(0.8, 1.0, 60_000)
+    whole = Curve(np.concatenate((steep, flat)), np.concatenate((1 - steep, np.full(60_000, 0.2))))
+    thin = thinned(whole, 100)
+    assert len(thin) <= 100
+    assert float(np.max(np.diff(thin.xs))) < 0.03
+    assert (thin.xs[0], thin.xs[-1]) == (0.0, 1.0)
+
+
 def test_a_thinned_curve_keeps_its_ends() -> None:
     line = Curve(np.arange(1_000.0), np.arange(1_000.0) ** 2)
     thin = thinned(line, 50)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
@@ -23,7 +24,7 @@ from batuta.streams.settings import load_settings
 from batuta.streams.stages import ROUTE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from batuta.agents.models.port import Matrix, Scores
@@ -78,11 +79,7 @@ def test_the_drawing_is_svg_whose_boxes_do_not_touch() -> None:
     root = ET.fromstring(as_svg("fraud", TOPICS, STAGES))
     texts = {"".join(node.itertext()) for node in root.iter(f"{SVG}text")}
     assert {stage.name for stage in STAGES} <= texts
-    boxes = [
-        tuple(float(node.attrib[name]) for name in ("x", "y", "width", "height"))
-        for node in root.iter(f"{SVG}rect")
-        if node.attrib.get("class") in {"stage", "topic"}
-    ]
+    boxes = boxes_of(root)
     assert len(boxes) == 18
     width, height = float(root.attrib["width"]), float(root.attrib["height"])
     for number, (x, y, w, h) in enumerate(boxes):
@@ -90,6 +87,52 @@ def test_the_drawing_is_svg_whose_boxes_do_not_touch() -> None:
         assert y + h <= height
         for x2, y2, w2, h2 in boxes[:number]:
             assert x + w <= x2 or x2 + w2 <= x or y + h <= y2 or y2 + h2 <= y
+
+
+def test_no_line_of_the_drawing_runs_behind_a_box() -> None:
+    root = ET.fromstring(as_svg("fraud", TOPICS, STAGES))
+    paths = [node.attrib["d"] for node in root.iter(f"{SVG}path") if "edge" in node.attrib.values()]
+    assert len(paths) > 15
+    for path in paths:
+        for x, y in points_of(path):
+            for left, top, width, height in boxes_of(root):
+                inside = left + 1 < x < left + width - 1 and top + 1 < y < top + height - 1
+                assert not inside, path
+
+
+def boxes_of(root: ET.Element) -> list[tuple[float, ...]]:
+    return [
+        tuple(float(node.attrib[name]) for name in ("x", "y", "width", "height"))
+        for node in root.iter(f"{SVG}rect")
+        if node.attrib.get("class") in {"stage", "topic"}
+    ]
+
+
+def points_of(path: str) -> Iterator[tuple[float, float]]:
+    """Yield points of a path of straight lines and cubic curves, close to each other."""
+    at = (0.0, 0.0)
+    for letter, numbers in re.findall(r"([MLC])([-\d., ]+)", path):
+        values = [float(one) for one in re.findall(r"-?[\d.]+", numbers)]
+        towards = list(zip(values[0::2], values[1::2], strict=True))
+        knots = [at, *towards] if letter == "C" else [at, at, towards[0], towards[0]]
+        for step in range(51) if letter != "M" else ():
+            t = step / 50
+            weights = ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3)
+            x = sum(weight * knot[0] for weight, knot in zip(weights, knots, strict=True))
+            y = sum(weight * knot[1] for weight, knot in zip(weights, knots, strict=True))
+            yield x, y
+        at = towards[-1]
+
+
+def test_a_graph_is_text_where_no_form_is_named() -> None:
+    told = [
+        CliRunner().invoke(commands, ["plan", *words]).stdout
+        for words in (["fraud", "--graph"], ["--graph", "fraud"], ["fraud", "--graph", "text"])
+    ]
+    assert told[0].startswith("fraud.events")
+    assert told[0] == told[1] == told[2]
+    drawn = CliRunner().invoke(commands, ["plan", "fraud", "--graph", "svg"]).stdout
+    assert drawn.startswith("<svg")
 
 
 def test_a_name_in_the_file_cannot_break_the_drawing(parcels: Callable[..., Path]) -> None:
