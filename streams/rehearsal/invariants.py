@@ -126,9 +126,10 @@ INVARIANTS: Final[dict[str, Callable[[Findings], Iterator[str]]]] = {
 
 async def check_all(world: World, users: Users) -> None:
     """Check every invariant; violations go to the world's happenings."""
-    read = {topic: read_topic(world.house, topic) for topic in world.topics}
+    topics = {topic: read_topic(world.house, topic) for topic in world.topics}
+    read = {topic: found.records for topic, found in topics.items()}
     held = _held(world)
-    findings = Findings(world, users, read, held, await replay(world, read))
+    findings = Findings(world, users, read, held, await replay(world, topics))
     for name, invariant in INVARIANTS.items():
         told = list(invariant(findings))
         for detail in told[:_TOLD_MAX]:

@@ -13,6 +13,7 @@ from batuta.schemas.partition import PartitionOf
 from batuta.schemas.record import Output, Record
 from batuta.schemas.watermark import is_watermark
 from batuta.streams.lanes.stage import AnyStage
+from batuta.streams.rehearsal.reading import Spot, TopicRead
 from batuta.streams.rehearsal.recomputation import (
     STAGE_TAGS_FROM,
     LaneHistory,
@@ -28,8 +29,8 @@ from batuta.streams.rehearsal.world import World
 __all__ = ["Replay", "replay"]
 
 
-#: Topic, partition, key, and what it says.
-Said = tuple[str, int, bytes | None, bytes]
+#: Topic, partition, key, what it says, and the transactional id it was written under.
+Said = tuple[str, int, bytes | None, bytes, str]
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Replay:
 
     Attributes:
         read: every committed record, by topic.
+        writers: under which transactional id each of them was written.
         lanes: what each should have come to.
         partition_of: where a key lies, by topic.
         keys: the key under which a group read of each event.
@@ -47,6 +49,7 @@ class Replay:
     """
 
     read: Mapping[str, Sequence[Record]]
+    writers: Mapping[Spot, str]
     stages: Mapping[str, AnyStage]
     lanes: Mapping[Lane, Recomputed]
     partition_of: Mapping[str, PartitionOf]
@@ -58,7 +61,7 @@ class Replay:
         """Read every output topic once."""
         topics = {output.topic for lane in self.lanes.values() for output in lane.outputs}
         return [
-            ((topic, record.partition, record.key, said), place)
+            ((topic, record.partition, record.key, said, self._writer_of(record)), place)
             for topic in sorted(topics)
             for place, record in enumerate(_plain(self.read[topic]))
             if (said := says(record.value, self.fallen)) is not None
@@ -71,7 +74,7 @@ class Replay:
             lane: [
                 (output, said)
                 for output in recomputed.outputs
-                if (said := self._said_of(output)) is not None
+                if (said := self._said_of(output, lane)) is not None
             ]
             for lane, recomputed in self.lanes.items()
         }
@@ -126,18 +129,23 @@ class Replay:
                         f" recomputed {_brief(recomputed.changelog.get(key))}"
                     )
 
-    def _said_of(self, output: Output) -> Said | None:
+    def _writer_of(self, record: Record) -> str:
+        return self.writers.get((record.topic, record.partition, record.offset), "nobody known")
+
+    def _said_of(self, output: Output, lane: Lane) -> Said | None:
         said = says(output.value, self.fallen)
         if said is None:
             return None
         partition = output.partition
         if partition is None:
             partition = self.partition_of[output.topic](output.key) if output.key else 0
-        return output.topic, partition, output.key, said
+        return output.topic, partition, output.key, said, f"{lane[0]}-{lane[1]}"
 
 
-async def replay(world: World, read: Mapping[str, Sequence[Record]]) -> Replay:
+async def replay(world: World, topics: Mapping[str, TopicRead]) -> Replay:
     """Recompute every lane of a world that is quiet."""
+    read = {topic: found.records for topic, found in topics.items()}
+    writers = {spot: who for found in topics.values() for spot, who in found.writers.items()}
     agents = world.app("replay", world.house.wall_ms).agents
     steps = steps_of(world.house.steps)
     partition_of = {name: PartitionOf(spec.partitions) for name, spec in world.topics.items()}
@@ -157,7 +165,7 @@ async def replay(world: World, read: Mapping[str, Sequence[Record]]) -> Replay:
         lanes[lane] = await recompute(stage, function, history)
     stages = {group: stage for group, (stage, _) in agents.items()}
     keys = {group: _keys(stage, read) for group, stage in stages.items()}
-    return Replay(read, stages, lanes, partition_of, keys, _fallen(read))
+    return Replay(read, writers, stages, lanes, partition_of, keys, _fallen(read))
 
 
 def changelog(records: Sequence[Record], partition: int) -> dict[bytes, bytes]:
@@ -220,8 +228,8 @@ def _fallen(read: Mapping[str, Sequence[Record]]) -> frozenset[str]:
 
 
 def _shown(said: Said) -> str:
-    topic, partition, key, value = said
-    return f"{topic}[{partition}] {key!r} {value[:160]!r}"
+    topic, partition, key, value, writer = said
+    return f"{topic}[{partition}] {key!r} {value[:160]!r} by {writer}"
 
 
 def _brief(value: bytes | None) -> str:

@@ -189,8 +189,12 @@ class World:
         sources = [source for worker in self.workers for source in worker.app.sources]
         if unready := sum(not source.ready for source in sources):
             left["sources that are not ready"] = unready
-        if parked := sum(memory.parked.entries() for _, _, memory in self.memories()):
+        memories = [memory for _, _, memory in self.memories()]
+        if parked := sum(memory.parked.entries() for memory in memories):
             left["steps that are parked"] = parked
+        # One that failed shows in no offset, and may have taken parked steps out of the state.
+        if under_way := sum(memory.is_open for memory in memories):
+            left["lanes with a batch under way"] = under_way
         for source in self.workers[0].app.sources:
             stage = source.stage
             for topic in stage.inputs:
