@@ -1,15 +1,28 @@
 """The plan of one seed: how large the world is, what happens to it, and when.
 
+Most seeds are coarse: users send in few, large bursts and trouble comes with them, so that little
+time goes into batches of a record or two. One in eight is fine: many small batches over a longer
+time, with trouble at any moment.
+
 Everything that chance decides is drawn here or from the streams of chance named here, so that a
 change in one of them leaves the others as they were.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Final, Literal
 
-__all__ = ["FAULT_KINDS", "FaultKind", "Incident", "IncidentKind", "Plan", "Weather", "plan_of"]
+__all__ = [
+    "FAULT_KINDS",
+    "FaultKind",
+    "Incident",
+    "IncidentKind",
+    "Plan",
+    "Weather",
+    "fine_plan_of",
+    "plan_of",
+]
 
 IncidentKind = Literal["crash", "freeze", "leave", "torn_write", "refused_output", "clock_jump"]
 _NetworkFault = Literal[
@@ -49,9 +62,16 @@ _INCIDENTS_MIN: Final = 5
 _INCIDENTS_MAX: Final = 8
 _EVENTS_MIN: Final = 500
 _EVENTS_MAX: Final = 560
-#: Of these seconds the first and the last few are without incidents.
-_TROUBLE_S: Final = 30.0
+_FINE_SHARE: Final = 1 / 8
+#: Of the seconds of a fine plan the first and the last few are without incidents.
+_FINE_TROUBLE_S: Final = 30.0
 _CALM_S: Final = 2.0
+_COARSE_TROUBLE_S: Final = 15.0
+#: Most incidents of a coarse plan come so soon after a burst; the others at any time.
+_WITH_BURST_SHARE: Final = 0.8
+_AFTER_BURST_S: Final = 0.15
+#: Polls that wait longer than this would outlast the time in which everything settles.
+_LONG_POLL_MS: Final = 2_500
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,21 +150,59 @@ class Plan:
 
 def plan_of(seed: int) -> Plan:
     """Draw the plan of a seed."""
-    random = Random(f"{seed}/plan")  # noqa: S311  to be repeated, not to be secret
+    random = Random(f"{seed}/grain")  # noqa: S311  to be repeated, not to be secret
+    return fine_plan_of(seed) if random.random() < _FINE_SHARE else _coarse_plan_of(seed)
+
+
+def fine_plan_of(seed: int) -> Plan:
+    """Draw a plan of many small batches."""
+    random = _random(seed)
     return Plan(
         seed=seed,
         partitions=random.choice((1, 2, 2, 3)),
         workers=random.choice((2, 2, 3)),
         events=random.randint(_EVENTS_MIN, _EVENTS_MAX),
-        trouble_s=_TROUBLE_S,
+        trouble_s=_FINE_TROUBLE_S,
         tick_s=random.choice((0.5, 1.0, 1.5, 2.0, 3.0)),
         settings={
             "batch_records_max": random.choice((7, 30, 100, 500)),
             "batches_in_flight_max": random.choice((1, 2, 3)),
         },
         weather=_weather(random),
-        incidents=_incidents(random),
+        incidents=_incidents(random, lambda: random.uniform(_CALM_S, _FINE_TROUBLE_S - _CALM_S)),
     )
+
+
+def _coarse_plan_of(seed: int) -> Plan:
+    random = _random(seed)
+    tick_s = random.choice((3.0, 4.0, 5.0))
+
+    def at_s() -> float:
+        if random.random() >= _WITH_BURST_SHARE:
+            return random.uniform(0.0, _COARSE_TROUBLE_S)
+        burst = random.randrange(int(_COARSE_TROUBLE_S / tick_s))
+        return burst * tick_s + random.uniform(0.0, _AFTER_BURST_S)
+
+    return Plan(
+        seed=seed,
+        partitions=random.choice((1, 2)),
+        workers=random.choice((2, 2, 2, 3)),
+        events=random.randint(_EVENTS_MIN, _EVENTS_MAX),
+        trouble_s=_COARSE_TROUBLE_S,
+        tick_s=tick_s,
+        settings={
+            "batch_records_max": random.choice((100, 500)),
+            "batches_in_flight_max": random.choice((1, 2, 3)),
+            "poll_timeout_ms": _LONG_POLL_MS,
+            "fetch_wait_ms_max": _LONG_POLL_MS,
+        },
+        weather=_weather(random),
+        incidents=_incidents(random, at_s),
+    )
+
+
+def _random(seed: int) -> Random:
+    return Random(f"{seed}/plan")  # noqa: S311  to be repeated, not to be secret
 
 
 def _weather(random: Random) -> Weather:
@@ -165,11 +223,11 @@ def _weather(random: Random) -> Weather:
     )
 
 
-def _incidents(random: Random) -> tuple[Incident, ...]:
+def _incidents(random: Random, at_s: Callable[[], float]) -> tuple[Incident, ...]:
     drawn = [
         Incident(
             kind=random.choice(_INCIDENT_KINDS),
-            at_s=random.uniform(_CALM_S, _TROUBLE_S - _CALM_S),
+            at_s=at_s(),
             worker=random.randrange(6),
             calls=random.randrange(1, 300),
             lasts_s=random.choice((0.3, 2.0, 5.0)) * random.uniform(0.5, 1.5),

@@ -47,11 +47,15 @@ class SeedReport:
     trace: tuple[str, ...] = ()
 
 
-def run_seed(seed: int, cast: Cast, *, keep_trace: bool = False) -> SeedReport:
-    """Run one seed on a loop of its own."""
+def run_seed(
+    seed: int, cast: Cast, *, plan: Plan | None = None, keep_trace: bool = False
+) -> SeedReport:
+    """Run one seed on a loop of its own, by its own plan or by another one of the same seed."""
     loop = VirtualLoop(_CALLS_MAX)
     try:
-        return loop.run_until_complete(_run(loop, plan_of(seed), cast, keep_trace=keep_trace))
+        return loop.run_until_complete(
+            _run(loop, plan or plan_of(seed), cast, keep_trace=keep_trace)
+        )
     finally:
         loop.close()
 
