@@ -6,6 +6,7 @@ must be what stands on the topics, and what its state says must be what stands i
 Left out are times of the clock, and dead letters, which `ends` accounts for.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from typing import Any, Final, TypeVar, cast
 import orjson
 
 from batuta.agents.asking import Outstanding
-from batuta.schemas import codec
+from batuta.schemas.dead_letter import DeadLetter
 from batuta.schemas.record import Output, Record
 from batuta.streams.lanes.batch import Batch
 from batuta.streams.lanes.memory import LaneMemory
@@ -35,9 +36,16 @@ _BURIED: Final = frozenset({"gave_up", "output_refused", "sink_unavailable"})
 STAGE_TAGS_FROM: Final = b" "
 #: What a decision says that was made without its model.
 _BY_CHANCE: Final = ("outcome", "score", "reasons", "answers", "fallback")
-#: How fields are named that say when something was done, not when it was.
-_TIMES: Final = ("_at", "_at_ms", "duration_ms")
-_NESTED: Final = (dict, list)
+#: Fields that say when something was done, not when it was; by their names, and with a value that
+#: is a number, a text without quotes, or null.
+_TIMES: Final = re.compile(
+    rb"""
+    "\w*(?:_at|_at_ms|duration_ms)":
+    (?:[-+.\deE]+ | "[^"\\]*" | null)
+    ,?
+    """,
+    re.VERBOSE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +127,10 @@ def _attempt_behind(history: LaneHistory, step: Step, spots: frozenset[Spot]) ->
     return None
 
 
-def buried_spots(lane: Lane, stage: AnyStage, letters: Iterable[Record]) -> frozenset[Spot]:
+def buried_spots(lane: Lane, stage: AnyStage, letters: Iterable[DeadLetter]) -> frozenset[Spot]:
     """Return what of a lane's input the runtime gave up, past the agent."""
     found: set[Spot] = set()
-    for record in letters:
-        letter = codec.decode_dead_letter(record)
+    for letter in letters:
         where = letter.record
         if (
             letter.stage == stage.name
@@ -221,32 +228,18 @@ def says(value: bytes | None, fallen: frozenset[str]) -> bytes | None:
         fallen: events whose model gave no answer, or none in time: who was told what about them
             is chance, and so is their outcome. None is returned for notifications and actions.
     """
+    if value is None:
+        return b""
+    if fallen and (said := _said(value)).get("event_id") in fallen:
+        if "notification_id" in said or "action_id" in said:
+            return None
+        value = orjson.dumps({name: said[name] for name in said if name not in _BY_CHANCE})
+    return _TIMES.sub(b"", value)
+
+
+def _said(value: bytes) -> dict[str, object]:
     try:
-        said = _inside(orjson.loads(value or b""))
+        said = orjson.loads(value)
     except orjson.JSONDecodeError:
-        return value or b""
-    if isinstance(said, dict):
-        fields = cast("dict[str, object]", said)
-        if fields.get("event_id") in fallen:
-            if "notification_id" in fields or "action_id" in fields:
-                return None
-            for name in _BY_CHANCE:
-                fields.pop(name, None)
-    return orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
-
-
-def _timeless(fields: dict[str, object]) -> dict[str, object]:
-    """Return an object without the times in it; most of its fields are plain values."""
-    return {
-        name: _inside(field) if type(field) in _NESTED else field
-        for name, field in fields.items()
-        if not name.endswith(_TIMES)
-    }
-
-
-def _inside(value: object) -> object:
-    if isinstance(value, dict):
-        return _timeless(cast("dict[str, object]", value))
-    if isinstance(value, list):
-        return [_inside(each) for each in cast("list[object]", value)]
-    return value
+        return {}
+    return cast("dict[str, object]", said) if isinstance(said, dict) else {}

@@ -9,6 +9,7 @@ import orjson
 
 from batuta.agents.reasons import MODEL_FAILED, MODEL_LATE
 from batuta.schemas import codec
+from batuta.schemas.dead_letter import DeadLetter
 from batuta.schemas.partition import PartitionOf
 from batuta.schemas.record import Output, Record
 from batuta.schemas.watermark import is_watermark
@@ -150,6 +151,7 @@ async def replay(world: World, topics: Mapping[str, TopicRead]) -> Replay:
     steps = steps_of(world.house.steps)
     partition_of = {name: PartitionOf(spec.partitions) for name, spec in world.topics.items()}
     recomputed = frozenset[str]().union(*(play.recomputed for play in world.plays))
+    letters = _Letters(read)
     lanes: dict[Lane, Recomputed] = {}
     for lane in sorted(steps):
         if lane[0] not in recomputed:
@@ -160,12 +162,26 @@ async def replay(world: World, topics: Mapping[str, TopicRead]) -> Replay:
             steps=steps[lane],
             attempts=world.recording.attempts[lane],
             records=_inputs(stage, lane[1], read),
-            buried=buried_spots(lane, stage, read[stage.deadletters]),
+            buried=buried_spots(lane, stage, letters.of(stage.deadletters)),
         )
         lanes[lane] = await recompute(stage, function, history)
     stages = {group: stage for group, (stage, _) in agents.items()}
     keys = {group: _keys(stage, read) for group, stage in stages.items()}
     return Replay(read, writers, stages, lanes, partition_of, keys, _fallen(read))
+
+
+class _Letters:
+    """The dead letters of each topic, decoded once for all lanes."""
+
+    def __init__(self, read: Mapping[str, Sequence[Record]]) -> None:
+        self._read = read
+        self._letters: dict[str, list[DeadLetter]] = {}
+
+    def of(self, topic: str) -> list[DeadLetter]:
+        """Return those of one topic."""
+        if topic not in self._letters:
+            self._letters[topic] = [codec.decode_dead_letter(each) for each in self._read[topic]]
+        return self._letters[topic]
 
 
 def changelog(records: Sequence[Record], partition: int) -> dict[bytes, bytes]:
