@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final, NoReturn, cast
 
 import numpy as np
@@ -15,6 +15,8 @@ from batuta.schemas.pipeline_file.problems import did_you_mean
 from batuta.schemas.pipeline_file.quantities import EXPRESSION_CHARACTERS_MAX
 
 if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
     from cel_expr_python import cel
 
 __all__ = ["DEPTH_MAX", "Expression", "ExpressionError"]
@@ -41,6 +43,8 @@ _OVERLOAD: Final = re.compile(r"found no matching overload for '([^']+)' applied
 _INT_MAX: Final = 2**63 - 1
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
+#: How many compiled expressions are kept; a pipeline has some tens.
+_COMPILED_MAX: Final = 512
 
 
 class ExpressionError(Exception):
@@ -76,7 +80,10 @@ class Expression:
         if len(text) > EXPRESSION_CHARACTERS_MAX:
             raise ExpressionError(f"it has more than {EXPRESSION_CHARACTERS_MAX} characters")
         try:
-            self._compiled = _environment(names).compile(text)
+            # The same rules are opened again and again: by every stage that asks them.
+            self._compiled = _compiled(
+                text, tuple(sorted(names.kinds.items())), names.zone, has_event=bool(names.fields)
+            )
         except RuntimeError as error:
             raise ExpressionError(_why(str(error), names)) from error
         answer = _KINDS.get(self._compiled.return_type().name())
@@ -135,17 +142,27 @@ class Expression:
         return None if value.type().name() == "ERROR" else cast("object", value.plain_value())
 
 
-def _environment(names: Names) -> "cel.Env":
+@lru_cache(maxsize=_COMPILED_MAX)
+def _compiled(
+    text: str, kinds: tuple[tuple[str, Kind], ...], zone: "ZoneInfo", *, has_event: bool
+) -> "cel.Expression":
+    """Compile an expression over names of these kinds; it keeps nothing of what it is asked."""
+    return _environment(kinds, zone, has_event=has_event).compile(text)
+
+
+def _environment(
+    kinds: tuple[tuple[str, Kind], ...], zone: "ZoneInfo", *, has_event: bool
+) -> "cel.Env":
     from cel_expr_python import cel  # noqa: PLC0415 - 40 MB that many commands never need
     from cel_expr_python.ext import ext_strings  # noqa: PLC0415
 
-    kinds = {kind: getattr(cel.Type, kind.upper()) for kind in _WORDS}
-    variables = {name: kinds[kind] for name, kind in names.kinds.items()}
-    if names.fields:
+    types = {kind: getattr(cel.Type, kind.upper()) for kind in _WORDS}
+    variables = {name: types[kind] for name, kind in kinds}
+    if has_event:
         variables["event"] = cel.Type.Map(cel.Type.STRING, cel.Type.DYN)
     readers = {
-        "hour": partial(hour_of, zone=names.zone),
-        "weekday": partial(weekday_of, zone=names.zone),
+        "hour": partial(hour_of, zone=zone),
+        "weekday": partial(weekday_of, zone=zone),
     }
     assert readers.keys() == HELPERS.keys(), "a helper without code"
     functions = [
