@@ -128,7 +128,11 @@ class _Call(asyncio.TimerHandle):
         loop: "VirtualLoop",
         context: Context,
     ) -> None:
-        super().__init__(when, call, args, loop, context)
+        # What `TimerHandle.__init__` does, less what is for loops that debug: it is made for every
+        # call there is.
+        self._when, self._scheduled = when, False
+        self._loop, self._context, self._callback, self._args = loop, context, call, args
+        self._cancelled, self._source_traceback, self._repr = False, None, None
         self._call = (context, call, args)
         self.process = context.get(_PROCESS)
 
