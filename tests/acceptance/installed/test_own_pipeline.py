@@ -1,7 +1,7 @@
 """A pipeline of one's own against the installed wheel, outside the checkout.
 
-Schema, model, features (one that remembers), check, sink and samples: first by import path, from
-the folder of the file; then as a package that names them by entry points.
+Schema, model, features (one that remembers), check, sink, samples and labelled history: first by
+import path, from the folder of the file; then as a package that names them by entry points.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ notify:
 sinks:
   ledger: {use: "letter_parts:Ledger", with: {file: "LEDGER"}}
 samples: "letter_parts:samples"
+history: "letter_parts:OldLetters"
 """
 PARTS = """\
 from typing import Annotated
@@ -73,8 +74,9 @@ import random
 import numpy as np
 from pydantic import BaseModel, Field
 
+from batuta.agents.evaluation.report import Evaluation
 from batuta.agents.samples import SampleEvent
-from batuta.schemas.times import EventTime, rfc3339
+from batuta.schemas.times import EventTime, parse_rfc3339, rfc3339
 
 
 class Letter(BaseModel):
@@ -149,6 +151,41 @@ def samples(seed, now_ms, clock=None):
         }
         yield SampleEvent(name, key, json.dumps(letter).encode(), b"{}", False)
         number += 1
+
+
+class Letters:
+    label_after_ms = 86_400_000
+
+    def __init__(self, letters):
+        self.letters = letters
+        self.times_ms = np.array([parse_rfc3339(one["at"]) for one in letters])
+        self.days = (self.times_ms - self.times_ms[0]) // 86_400_000
+        self.entities = np.array([int(one["sender"].rsplit("-", 1)[1]) for one in letters])
+        self.positive = np.array([one["grams"] > 800.0 for one in letters])
+        self.losses = np.zeros(len(letters))
+
+    def __len__(self):
+        return len(self.letters)
+
+    def event_ids(self):
+        return (one["letter"] for one in self.letters)
+
+    def events(self):
+        for one, heavy in zip(self.letters, self.positive.tolist()):
+            yield SampleEvent(one["letter"], one["sender"], json.dumps(one).encode(), b"{}", heavy)
+
+
+class OldLetters:
+    files = {"letters.json": ()}
+    oracle_files = ""
+    oracle_columns = ()
+
+    def history(self, tables):
+        return Letters(tables["letters.json"])
+
+    def measure(self, history, weeks, scores):
+        found = (scores > 0.8) & history.positive
+        return Evaluation({"found": float(found.sum() / history.positive.sum())}, ())
 """
 
 #: What the file names by import path, and the entry point's group and name for it.
@@ -160,6 +197,7 @@ POINTS = {
     "Sane": ("checks", "letter-sane"),
     "Ledger": ("sinks", "letter-ledger"),
     "samples": ("samples", "letters"),
+    "OldLetters": ("histories", "letters-of-old"),
 }
 
 
@@ -206,6 +244,24 @@ def test_demo_runs_it_and_loses_nothing(demonstrated: dict[str, object]) -> None
     outcomes = demonstrated["outcomes"]
     assert isinstance(outcomes, dict)
     assert all(outcomes[outcome] for outcome in ("approve", "review", "block"))
+
+
+def test_evaluate_measures_it_on_its_own_history(installed: Installed, folder: Path) -> None:
+    code = "import json, letter_parts as p; from itertools import islice; print(json.dumps("
+    code += f"[json.loads(one.data) for one in islice(p.samples(3, 1_700_000_000_000), {EVENTS})]))"
+    told = installed.run(folder, "python", "-c", code, PYTHONPATH=str(folder))
+    (folder / "letters.json").write_text(told.stdout)
+    page = folder / "page.html"
+    done = installed.run(
+        folder.parent,
+        *("batuta", "evaluate", folder, "--data", folder, "--page", page, "--json"),
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert [result[name] for name in ("events", "lost", "doubled")] == [EVENTS, 0, 0]
+    assert result["metrics"] == {"found": 1.0}
+    assert result["models"][0]["model"].startswith("scales@")
+    assert "Evaluation of letters" in page.read_text("utf-8")
 
 
 def test_the_sink_was_told_of_every_block(folder: Path, demonstrated: dict[str, object]) -> None:
