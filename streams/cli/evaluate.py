@@ -134,7 +134,7 @@ def _show(walked: "Walked", evaluation: "Evaluation", differences: int | None, p
     stdout().print(figures(evaluation))
     rate = f"{walked.events:,} events in {walked.seconds:.1f} s, curves in {page}"
     differ = f", {differences} rows with other features" if differences is not None else ""
-    stdout().print(f"{rate}{differ}")
+    stdout().print(f"{rate}{differ}", soft_wrap=True)
 
 
 @contextmanager

@@ -51,7 +51,8 @@ def generate(
         labels = f" and {result['labels']:,} labels to {result['feedback']}"
         stdout().print(
             f"{result['events']:,} events published to {result['topic']}"
-            f"{labels if result['labels'] else ''} in {result['seconds']} s, seed {result['seed']}"
+            f"{labels if result['labels'] else ''} in {result['seconds']} s, seed {result['seed']}",
+            soft_wrap=True,
         )
 
 

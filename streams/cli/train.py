@@ -56,7 +56,7 @@ def train(
     if as_json:
         print_json(_as_json(trained.card, path, seconds))
     else:
-        stdout().print(_summary(trained.card, path, seconds))
+        stdout().print(_summary(trained.card, path, seconds), soft_wrap=True)
 
 
 def _as_json(card: "ModelCard", path: Path, seconds: float) -> dict[str, object]:

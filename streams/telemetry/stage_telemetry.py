@@ -161,7 +161,7 @@ class StageTelemetry:
         self.tell(facts.ModelPaid(model, currency, amount))
 
     def part_broke(self, part: str, error: Exception) -> None:
-        """Count a batch over which a feature or a check of the user's own broke."""
+        """Count a batch over which a part of the user's own broke."""
         self.tell(facts.PartBroke(part, error))
 
     def decided(self, outcomes: Mapping[str, int]) -> None:
