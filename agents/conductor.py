@@ -14,12 +14,11 @@ verified score ever approves.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from itertools import chain
+from itertools import chain, repeat
 from operator import itemgetter
 from typing import Final
 
 import numpy as np
-import orjson
 
 from batuta.agents.asking import News, Outstanding
 from batuta.agents.conductor_state import MEMORY_TAG, ConductorState
@@ -52,8 +51,10 @@ from batuta.agents.waiting import Waiting
 from batuta.schemas.decision import Decision, ModelAnswer, Selection
 from batuta.schemas.errors import UsageError
 from batuta.schemas.ingested import Ingested
+from batuta.schemas.json_rows import json_rows
 from batuta.schemas.labels import LabelOutcome
 from batuta.schemas.pipeline import Pipeline
+from batuta.schemas.rows import rows_of
 
 __all__ = ["SCORE_UNKNOWN", "Concluded", "Conductor"]
 
@@ -274,45 +275,36 @@ class Conductor:
         names, pipeline = self._judge.columns, self._pipeline
         events, features = told.events, told.features
         judged = self._judge.judge(events, features, verified)
-        rows = [dict(zip(names, row, strict=False)) for row in features.tolist()]
-        further = self._further_reasons(judged, rows)
-        decisions: list[Decision] = []
-        for event, seen, more, (score, outcome, first, rule), selection, answers, marked in zip(
-            events,
-            rows,
-            further,
-            judged,
-            told.selections,
-            told.answers(),
-            told.marked(),
-            strict=True,
-        ):
-            action = rule.action if rule is not None else None
-            decisions.append(
-                Decision(
-                    event_id=event.event_id,
-                    pipeline=pipeline.name,
-                    pipeline_version=pipeline.version,
-                    tenant=event.tenant,
-                    entity=event.entity,
-                    event_time_ms=event.event_time_ms,
-                    decided_at_ms=now_ms,
-                    outcome=outcome,
-                    score=score,
-                    reasons=(first, *more),
-                    model=self._delegation.version_of(selection, answers, told.versions),
-                    features=seen,
-                    input_sha256=sha256(orjson.dumps(event.data)).hexdigest(),
-                    published_ms=event.published_ms,
-                    action=action or "",
-                    action_version=rule.action_version if rule is not None and action else 0,
-                    selection=selection,
-                    answers=answers,
-                    fallback=marked,
-                    control_offset=told.question.control_offset,
-                )
-            )
-        return decisions
+        seen = [dict(zip(names, row, strict=False)) for row in features.tolist()]
+        firsts, further = [one.reason for one in judged], self._further_reasons(judged, seen)
+        selections, answers = told.selections, told.answers()
+        acting = [one.rule if one.rule is not None and one.rule.action else None for one in judged]
+        return rows_of(
+            Decision,
+            len(events),
+            event_id=[event.event_id for event in events],
+            pipeline=repeat(pipeline.name),
+            pipeline_version=repeat(pipeline.version),
+            tenant=[event.tenant for event in events],
+            entity=[event.entity for event in events],
+            event_time_ms=[event.event_time_ms for event in events],
+            decided_at_ms=repeat(now_ms),
+            outcome=[one.outcome for one in judged],
+            score=[one.score for one in judged],
+            reasons=[(first, *more) for first, more in zip(firsts, further, strict=True)],
+            model=list(
+                map(self._delegation.version_of, selections, answers, repeat(told.versions))
+            ),
+            features=seen,
+            input_sha256=_digests(events),
+            published_ms=[event.published_ms for event in events],
+            action=["" if rule is None else rule.action for rule in acting],
+            action_version=[0 if rule is None else rule.action_version for rule in acting],
+            selection=selections,
+            answers=answers,
+            fallback=told.marked(),
+            control_offset=repeat(told.question.control_offset),
+        )
 
     def _further_reasons(
         self, judged: Sequence[Judged], rows: Sequence[Mapping[str, float]]
@@ -380,6 +372,11 @@ class _Told:
             return [False] * len(self.rows)
         found: list[bool] = work.reached.marked[self.rows].tolist()
         return found
+
+
+def _digests(events: Sequence[Ingested]) -> list[str]:
+    """Return the hex digest of each event's payload."""
+    return [sha256(written).hexdigest() for written in json_rows(event.data for event in events)]
 
 
 def _done(question: Question, answer: Answer) -> Flags:

@@ -32,6 +32,7 @@ from batuta.schemas.errors import RefusedEventError
 from batuta.schemas.event import Event
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.pipeline import Pipeline
+from batuta.schemas.rows import rows_of
 
 __all__ = ["ID_REUSED", "Ingest", "Ingestion", "IngestionState"]
 
@@ -148,21 +149,20 @@ class Ingestion:
         features = self._observe(events, data, state.windows)
         names, scoring_key = self._names, self._pipeline.scoring_key_field
         assert features.shape == (len(events), len(names)), features.shape
-        return [
-            Ingested(
-                event_id=event.id,
-                entity=event.key,
-                scoring_key=str(fields[scoring_key]),
-                event_time_ms=event.time_ms,
-                published_ms=event.published_ms,
-                tenant=event.tenant,
-                data=fields,
-                features=dict(zip(names, row, strict=False)),
-                traceparent=event.traceparent,
-                data_json=event.data_json,
-            )
-            for event, fields, row in zip(events, data, features.tolist(), strict=True)
-        ]
+        return rows_of(
+            Ingested,
+            len(events),
+            event_id=[event.id for event in events],
+            entity=[event.key for event in events],
+            scoring_key=[str(fields[scoring_key]) for fields in data],
+            event_time_ms=[event.time_ms for event in events],
+            published_ms=[event.published_ms for event in events],
+            tenant=[event.tenant for event in events],
+            data=data,
+            features=[dict(zip(names, row, strict=False)) for row in features.tolist()],
+            traceparent=[event.traceparent for event in events],
+            data_json=[event.data_json for event in events],
+        )
 
     def _observe(
         self,

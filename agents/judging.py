@@ -36,6 +36,7 @@ from batuta.schemas.decision import Outcome
 from batuta.schemas.errors import LaterError, OursError
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.pipeline_rules import Rule
+from batuta.schemas.rows import rows_of
 
 __all__ = ["SCORE_UNKNOWN", "Deciding", "Judge", "Judged", "Verified"]
 
@@ -155,12 +156,18 @@ class Judge:
         rows.give("score", Column(verified.scores))
         rules = self._policy.judge(rows).rules
         firsts = self._reservations(features, verified)
-        return [
-            Judged(score, _REVIEW, reason or RULE_FAILED, None)
-            if reason or rule is None
-            else Judged(score, rule.outcome, rule.reason, rule)
-            for score, rule, reason in zip(verified.scores.tolist(), rules, firsts, strict=True)
-        ]
+        decided = [rule if not reason else None for rule, reason in zip(rules, firsts, strict=True)]
+        return rows_of(
+            Judged,
+            len(decided),
+            score=verified.scores.tolist(),
+            outcome=[_REVIEW if rule is None else rule.outcome for rule in decided],
+            reason=[
+                reason or RULE_FAILED if rule is None else rule.reason
+                for rule, reason in zip(decided, firsts, strict=True)
+            ],
+            rule=decided,
+        )
 
     def told(self, features: Features) -> Features:
         """Return what models and checks are shown: 0 where an expression or a part told nothing.

@@ -5,7 +5,7 @@ A model sees features, number fields, and what models before it have answered: `
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import compress
+from itertools import compress, repeat
 from typing import Final, cast
 
 import numpy as np
@@ -20,6 +20,7 @@ from batuta.agents.questions import Question
 from batuta.agents.understanding.features import Features
 from batuta.schemas.decision import ModelAnswer, Selection
 from batuta.schemas.ingested import Ingested
+from batuta.schemas.rows import rows_of
 
 __all__ = ["Delegation", "answers_about", "inputs_of"]
 
@@ -168,13 +169,16 @@ def _answers(name: str, told: Told, rows: Indexes) -> list[ModelAnswer | None]:
     """Return one model's answers, None where it was not asked or has not answered yet."""
     version, currency = told.version, told.currency
     found: list[ModelAnswer | None] = [
-        ModelAnswer(name, version, score, confidence, "", duration_ms, cost_nano, currency)
-        for score, confidence, duration_ms, cost_nano in zip(
-            told.scores[rows].tolist(),
-            told.confidence[rows].tolist(),
-            told.duration_ms[rows].tolist(),
-            told.cost_nano[rows].tolist(),
-            strict=True,
+        *rows_of(
+            ModelAnswer,
+            len(rows),
+            name=repeat(name),
+            model=repeat(version),
+            score=told.scores[rows].tolist(),
+            confidence=told.confidence[rows].tolist(),
+            duration_ms=told.duration_ms[rows].tolist(),
+            cost_nano=told.cost_nano[rows].tolist(),
+            currency=repeat(currency),
         )
     ]
     state = told.state[rows]

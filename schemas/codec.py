@@ -8,7 +8,12 @@ never notice.
 from batuta.schemas.dead_letter_codec import decode_dead_letter, encode_dead_letter
 from batuta.schemas.event_codec import Decoded, EventCodec
 from batuta.schemas.event_encoding import Mode, encode_event, put_aside, rekeyed
-from batuta.schemas.ingested_codec import decode_ingested, decode_scoring, encode_ingested
+from batuta.schemas.ingested_codec import (
+    decode_ingested,
+    decode_scoring,
+    encode_ingested,
+    encode_ingested_all,
+)
 from batuta.schemas.label_codec import (
     decode_learning,
     encode_index,
@@ -27,6 +32,7 @@ from batuta.schemas.message_codec import (
     encode_action,
     encode_case,
     encode_decision,
+    encode_decisions,
     encode_notification,
 )
 from batuta.schemas.message_reading import Messages
@@ -55,9 +61,11 @@ __all__ = [
     "encode_case",
     "encode_dead_letter",
     "encode_decision",
+    "encode_decisions",
     "encode_event",
     "encode_index",
     "encode_ingested",
+    "encode_ingested_all",
     "encode_label",
     "encode_notification",
     "encode_outcome",

@@ -1,25 +1,43 @@
 """Ingested events between bytes and values; internal, so compact and without headers."""
 
 from collections.abc import Sequence
+from itertools import repeat
 from typing import Final, cast
 
 import orjson
 
 from batuta.schemas.ingested import INGESTED_VERSION, Ingested
+from batuta.schemas.json_rows import json_rows
 from batuta.schemas.label_codec import kind_of, read_outcome
 from batuta.schemas.labels import LabelOutcome
 from batuta.schemas.message_reading import Messages, numbers_of, read_all, read_message
 from batuta.schemas.record import Output, Record
+from batuta.schemas.rows import rows_of
 from batuta.schemas.wire import IngestedWire
 
-__all__ = ["decode_ingested", "decode_scoring", "encode_ingested"]
+__all__ = ["decode_ingested", "decode_scoring", "encode_ingested", "encode_ingested_all"]
 
 _NUMBERS: Final = frozenset((float, type(None)))
 
 
 def encode_ingested(message: Ingested, topic: str) -> Output:
     """Write an ingested event, keyed by what scoring needs."""
-    body = {
+    return encode_ingested_all([message], topic)[0]
+
+
+def encode_ingested_all(messages: Sequence[Ingested], topic: str) -> list[Output]:
+    """Write ingested events, each keyed by what scoring needs."""
+    return rows_of(
+        Output,
+        len(messages),
+        topic=repeat(topic),
+        key=[message.scoring_key.encode() for message in messages],
+        value=json_rows(map(_body, messages)),
+    )
+
+
+def _body(message: Ingested) -> dict[str, object]:
+    body: dict[str, object] = {
         "version": INGESTED_VERSION,
         "event_id": message.event_id,
         "entity": message.entity,
@@ -32,7 +50,7 @@ def encode_ingested(message: Ingested, topic: str) -> Output:
     }
     if message.traceparent:
         body["traceparent"] = message.traceparent
-    return Output(topic, message.scoring_key.encode(), orjson.dumps(body))
+    return body
 
 
 def decode_ingested(records: Sequence[Record], _now_ms: int = 0) -> Messages[Ingested]:

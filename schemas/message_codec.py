@@ -3,18 +3,21 @@
 JSON that anyone can read, with CloudEvents 1.0 binary mode headers around it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import repeat
 
 import orjson
 
 from batuta.schemas.action import ACTION_VERSION, Action
 from batuta.schemas.decision import DECISION_VERSION, Decision, ModelAnswer, Selection
 from batuta.schemas.event import DEFAULT_TENANT
+from batuta.schemas.json_rows import json_rows
 from batuta.schemas.message_reading import Messages, numbers_of, read_all, read_message
 from batuta.schemas.notification import NOTIFICATION_VERSION, Notification
 from batuta.schemas.record import Headers, Output, Record
 from batuta.schemas.review import REVIEW_CASE_VERSION, ReviewCase
+from batuta.schemas.rows import rows_of
 from batuta.schemas.times import rfc3339, time_ms
 from batuta.schemas.wire import (
     ActionWire,
@@ -36,18 +39,31 @@ __all__ = [
     "encode_action",
     "encode_case",
     "encode_decision",
+    "encode_decisions",
     "encode_notification",
 ]
 
 
 def encode_decision(decision: Decision, topic: str) -> Output:
     """Write a decision record, keyed by its entity."""
-    headers = _headers("batuta.decision.v2", decision.pipeline, decision.tenant)
-    return Output(
-        topic,
-        decision.entity.encode(),
-        orjson.dumps(_decision_body(decision)),
-        (*headers, ("ce_id", decision.event_id.encode())),
+    return encode_decisions([decision], topic)[0]
+
+
+def encode_decisions(decisions: Sequence[Decision], topic: str) -> list[Output]:
+    """Write decision records, each keyed by its entity."""
+    return rows_of(
+        Output,
+        len(decisions),
+        topic=repeat(topic),
+        key=[decision.entity.encode() for decision in decisions],
+        value=json_rows(_decision_bodies(decisions)),
+        headers=[
+            (
+                *_headers("batuta.decision.v2", decision.pipeline, decision.tenant),
+                ("ce_id", decision.event_id.encode()),
+            )
+            for decision in decisions
+        ],
     )
 
 
@@ -80,7 +96,7 @@ def encode_case(case: ReviewCase, topic: str) -> Output:
         "queue": case.queue,
         "opened_at": rfc3339(case.opened_at_ms),
         "due_at": rfc3339(case.due_at_ms),
-        "decision": _decision_body(case.decision),
+        "decision": next(_decision_bodies((case.decision,))),
     }
     key = case.case_id.encode()
     return Output(topic, key, orjson.dumps(body), (*headers, ("ce_id", key)))
@@ -181,10 +197,22 @@ def decode_notifications(records: Sequence[Record], _now_ms: int = 0) -> Message
     return read_all(decode_notification, records)
 
 
-def _decision_body(decision: Decision) -> dict[str, object]:
+def _decision_bodies(decisions: Sequence[Decision]) -> Iterator[dict[str, object]]:
+    """Yield what is written of decisions; what many share is written once."""
+    # By identity: a batch holds on to each while it is written.
+    selections: dict[int, object] = {}
+    for decision in decisions:
+        selection = decision.selection
+        written = selections.get(id(selection))
+        if written is None and selection is not None:
+            written = orjson.Fragment(orjson.dumps(_selection_body(selection)))
+            selections[id(selection)] = written
+        yield _decision_body(decision, written)
+
+
+def _decision_body(decision: Decision, selection: object) -> dict[str, object]:
     assert decision.reasons, decision.event_id
     assert 0.0 <= decision.score <= 1.0, decision
-    selection = decision.selection
     body: dict[str, object] = {
         "version": DECISION_VERSION,
         "event_id": decision.event_id,
@@ -193,14 +221,14 @@ def _decision_body(decision: Decision) -> dict[str, object]:
         "tenant": decision.tenant,
         "entity": decision.entity,
         "event_time": rfc3339(decision.event_time_ms),
-        "decided_at": rfc3339(decision.decided_at_ms),
+        "decided_at": _clock_time(decision.decided_at_ms),
         "outcome": decision.outcome,
         "score": decision.score,
         "reasons": decision.reasons,
         "model": decision.model,
         "features": decision.features,
         "input_sha256": decision.input_sha256,
-        "selection": None if selection is None else _selection_body(selection),
+        "selection": selection,
         "answers": [_answer_body(answer) for answer in decision.answers],
         "fallback": decision.fallback,
     }
@@ -280,6 +308,12 @@ def _answer(wire: ModelAnswerWire) -> ModelAnswer:
         wire.currency,
         wire.evidence,
     )
+
+
+@lru_cache(maxsize=64)
+def _clock_time(moment_ms: int) -> str:
+    """Return a time that all of a batch share."""
+    return rfc3339(moment_ms)
 
 
 @lru_cache(maxsize=1024)

@@ -52,7 +52,7 @@ def ingestion(app: LaneApp, house: House) -> None:
     topics, pipeline = house.topics, house.shipped.pipeline
     agent = Ingestion(pipeline)
     telemetry = app.telemetry(pipeline.name, "ingestion")
-    ingested = Outlet(topics.ingested, codec.encode_ingested)
+    ingested = Outlet(topics.ingested, codec.encode_ingested, codec.encode_ingested_all)
     lanes = app.partitions(topics.index)
     stage = Stage(
         pipeline=pipeline.name,
@@ -73,8 +73,7 @@ def ingestion(app: LaneApp, house: House) -> None:
             async with batch as out:
                 at_home = _positions(batch.records, topics.rekeyed)
                 result = agent.ingest(batch.items, batch.context, at_home)
-                for event in result.accepted:
-                    out.send(ingested, event)
+                out.send_all(ingested, result.accepted)
                 for part in index_of(result.accepted, lanes) if tells_index else ():
                     out.forward(codec.encode_index(part.events, topics.index, part.partition))
                 for astray in result.misplaced:
@@ -146,10 +145,8 @@ def learning(app: LaneApp, house: House) -> None:
         async for batch in batches:
             async with batch as out:
                 learnt = agent.learn(batch.items, batch.context)
-                for outcome in learnt.outcomes:
-                    out.send(outcomes, outcome)
-                for label in learnt.unmatched:
-                    out.send(unmatched, label)
+                out.send_all(outcomes, learnt.outcomes)
+                out.send_all(unmatched, learnt.unmatched)
                 out.after_commit(partial(count_learnt, telemetry, learnt, len(batch.items)))
 
 
@@ -177,7 +174,7 @@ def scoring(app: LaneApp, house: House) -> None:
     )
     notifier = notifier_of(house, telemetry)
     actions = Outlet(topics.actions, codec.encode_action)
-    decisions = Outlet(topics.decisions, codec.encode_decision)
+    decisions = Outlet(topics.decisions, codec.encode_decision, codec.encode_decisions)
     notifications = Outlet(topics.notifications, codec.encode_notification)
 
     @app.agent(app.lanes(stage), name=stage.group, concurrency=app.concurrency(stage))
@@ -191,12 +188,9 @@ def scoring(app: LaneApp, house: House) -> None:
                 for follow_up in concluded.follow_ups:
                     out.ask_later(follow_up, partial(conductor.ask, follow_up))
                 decided = concluded.decisions
-                for decision in decided:
-                    out.send(decisions, decision)
-                for action in actions_of(decided):
-                    out.send(actions, action)
-                for notification in notifier.notify(decided, batch.context):
-                    out.send(notifications, notification)
+                out.send_all(decisions, decided)
+                out.send_all(actions, actions_of(decided))
+                out.send_all(notifications, notifier.notify(decided, batch.context))
                 out.after_commit(partial(count_decided, telemetry, decided))
                 out.after_commit(partial(count_labels, telemetry, batch.items, question.expired))
 
@@ -216,10 +210,8 @@ def escalation(app: LaneApp, house: House) -> None:
         async for batch in batches:
             async with batch as out:
                 cases = agent.escalate(batch.items, batch.context)
-                for case in cases:
-                    out.send(escalations, case)
-                for urgent in notifier.notify(cases, batch.context):
-                    out.send(notifications, urgent)
+                out.send_all(escalations, cases)
+                out.send_all(notifications, notifier.notify(cases, batch.context))
                 out.after_commit(partial(telemetry.escalated, len(cases)))
                 out.after_commit(partial(telemetry.finished, {"done": len(batch.items)}))
 

@@ -49,10 +49,15 @@ Rows = dict[Destination, list[Row]]
 
 @dataclass(frozen=True, slots=True)
 class Outlet(Generic[MessageT]):
-    """A topic and how its messages become records."""
+    """A topic and how its messages become records.
+
+    Attributes:
+        encode_all: many at once, where that costs less than one by one.
+    """
 
     topic: str
     encode: Callable[[MessageT, str], Output]
+    encode_all: Callable[[Sequence[MessageT], str], Sequence[Output]] | None = None
 
 
 class Turns(Protocol):
@@ -138,6 +143,13 @@ class Batch(Generic[ItemT_co, StateT_co]):
     def send(self, outlet: Outlet[MessageT], message: MessageT) -> None:
         """Write one message when the batch commits."""
         self.outputs.append(outlet.encode(message, outlet.topic))
+
+    def send_all(self, outlet: Outlet[MessageT], messages: Sequence[MessageT]) -> None:
+        """Write messages, in order, when the batch commits."""
+        if outlet.encode_all is not None:
+            self.outputs += outlet.encode_all(messages, outlet.topic)
+        else:
+            self.outputs += [outlet.encode(message, outlet.topic) for message in messages]
 
     def forward(self, output: Output) -> None:
         """Write a record as it is when the batch commits."""
