@@ -73,6 +73,7 @@ decisions = st.builds(
     reasons=st.lists(code, min_size=1, max_size=3).map(tuple),
     model=code,
     features=numbers,
+    control_offset=st.none() | st.integers(0, 2**63 - 1),
     input_sha256=st.text("0123456789abcdef", min_size=64, max_size=64),
     published_ms=st.just(0),
     # An action is a record of its own: a decision does not carry it.
