@@ -46,5 +46,5 @@ def test_a_column_that_is_too_short_or_of_no_field_is_our_own_mistake() -> None:
         rows_of(Point, 2, x=[1])
     with pytest.raises(AssertionError):
         rows_of(Point, 1, x=[1], z=[1])
-    with pytest.raises(KeyError):
+    with pytest.raises(AssertionError):
         rows_of(Point, 1, y=[1])
