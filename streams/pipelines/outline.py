@@ -84,6 +84,9 @@ def stages_of(on_disk: PipelineOnDisk) -> list[StageOutline]:
     duplicates = f"drops duplicates within {duration_text(pipeline.source.duplicates.within_ms)}"
     escalation = pipeline.escalation
     sinks = ", ".join(("log", "webhook where set", *on_disk.sinks))
+    asks_people = bool(_people(plan))
+    answers = (topics.answers,) if asks_people else ()
+    questions = (topics.escalations,) if asks_people else ()
     queue = f"queue {escalation.queue}, due in {duration_text(escalation.due_ms)}"
     return [
         stage(
@@ -100,28 +103,14 @@ def stages_of(on_disk: PipelineOnDisk) -> list[StageOutline]:
         *_label_stages(plan, topics),
         stage(
             "scoring",
-            (
-                *((topics.outcomes,) if pipeline.shares else ()),
-                topics.ingested,
-                *((topics.answers,) if _people(plan) else ()),
-            ),
-            (
-                topics.decisions,
-                topics.actions,
-                topics.notifications,
-                *((topics.escalations,) if _people(plan) else ()),
-            ),
+            (*((topics.outcomes,) if pipeline.shares else ()), topics.ingested, *answers),
+            (topics.decisions, topics.actions, topics.notifications, *questions),
             (*_features(plan, "scoring"), *_plans(plan), *_rules(plan)),
         ),
         stage(
             "escalation",
             (topics.decisions, topics.escalations, topics.verdicts),
-            (
-                topics.escalations,
-                topics.reviewed,
-                topics.notifications,
-                *((topics.answers,) if _people(plan) else ()),
-            ),
+            (topics.escalations, topics.reviewed, topics.notifications, *answers),
             (queue, *_people(plan)),
         ),
         stage("notification", (topics.notifications,), (), (f"sinks: {sinks}",)),
