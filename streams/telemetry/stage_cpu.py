@@ -51,6 +51,16 @@ class _Timed(Coroutine[Any, Any, Any]):
         self._coroutine = coroutine
         self._seconds = seconds
 
+    @property
+    def cr_frame(self) -> object:
+        """Where the coroutine is: whoever ends the tasks of an object finds it by this."""
+        return getattr(self._coroutine, "cr_frame", None)
+
+    @property
+    def __name__(self) -> str:
+        """As the coroutine is called, in what the loop says of its task."""
+        return getattr(self._coroutine, "__name__", "coroutine")
+
     def send(self, value: Any, /) -> Any:
         begun_s = time.thread_time()
         try:
