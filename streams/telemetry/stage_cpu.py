@@ -56,11 +56,6 @@ class _Timed(Coroutine[Any, Any, Any]):
         """Where the coroutine is: whoever ends the tasks of an object finds it by this."""
         return getattr(self._coroutine, "cr_frame", None)
 
-    @property
-    def __name__(self) -> str:
-        """As the coroutine is called, in what the loop says of its task."""
-        return getattr(self._coroutine, "__name__", "coroutine")
-
     def send(self, value: Any, /) -> Any:
         begun_s = time.thread_time()
         try:
