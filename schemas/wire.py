@@ -12,16 +12,7 @@ from batuta.schemas.decision import Outcome
 from batuta.schemas.notification import Severity
 from batuta.schemas.times import EventTime
 
-__all__ = [
-    "ActionWire",
-    "Code",
-    "DecisionWire",
-    "IngestedWire",
-    "ModelAnswerWire",
-    "NotificationWire",
-    "ReviewCaseWire",
-    "SelectionWire",
-]
+__all__ = ["ActionWire", "DecisionWire", "IngestedWire", "NotificationWire", "ReviewCaseWire"]
 
 Code = Annotated[str, Field(min_length=1)]
 

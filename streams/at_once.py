@@ -58,8 +58,10 @@ class AtOnce:
         self._models = models
         self._terms = terms or {}
         self._tell = tell
-        self._guards = {name: Guard(name, of, tell) for name, of in self._terms.items()}
-        self._guards |= guards or {}
+        self._guards = dict(guards or {})
+        for name, of in self._terms.items():
+            if name not in self._guards:
+                self._guards[name] = Guard(name, of, tell)
 
     def refusing(self) -> frozenset[str]:
         """Return the models that would not be asked now: their breakers are open."""

@@ -12,6 +12,7 @@ from batuta.agents.conductor import Conductor
 from batuta.agents.models.port import AnyModel
 from batuta.streams.adapters.isolation import Threads
 from batuta.streams.at_once import AtOnce
+from batuta.streams.guard import Guard
 from batuta.streams.house import House
 from batuta.streams.metered_model import metered
 from batuta.streams.registry.live import Live
@@ -40,7 +41,11 @@ class Conductors:
         self._models = metered(house.models, telemetry)
         delegating = house.shipped.deciding.delegating
         terms = {} if delegating is None else delegating.terms
-        self._driver = AtOnce(_by_name(self._models), terms, telemetry.tell)
+        guards = {
+            name: Guard(name, terms[name], telemetry.tell, places)
+            for name, places in house.places.items()
+        }
+        self._driver = AtOnce(_by_name(self._models), terms, telemetry.tell, guards)
         self.now = self._conductor(self._models, self._driver)
         self._following = house.following
         if house.following is not None:

@@ -56,19 +56,26 @@ class Asked:
 class Guard:
     """Guards one model, for all lanes of a stage."""
 
-    def __init__(self, model: str, terms: Terms, tell: Callable[[Fact], None] = _unheard) -> None:
+    def __init__(
+        self,
+        model: str,
+        terms: Terms,
+        tell: Callable[[Fact], None] = _unheard,
+        places: Places | None = None,
+    ) -> None:
         """Keep the terms of a model.
 
         Args:
             model: its name.
             terms: how it is asked.
             tell: hears what the guard does.
+            places: of the model, where others ask it too.
         """
         self._name = model
         self._terms = terms
         self._tell = tell
         self._breaker = Breaker(terms.breaker) if terms.breaker else None
-        self._places = Places(model, terms.bulkhead, terms.timeout_ms)
+        self._places = places or Places(model, terms.bulkhead, terms.timeout_ms)
         self._extra = ExtraLoad()
         self._durations = Durations()
         self._shown: BreakerState | None = None

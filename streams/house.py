@@ -1,7 +1,7 @@
 """What the stages of one pipeline are built from, and how its parts are put together for them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pydantic import BaseModel
@@ -14,6 +14,7 @@ from batuta.schemas.record import Record
 from batuta.schemas.topics import Topics
 from batuta.streams.adapters.isolation import Threads
 from batuta.streams.lanes.stage import Intake, NoState, Stage
+from batuta.streams.places import Places
 from batuta.streams.registry.following import Following
 from batuta.streams.sinks.port import Sink
 from batuta.streams.telemetry.stage_telemetry import StageTelemetry
@@ -33,6 +34,7 @@ class House:
         aligned: whether scoring takes events and outcomes in the order of their time, as in a
             replay; live it takes them as they come.
         following: what is live of its models; None where none follows the registry.
+        places: of models whose bound on open calls other pipelines share, by name.
     """
 
     shipped: LoadedPipeline
@@ -40,6 +42,7 @@ class House:
     sinks: Sequence[Sink] = ()
     aligned: bool = False
     following: Following | None = None
+    places: Mapping[str, Places] = field(default_factory=dict[str, Places])
 
     @property
     def topics(self) -> Topics:

@@ -17,7 +17,7 @@ from batuta.agents.pipelines import Shipped
 from batuta.schemas.errors import UsageError
 from batuta.streams.adapters.onnx import OnnxModel
 
-__all__ = ["ModelStore", "sample_model"]
+__all__ = ["ModelStore", "sample_card", "sample_model"]
 
 _LATEST: Final = "latest.json"
 
@@ -26,7 +26,7 @@ class ModelStore:
     """The model files under one directory."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        self.directory = directory
 
     def save(self, model: TrainedModel) -> Path:
         """Write a model and its card, and make it the one its pipeline uses.
@@ -61,7 +61,7 @@ class ModelStore:
         Raises:
             UsageError: it is damaged.
         """
-        latest = self._directory / pipeline / _LATEST
+        latest = self.directory / pipeline / _LATEST
         return _card(latest) if latest.exists() else None
 
     def kept_last(self, pipeline: str, name: str) -> ModelCard | None:
@@ -70,7 +70,7 @@ class ModelStore:
         Raises:
             UsageError: it is damaged.
         """
-        cards = [*(self._directory / pipeline).glob(f"{name}-*.json")]
+        cards = [*(self.directory / pipeline).glob(f"{name}-*.json")]
         if not cards:
             return None
         return _card(max(cards, key=lambda path: (path.stat().st_mtime_ns, path.name)))
@@ -100,7 +100,7 @@ class ModelStore:
 
     def _path(self, card: ModelCard) -> Path:
         name = f"{card.name}-{card.sha256[:VERSION_DIGITS]}.onnx"
-        return self._directory / card.pipeline / name
+        return self.directory / card.pipeline / name
 
 
 def _card(path: Path) -> ModelCard:
@@ -126,15 +126,26 @@ def sample_model(
     Raises:
         UsageError: the model kept there cannot be used, or none can be written.
     """
+    return ModelStore(directory).load(sample_card(shipped, directory, progress))
+
+
+def sample_card(
+    shipped: Shipped, directory: Path, progress: Callable[[str], None] = lambda _: None
+) -> ModelCard:
+    """Return the card of what `sample_model` returns.
+
+    Raises:
+        UsageError: the card kept there is damaged, or no model can be written.
+    """
     store, name = ModelStore(directory), shipped.pipeline.name
     card = store.card(name)
     if card is not None and card.recipe in {None, shipped.trainer.recipe}:
-        return store.load(card)
+        return card
     progress(f"training a model for {name} from generated history")
     trained = shipped.trainer.train(shipped.plan)
     path = store.save(trained)
     progress(f"{trained.card.version} written to {path}")
-    return store.load(trained.card)
+    return trained.card
 
 
 def _written(path: Path, data: bytes) -> None:

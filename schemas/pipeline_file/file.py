@@ -35,6 +35,9 @@ class PipelineFile(BaseModel):
     understand: tuple[UnderstandEntry, ...] = Field(
         default=(), max_length=64, description="features, in the order they are computed"
     )
+    price_list: str | None = Field(
+        default=None, description="a file beside this one that says what models cost"
+    )
     models: dict[Name, ModelEntry] = Field(min_length=1, description="models by name")
     deadline: Duration = Field(
         default=10_000,

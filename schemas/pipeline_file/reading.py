@@ -1,6 +1,7 @@
 """From the text of a pipeline file to its typed form, or to every problem it has."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -8,6 +9,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from batuta.schemas.pipeline_file.file import PipelineFile
+from batuta.schemas.pipeline_file.price_list import priced, read_price_list
 from batuta.schemas.pipeline_file.problems import (
     Path,
     PipelineFileError,
@@ -55,12 +57,13 @@ class Document:
         return self.tree.problem(path, what, key=key)
 
 
-def read_document(text: str, name: str) -> Document:
+def read_document(text: str, name: str, beside: Callable[[str], str] | None = None) -> Document:
     """Read a pipeline file.
 
     Args:
         text: its text.
         name: what messages call it.
+        beside: reads a file that it names; None where nobody does.
 
     Raises:
         PipelineFileError: every problem found, one line each.
@@ -70,8 +73,9 @@ def read_document(text: str, name: str) -> Document:
         remedy = "write name: value lines, beginning with pipeline: NAME"
         what = f"{value_text(tree.value)} is no mapping; {remedy}"
         raise PipelineFileError([tree.problem((), what)])
+    value = tree.value if beside is None else _with_prices(tree, beside)
     try:
-        file = PipelineFile.model_validate(tree.value)
+        file = PipelineFile.model_validate(value)
     except ValidationError as error:
         found = [_problem(tree, one) for one in _roots(error.errors(include_url=False))]
     else:
@@ -79,6 +83,25 @@ def read_document(text: str, name: str) -> Document:
         if not found:
             return Document(tree, file)
     raise PipelineFileError(found)
+
+
+def _with_prices(tree: Tree, beside: Callable[[str], str]) -> object:
+    """Return what a file says, with the prices of the list that it names.
+
+    Raises:
+        PipelineFileError: the list cannot be read, or names no price of a model.
+    """
+    value = cast("dict[str, object]", tree.value)
+    name = value.get("price_list")
+    if not isinstance(name, str):
+        return value
+    try:
+        text = beside(name)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        what = f"{value_text(name)} cannot be read ({why}); name a price list beside this file"
+        raise PipelineFileError([tree.problem(("price_list",), what)]) from error
+    return priced(tree, read_price_list(text, name), name)
 
 
 def _roots(errors: list[ErrorDetails]) -> list[ErrorDetails]:

@@ -1,4 +1,4 @@
-"""`batuta plan PIPELINE`: what a pipeline file means, checked."""
+"""`batuta plan PIPELINE...`: what pipeline files mean, checked."""
 
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -37,9 +37,9 @@ class PlanCommand(TyperCommand):
 
 
 def plan(
-    pipeline: Annotated[
-        str | None,
-        typer.Argument(metavar="PIPELINE", help="A shipped pipeline, or the path of a file."),
+    pipelines: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="PIPELINE...", help="Shipped pipelines, or paths of files."),
     ] = None,
     *,
     graph: Annotated[
@@ -51,7 +51,7 @@ def plan(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Check a pipeline file and show what becomes of it.
+    """Check pipeline files and show what becomes of each.
 
     Topics and keys, stages, each feature and where it is computed, rules, and every part that is
     imported, with version and hash. Reads no topic and changes nothing. Leaves with 2 where the
@@ -66,30 +66,43 @@ def plan(
 
         print_json(file_schema())
         return
-    if pipeline is None:
+    if not pipelines:
         raise UsageError("name a pipeline, such as fraud, or the path of a pipeline file")
-    _show(pipeline, graph, as_json=as_json)
+    if graph is _Drawing.SVG and len(pipelines) > 1:
+        raise UsageError(f"one drawing is of one pipeline; name one of {', '.join(pipelines)}")
+    _show(pipelines, graph, as_json=as_json)
 
 
-def _show(pipeline: str, graph: _Drawing | None, *, as_json: bool) -> None:
+def _show(pipelines: list[str], graph: _Drawing | None, *, as_json: bool) -> None:
     from batuta.streams.pipelines.finding import find_pipeline
-    from batuta.streams.pipelines.graph import as_svg, as_text
-    from batuta.streams.pipelines.outline import outline_of, stages_of, topics_of
+    from batuta.streams.pipelines.outline import outline_of
 
-    on_disk = find_pipeline(pipeline)
+    found = [find_pipeline(one) for one in pipelines]
+    if not as_json or graph is not None:
+        for on_disk in found:
+            _draw(on_disk, graph)
+    elif len(found) == 1:
+        print_json(outline_of(found[0]))
+    else:
+        print_json({"pipelines": [outline_of(on_disk) for on_disk in found]})
+
+
+def _draw(on_disk: "PipelineOnDisk", graph: _Drawing | None) -> None:
+    from batuta.streams.pipelines.graph import as_svg, as_text
+    from batuta.streams.pipelines.outline import stages_of, topics_of
+
     topics, stages = topics_of(on_disk.loaded.plan), stages_of(on_disk)
     if graph is _Drawing.SVG:
         typer.echo(as_svg(on_disk.loaded.pipeline.name, topics, stages), nl=False)
     elif graph is _Drawing.TEXT:
         typer.echo(as_text(topics, stages))
-    elif as_json:
-        print_json(outline_of(on_disk))
     else:
         for part in _page(on_disk):
             stdout().print(part)
 
 
 def _page(on_disk: "PipelineOnDisk") -> "Iterable[Table | str]":
+    from batuta.agents.models.skill import price_text
     from batuta.streams.pipelines.outline import stages_of, topics_of
 
     compiled, pipeline = on_disk.loaded.plan, on_disk.loaded.pipeline
@@ -104,9 +117,9 @@ def _page(on_disk: "PipelineOnDisk") -> "Iterable[Table | str]":
         ((one.name, one.kind, one.stage, one.key, one.how) for one in compiled.features),
     )
     yield _table(
-        ("model", "adapter", "sees"),
+        ("model", "kind", "adapter", "sees", "costs"),
         (
-            (name, entry.adapter, ", ".join(compiled.inputs[name]))
+            (name, entry.kind, entry.adapter, ", ".join(compiled.inputs[name]), price_text(entry))
             for name, entry in on_disk.document.file.models.items()
         ),
     )

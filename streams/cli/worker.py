@@ -48,12 +48,16 @@ def worker(
 
     Start as many as there are partitions to share; each further one stands by.
 
+    Several pipelines in one worker share the models they have in common, and nothing else: each has
+    its own topics, groups and lanes, and one that fails leaves the others at work.
+
     Example: batuta worker fraud --bootstrap kafka:9092 --metrics-port 9100
     """
     import structlog
 
     from batuta.streams.pipelines.finding import find_pipeline
     from batuta.streams.pipelines.furnishing import furnish
+    from batuta.streams.pipelines.sharing import Shared
     from batuta.streams.settings import load_settings
     from batuta.streams.telemetry.logs import configure_logs
 
@@ -67,8 +71,9 @@ def worker(
     assert settings.brokers, "raises where none is given, before a model is made ready"
     names = _stage_names(stages)
     log = structlog.get_logger(__name__)
+    shared = Shared()
     houses = tuple(
-        furnish(find_pipeline(one), settings, lambda what: log.info("model", doing=what))
+        furnish(find_pipeline(one), settings, lambda what: log.info("model", doing=what), shared)
         for one in pipelines
     )
     run_until_stopped(lambda stop: _work(_Crew(settings, houses, names), stop))

@@ -75,7 +75,9 @@ def load_file(path: Path) -> PipelineOnDisk:
         raise UsageError(f"{path}: {what}") from error
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}; name a pipeline file") from error
-    document = read_document(text, path.name)
+    document = read_document(
+        text, path.name, lambda name: (path.parent / name).read_text("utf-8-sig")
+    )
     return _Loading(document, path.parent).load()
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -13,6 +14,7 @@ from batuta.streams.model_store import sample_model
 from batuta.streams.pipelines.loading import PipelineOnDisk
 from batuta.streams.pipelines.opening_files import open_file, open_live
 from batuta.streams.pipelines.opening_served import Served, open_served
+from batuta.streams.pipelines.sharing import Shared
 
 __all__ = ["open_models"]
 
@@ -22,6 +24,7 @@ def open_models(
     directory: Path,
     progress: Callable[[str], None] = lambda _: None,
     live: Mapping[str, ModelCard] | None = None,
+    shared: Shared | None = None,
 ) -> Mapping[str, AnyModel]:
     """Return the models that a pipeline's plans ask, by name.
 
@@ -30,12 +33,13 @@ def open_models(
         directory: where trained models are kept.
         progress: told, in a few words, what takes long.
         live: what the registry has in production, by model; None where it was not asked.
+        shared: what other pipelines of this process have opened.
 
     Raises:
         UsageError: one cannot be opened, or is not what the file says.
     """
-    asked = on_disk.loaded.plan.asked
-    return {name: _Opening(on_disk, directory, progress, live).open(name) for name in asked}
+    opening = _Opening(on_disk, directory, progress, live, shared or Shared())
+    return {name: opening.open(name) for name in on_disk.loaded.plan.asked}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ class _Opening:
     directory: Path
     progress: Callable[[str], None]
     live: Mapping[str, ModelCard] | None
+    shared: Shared
 
     def open(self, name: str) -> AnyModel:
         loaded, document = self.on_disk.loaded, self.on_disk.document
@@ -52,7 +57,7 @@ class _Opening:
             return _python(name, self.on_disk, entry.timeout)
         if entry.adapter in SERVED:
             served = Served(name, entry, loaded.plan.inputs[name], self.on_disk.answers)
-            return open_served(document, served)
+            return open_served(document, served, self.shared)
         if entry.version is not None:
             return open_live(name, self.live, self.directory)
         if entry.file is None:
@@ -66,7 +71,9 @@ class _Opening:
             inputs=loaded.plan.inputs[name],
             algorithm=f"as in {entry.file}",
         )
-        return open_file(entry.adapter, self.on_disk.folder / entry.file, card)
+        opened = partial(open_file, entry.adapter, self.on_disk.folder / entry.file, card)
+        peer = (entry.adapter, card.sha256, len(card.inputs))
+        return self.shared.model(peer, name, card.inputs, opened)
 
 
 def _python(name: str, on_disk: PipelineOnDisk, timeout_ms: int) -> PythonModel:

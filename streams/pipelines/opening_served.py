@@ -1,9 +1,10 @@
 """Opens models that a server answers for: addresses and keys from the environment, checked."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ from batuta.streams.adapters.http_calls import Endpoint
 from batuta.streams.adapters.micro_batches import BatchLimits
 from batuta.streams.adapters.open_inference import OpenInferenceModel, OpenInferencePlan
 from batuta.streams.environment import MissingVariableError, secret_of, text_of
+from batuta.streams.pipelines.sharing import Shared
 
 __all__ = ["Served", "open_served"]
 
@@ -46,27 +48,43 @@ class Served:
     answers: Mapping[str, type[BaseModel]]
 
 
-def open_served(document: Document, served: Served) -> AnyModel:
+def open_served(document: Document, served: Served, shared: Shared) -> AnyModel:
     """Return a model that a server answers for; it is not called yet.
+
+    Args:
+        document: the pipeline file.
+        served: what it says of the model.
+        shared: what is open already.
 
     Raises:
         UsageError: a variable is not set, or holds no address; a key would travel in the open.
     """
-    entry, endpoint = served.entry, _endpoint(document, served)
-    if entry.adapter == "open-inference":
-        return OpenInferenceModel(
-            endpoint,
-            OpenInferencePlan(
-                name=served.name,
-                inputs=served.inputs,
-                served_as=entry.model or served.name,
-                served_version=entry.served_version or "",
-                input_name=entry.tensor,
-                output=entry.output or "",
-                price=price_of(entry),
-                limits=BatchLimits(entry.batch.rows, entry.batch.window),
-            ),
-        )
+    endpoint = _endpoint(document, served)
+    opens = _inference if served.entry.adapter == "open-inference" else _chat
+    peer, opened = opens(endpoint, served)
+    return shared.model(peer, served.name, served.inputs, opened)
+
+
+def _inference(endpoint: Endpoint, served: Served) -> tuple[Hashable, Callable[[], AnyModel]]:
+    """Return what makes a model the same as another one, and what opens it."""
+    entry = served.entry
+    plan = OpenInferencePlan(
+        name=served.name,
+        inputs=served.inputs,
+        served_as=entry.model or served.name,
+        served_version=entry.served_version or "",
+        input_name=entry.tensor,
+        output=entry.output or "",
+        price=price_of(entry),
+        limits=BatchLimits(entry.batch.rows, entry.batch.window),
+    )
+    peer = (endpoint, replace(plan, name="", inputs=()), len(served.inputs))
+    return peer, partial(OpenInferenceModel, endpoint, plan)
+
+
+def _chat(endpoint: Endpoint, served: Served) -> tuple[Hashable, Callable[[], AnyModel]]:
+    """Return the same of a chat model, which is told what its rows hold by name."""
+    entry = served.entry
     assert entry.model is not None, "refused when the file was read"
     assert entry.task is not None, "refused when the file was read"
     plan = ChatPlan(
@@ -78,7 +96,10 @@ def open_served(document: Document, served: Served) -> AnyModel:
         price=price_of(entry),
         output_tokens_max=entry.tokens,
     )
-    return ChatModel(endpoint, plan) if entry.reads else ChatScores(endpoint, plan, served.inputs)
+    peer = (endpoint, replace(plan, name=""), served.inputs)
+    if entry.reads:
+        return peer, partial(ChatModel, endpoint, plan)
+    return peer, partial(ChatScores, endpoint, plan, served.inputs)
 
 
 def price_of(entry: ModelEntry) -> Price:

@@ -6,15 +6,16 @@ from pathlib import Path
 
 from batuta.agents.models.card import ModelCard, TrainedModel
 from batuta.agents.models.skill import price_text, skill_of
+from batuta.agents.pipelines import NoTrainer
 from batuta.schemas.errors import UsageError
 from batuta.schemas.model_version import ModelVersion
 from batuta.schemas.pipeline_file.entries import ModelEntry
 from batuta.streams.adapters.onnx import OnnxModel
-from batuta.streams.model_store import ModelStore
+from batuta.streams.model_store import ModelStore, sample_card
 from batuta.streams.pipelines.loading import PipelineOnDisk
 from batuta.streams.registry.standing import Standing
 
-__all__ = ["live_card", "version_of", "version_of_kept"]
+__all__ = ["live_card", "version_here", "version_of"]
 
 
 def version_of(
@@ -48,12 +49,27 @@ def version_of(
     return _version(entry, trained.card, now)
 
 
-def version_of_kept(
+def version_here(
     on_disk: PipelineOnDisk, name: str, store: ModelStore, now: datetime
-) -> ModelVersion | None:
-    """Return the version of a model that was registered last, on this machine; None for none."""
-    card = store.kept_last(on_disk.loaded.pipeline.name, name)
-    return None if card is None else _version(on_disk.document.file.models[name], card, now)
+) -> ModelVersion:
+    """Return the version that a model has on this machine, kept in the store.
+
+    That is the model that was trained last, or that the pipeline's own trainer makes; else the
+    version that was registered last.
+
+    Raises:
+        UsageError: there is none.
+    """
+    loaded, entry = on_disk.loaded, on_disk.document.file.models[name]
+    if name == loaded.plan.model and not isinstance(loaded.trainer, NoTrainer):
+        made = sample_card(loaded, store.directory)
+        card = made.model_copy(update={"pipeline": loaded.pipeline.name})
+        store.keep(TrainedModel(store.read(made), card))
+        return _version(entry, card, now)
+    kept = store.kept_last(loaded.pipeline.name, name)
+    if kept is None:
+        return version_of(on_disk, name, None, store, now)
+    return _version(entry, kept, now)
 
 
 def _version(entry: ModelEntry, card: ModelCard, now: datetime) -> ModelVersion:

@@ -104,6 +104,8 @@ class Town:
     letters: list[DeadLetter] = field(default_factory=list["DeadLetter"])
     raw_letters: list[Record] = field(default_factory=list["Record"])
 
+    watchful = Watchful()
+
     @property
     def topics(self) -> Topics:
         return Topics(self.shipped.pipeline.name)
@@ -231,6 +233,12 @@ class Towns:
         town = Town(self.bootstrap, replace(fraud, pipeline=pipeline))
         town.create_source()
         return town
+
+
+@pytest.fixture(scope="session")
+def towns_on() -> type[Towns]:
+    """Founds towns on a broker that is named."""
+    return Towns
 
 
 @pytest.fixture(scope="session")
