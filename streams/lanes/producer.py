@@ -23,7 +23,7 @@ from aiokafka.structs import RecordMetadata
 from batuta.schemas.errors import LaterError, OutputRefusedError
 from batuta.streams.lanes.batch_limits import BatchLimits
 from batuta.streams.lanes.failpoints import reach
-from batuta.streams.lanes.kafka_shim import abandon_producer
+from batuta.streams.lanes.kafka_shim import abandon_producer, append_rows
 from batuta.streams.lanes.log import Destination, Row, TransactionFailedError
 from batuta.streams.settings import Settings, client_options
 
@@ -166,15 +166,14 @@ class LaneProducer:
 
     def _parcels(self, place: Destination, rows: Iterable[Row]) -> Iterable[_Parcel]:
         limit_bytes = self._limits.of(place[0])
+        coming = iter(rows)
         batch = _open_batch(limit_bytes)
-        for key, value, headers in rows:
-            pairs = list(headers)
-            if batch.append(timestamp=None, key=key, value=value, headers=pairs) is None:
-                yield *place, batch
-                batch = _open_batch(limit_bytes)
-                # An empty batch takes a record of any size; the topic's own limit decides.
-                fitted = batch.append(timestamp=None, key=key, value=value, headers=pairs)
-                assert fitted is not None, "an empty batch refused a record"
+        while (left := append_rows(batch, coming)) is not None:
+            yield *place, batch
+            batch = _open_batch(limit_bytes)
+            # An empty batch takes a record of any size; the topic's own limit decides.
+            refused = append_rows(batch, (left,))
+            assert refused is None, "an empty batch refused a record"
         if batch.record_count():
             yield *place, batch
 

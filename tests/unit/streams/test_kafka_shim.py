@@ -6,6 +6,7 @@ import asyncio
 import gc
 import inspect
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -13,12 +14,15 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.producer import sender
-from aiokafka.producer.message_accumulator import MessageBatch
+from aiokafka.producer.message_accumulator import BatchBuilder, MessageBatch
 from aiokafka.producer.sender import Sender
 from aiokafka.producer.transaction_manager import TransactionManager
 from aiokafka.protocol.group import HeartbeatRequest
 
 from batuta.streams.lanes import kafka_shim
+
+if TYPE_CHECKING:
+    from batuta.streams.lanes.log import Row
 
 
 def test_the_version_the_attributes_were_read_in() -> None:
@@ -50,6 +54,33 @@ async def test_a_failed_batch_is_told_to_its_sender_alone(
     assert complaints == []
 
 
+async def test_rows_are_appended_as_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.time", lambda: 1_522_577_863.052)
+    headers = (("ce_id", b"1"), ("content-type", b"application/json"))
+    rows: list[Row] = [(b"k", b"value" * 20, headers), (None, b"", ()), (b"k", None, ())] * 9
+    whole, built = BatchBuilder(1 << 20, 0), BatchBuilder(1 << 20, 0)
+    for key, value, pairs in rows:
+        built.append(timestamp=1_522_577_863_052, key=key, value=value, headers=list(pairs))
+    assert kafka_shim.append_rows(whole, rows) is None
+    assert whole.record_count() == 27
+    assert await _bytes_of(whole) == await _bytes_of(built)
+
+
+async def _bytes_of(batch: BatchBuilder) -> bytes:
+    return bytes(MessageBatch(TopicPartition("t", 0), batch, 10, 0).get_data_buffer())
+
+
+def test_the_first_row_without_room_comes_back_and_the_batch_is_closed() -> None:
+    rows: list[Row] = [(b"k", b"x" * 100, ()), (b"l", b"y" * 100, ()), (b"m", b"z", ())]
+    batch, coming = BatchBuilder(200, 0), iter(rows)
+    assert kafka_shim.append_rows(batch, coming) == rows[1]
+    assert (batch.record_count(), batch.closed()) == (1, True)
+    assert list(coming) == rows[2:]
+    whatever_its_size = BatchBuilder(200, 0)
+    assert kafka_shim.append_rows(whatever_its_size, [(b"k", b"x" * 500, ())]) is None
+    assert kafka_shim.append_rows(whatever_its_size, rows) == rows[0]
+
+
 @pytest.mark.parametrize(
     ("owner", "attribute"),
     [
@@ -59,6 +90,8 @@ async def test_a_failed_batch_is_told_to_its_sender_alone(
         (AIOKafkaProducer, "self._closed"),
         (AIOKafkaProducer, "self._sender"),
         (AIOKafkaProducer, "self.client"),
+        (BatchBuilder, "self._builder"),
+        (BatchBuilder, "self._relative_offset"),
         (Fetcher, "self._fetch_task"),
         (Fetcher, "self._prefetch_backoff"),
         (Fetcher, "self._records"),
@@ -100,9 +133,9 @@ def test_the_fetchers_task_is_its_error_future() -> None:
 
 def test_the_shim_touches_nothing_that_is_not_named_here() -> None:
     known = {
-        "_client", "_closed", "_consumer_record", "_coordinator", "_drain_waiter", "_fetcher",
-        "_partition_records", "_prefetch_backoff", "_records", "_send_req", "_sender",
-        "_txn_manager",
+        "_builder", "_client", "_closed", "_consumer_record", "_coordinator", "_drain_waiter",
+        "_fetcher", "_partition_records", "_prefetch_backoff", "_records", "_relative_offset",
+        "_send_req", "_sender", "_txn_manager",
     }  # fmt: skip
     lines = inspect.getsource(kafka_shim).splitlines()
     touched = {word for line in lines for word in _private_words(line.split("#")[0])}
