@@ -12,7 +12,7 @@ verified score ever approves.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 from itertools import chain, repeat
 from operator import itemgetter
@@ -21,10 +21,12 @@ from typing import Final
 import numpy as np
 
 from batuta.agents.asking import News, Outstanding
+from batuta.agents.asking_people import CaseWriter, hear
+from batuta.agents.asking_people import late as late_answer
+from batuta.agents.concluded import Concluded, ToldRows, done_of, told_apart
 from batuta.agents.conductor_state import MEMORY_TAG, ConductorState
 from batuta.agents.context import Context
 from batuta.agents.delegation.delegating import Delegating
-from batuta.agents.delegation.heard import Indexes
 from batuta.agents.delegation.vetoes import vetoed
 from batuta.agents.delegation.work import Driver, InTurn, Work
 from batuta.agents.guarded_reasons import GuardedReasons
@@ -32,13 +34,13 @@ from batuta.agents.identity import scoped
 from batuta.agents.judging import SCORE_UNKNOWN, Deciding, Judge, Judged, Verified
 from batuta.agents.models.port import AnyModel
 from batuta.agents.policy.event_rows import EventRows
-from batuta.agents.policy.names import Flags
-from batuta.agents.putting import Delegation, answers_about, inputs_of
+from batuta.agents.putting import Delegation, inputs_of
 from batuta.agents.questions import Answer, Question, question_of, waiting_key
 from batuta.agents.reasons import (
     MODEL_ANSWER_INVALID,
     MODEL_FAILED,
     MODEL_LATE,
+    PERSON_LATE,
     Reasons,
 )
 from batuta.agents.state.parking import Step
@@ -48,12 +50,13 @@ from batuta.agents.understanding.share_sets import ShareSet
 from batuta.agents.understanding.steps import Surroundings
 from batuta.agents.understanding.window_sets import WindowSet
 from batuta.agents.waiting import Waiting
-from batuta.schemas.decision import Decision, ModelAnswer, Selection
+from batuta.schemas.decision import Decision, Selection
 from batuta.schemas.errors import UsageError
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.json_rows import json_rows
 from batuta.schemas.labels import LabelOutcome
 from batuta.schemas.pipeline import Pipeline
+from batuta.schemas.review import StepAnswer
 from batuta.schemas.rows import rows_of
 
 __all__ = ["SCORE_UNKNOWN", "Concluded", "Conductor"]
@@ -63,19 +66,6 @@ NO_NEWS: Final[News[Question, Answer]] = News()
 
 def _unheard(failure: Exception) -> None:
     del failure
-
-
-@dataclass(frozen=True, slots=True)
-class Concluded:
-    """What a batch came to.
-
-    Attributes:
-        decisions: about its events, and about parked ones that were answered or given up.
-        follow_ups: what is to be asked next, outside of any batch.
-    """
-
-    decisions: list[Decision]
-    follow_ups: tuple[Question, ...] = ()
 
 
 class Conductor:
@@ -128,17 +118,20 @@ class Conductor:
         return ConductorState(WindowSet(self._pipeline.scoring_windows), shares, memories)
 
     def understand(
-        self, items: Sequence[Ingested | LabelOutcome], context: Context[ConductorState]
+        self,
+        items: Sequence[Ingested | LabelOutcome | StepAnswer],
+        context: Context[ConductorState],
     ) -> Question:
         """Return the question that a batch's events are; remember these, and what labels say."""
         if self.control_offset is not None:
             context.state.control.reach(self.control_offset)
-        shared = context.state.shares.take(items)
-        events = [item for item in items if isinstance(item, Ingested)]
+        told, others = told_apart(items, asks_people=bool(self._delegation.people))
+        shared = context.state.shares.take(others)
+        events = [item for item in others if isinstance(item, Ingested)]
         features = self._understand(events, context.state, shared.features)
         deadline_ms = self._pipeline.parking.deadline_ms
         question = Question.about(events, features, shared.expired, deadline_ms)
-        question.choices = self._select(events, features)
+        question.choices, question.told = self._select(events, features), told
         if context.parked.entries():
             question.asked[:] = [not context.parked.blocks(waiting_key(e)) for e in events]
         return question
@@ -180,27 +173,39 @@ class Conductor:
             news: of questions that earlier batches have asked.
         """
         now_ms = context.now_ms
-        waiting = Waiting(context.parked, now_ms, self._pipeline.parking.deadline_ms)
+        waiting = Waiting(
+            context.parked, now_ms, self._pipeline.parking.deadline_ms, self._delegation.people
+        )
         decisions: list[Decision] = []
         unfinished: list[Question] = []
         for arrival in news.arrivals:
-            asked, done = arrival.question, _done(arrival.question, arrival.answer)
+            asked, done = arrival.question, done_of(arrival.question, arrival.answer)
+            waiting.hand_over(asked)
             rows = waiting.resumed(asked, done)
             decisions += self._answered(asked, arrival.answer, rows, now_ms)
             if waiting.waits(asked, asked.asked & ~done):
                 unfinished.append(asked)
-        decisions += self._unanswered(waiting.expired(), now_ms)
+        overdue = waiting.expired()
+        decisions += self._unanswered([s for s in overdue if s.kind == "model"], now_ms)
+        resumed = waiting.answered(question.told)
+        late = [(step, late_answer(step)) for step in overdue if step.kind == "human"]
+        decisions += self._gone_on(waiting, [*resumed, *late], now_ms)
         outstanding = isinstance(answer, str)
         heard = question.work if isinstance(answer, str) else answer
         none = np.zeros(len(question.events), np.bool_)
-        done = none if outstanding and heard is None else _done(question, heard)
+        done = none if outstanding and heard is None else done_of(question, heard)
         decisions += self._answered(question, heard, waiting.admitted(question, done), now_ms)
-        if not outstanding and not done[question.asked].all():
+        if not outstanding and waiting.waits(question, question.asked & ~done):
             unfinished.append(question)
         to_ask = waiting.to_ask(revived=news.revived)
-        decisions += self._unanswered(waiting.given_up, now_ms)
+        for people, why in ((False, MODEL_LATE), (True, PERSON_LATE)):
+            given_up = [one for one in waiting.given_up if (one.kind == "human") is people]
+            decisions += self._unanswered(given_up, now_ms, why)
         follow_ups = (*unfinished, question_of(to_ask, now_ms)) if to_ask else tuple(unfinished)
-        return Concluded(decisions, follow_ups)
+        cases = CaseWriter(self._pipeline, self._judge.columns, context.partition, now_ms)
+        opened = tuple(cases.write(*one) for one in waiting.asked)
+        ignored = len(question.told) - len(resumed)
+        return Concluded(decisions, follow_ups, opened, len(resumed), ignored)
 
     async def decide(
         self, events: Sequence[Ingested], context: Context[ConductorState]
@@ -226,16 +231,33 @@ class Conductor:
         chosen = np.array(rows, np.intp)
         if len(rows) < len(question.events):
             verified = verified.at(chosen)
-        return self._decide(_Told(question, chosen), verified, now_ms)
+        return self._decide(ToldRows(question, chosen), verified, now_ms)
 
-    def _unanswered(self, steps: Sequence[Step], now_ms: int) -> list[Decision]:
+    def _gone_on(
+        self, waiting: Waiting, told: Sequence[tuple[Step, StepAnswer]], now_ms: int
+    ) -> list[Decision]:
+        """Let steps go on with what people said; decide about those that are through."""
+        if not told:
+            return []
+        question = question_of([step for step, _ in told], now_ms)
+        question.work = self._begun(question)
+        for row, (_, answer) in enumerate(told):
+            hear(question.work.heard, row, answer, self._delegation.terms_of(answer.asked))
+        question.work.look()
+        done = question.work.reached.done
+        waiting.going_on(question, ~done)
+        return self._answered(question, question.work, np.flatnonzero(done).tolist(), now_ms)
+
+    def _unanswered(
+        self, steps: Sequence[Step], now_ms: int, reason: str = MODEL_LATE
+    ) -> list[Decision]:
         """Let a person decide about events that no answer came for."""
         if not steps:
             return []
         question = question_of(steps, now_ms)
         question.work = self._begun(question)
-        verified = Verified.unusable(len(steps), MODEL_LATE)
-        return self._decide(_Told(question, np.arange(len(steps))), verified, now_ms)
+        verified = Verified.unusable(len(steps), reason)
+        return self._decide(ToldRows(question, np.arange(len(steps))), verified, now_ms)
 
     def _understand(
         self, events: Sequence[Ingested], state: ConductorState, shares: Features
@@ -271,7 +293,7 @@ class Conductor:
         late = ~reached.usable & work.heard.late()
         return Verified(scores, reached.usable, MODEL_ANSWER_INVALID, broke, late)
 
-    def _decide(self, told: "_Told", verified: Verified, now_ms: int) -> list[Decision]:
+    def _decide(self, told: ToldRows, verified: Verified, now_ms: int) -> list[Decision]:
         names, pipeline = self._judge.columns, self._pipeline
         events, features = told.events, told.features
         judged = self._judge.judge(events, features, verified)
@@ -332,56 +354,9 @@ class Conductor:
                 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """Some rows of a question that are decided now, and all that was heard of them."""
-
-    question: Question
-    rows: Indexes
-
-    @property
-    def whole(self) -> bool:
-        return len(self.rows) == len(self.question.events)
-
-    @property
-    def events(self) -> Sequence[Ingested]:
-        events = self.question.events
-        return events if self.whole else [events[row] for row in self.rows.tolist()]
-
-    @property
-    def features(self) -> Features:
-        return self.question.features if self.whole else self.question.features[self.rows]
-
-    @property
-    def selections(self) -> Sequence[Selection | None]:
-        choices = self.question.choices
-        return choices if self.whole else [choices[row] for row in self.rows.tolist()]
-
-    @property
-    def versions(self) -> Mapping[str, str] | None:
-        work = self.question.work
-        return None if work is None else work.heard.versions
-
-    def answers(self) -> list[tuple[ModelAnswer, ...]]:
-        work = self.question.work
-        return [()] * len(self.rows) if work is None else answers_about(work.heard, self.rows)
-
-    def marked(self) -> list[bool]:
-        work = self.question.work
-        if work is None:
-            return [False] * len(self.rows)
-        found: list[bool] = work.reached.marked[self.rows].tolist()
-        return found
-
-
 def _digests(events: Sequence[Ingested]) -> list[str]:
     """Return the hex digest of each event's payload."""
     return [sha256(written).hexdigest() for written in json_rows(event.data for event in events)]
-
-
-def _done(question: Question, answer: Answer) -> Flags:
-    """Return which rows nothing more is to be heard of; all, where asking failed."""
-    return np.ones(len(question.events), np.bool_) if answer is None else answer.reached.done
 
 
 def _matrix(rows: list[Mapping[str, float]], names: tuple[str, ...]) -> Features:

@@ -13,6 +13,7 @@ import numpy as np
 from batuta.agents.delegation.delegating import Delegating
 from batuta.agents.delegation.heard import ANSWERED, FAILED, Heard, Indexes, Told
 from batuta.agents.delegation.plans import Node, models_of
+from batuta.agents.delegation.terms import Terms
 from batuta.agents.delegation.walking import Flags
 from batuta.agents.delegation.work import Asking, Inputs, Work
 from batuta.agents.models.port import AnyModel, Matrix, Model, reads_rows
@@ -39,6 +40,7 @@ class Delegation:
     Attributes:
         chooser: picks the plans.
         plans: those it may pick.
+        people: who are asked as models are, by name.
     """
 
     def __init__(
@@ -49,7 +51,10 @@ class Delegation:
         self.plans = delegating.plans
         self._terms = delegating.terms
         self._models = models
-        self._versions = {name: model.version for name, model in models.items()}
+        self.people = delegating.people
+        self._versions = {
+            name: one.version for name, one in (*models.items(), *delegating.people.items())
+        }
         self._places = {name: place for place, name in enumerate(columns)}
 
     def work(self, question: Question, features: Features) -> Work:
@@ -64,6 +69,10 @@ class Delegation:
 
         asking = Asking(question.step_ids, question.patience_ms)
         return Work(heard, self._parts(question), inputs, self._terms, asking)
+
+    def terms_of(self, name: str) -> Terms:
+        """Return the terms on which one is asked."""
+        return self._terms.get(name, Terms())
 
     def version_of(
         self,

@@ -5,7 +5,7 @@ A question that outlives its batch is kept as parked steps, one per event; `payl
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from batuta.schemas.decision import Selection
 from batuta.schemas.errors import StateCorruptError
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.record import Record
+from batuta.schemas.review import StepAnswer
 
 __all__ = ["Answer", "Question", "payload", "question_of", "waiting_key"]
 
@@ -47,6 +48,8 @@ class Question:
         driver: who asks, from then on.
         control_offset: behind the control record that made live what is asked; None where nothing
             follows control.
+        told: people's answers that came in the same batch, to other events.
+        handed: the rows that wait for a person since.
     """
 
     events: Sequence[Ingested]
@@ -60,6 +63,8 @@ class Question:
     work: Work | None = None
     driver: Driver | None = None
     control_offset: int | None = None
+    told: Sequence[StepAnswer] = ()
+    handed: set[int] = field(default_factory=set[int])
 
     @classmethod
     def about(
@@ -82,8 +87,14 @@ def waiting_key(event: Ingested) -> str:
     return scoped(event.tenant, event.scoring_key)
 
 
-def payload(question: Question, row: int) -> bytes:
-    """Write one event of a question and what is known of it; the version is the parked step's."""
+def payload(question: Question, row: int, waits_for: tuple[str, str] | None = None) -> bytes:
+    """Write one event of a question and what is known of it; the version is the parked step's.
+
+    Args:
+        question: of which one row is parked.
+        row: which.
+        waits_for: the case that is to be answered, and who is asked; None for a model's answer.
+    """
     value = codec.encode_ingested(question.events[row], "").value
     assert value is not None
     body: dict[str, object] = {
@@ -95,6 +106,8 @@ def payload(question: Question, row: int) -> bytes:
         body["selection"] = list(choice)
     if answered := question.work.heard.row(row) if question.work else {}:
         body["answers"] = answered
+    if waits_for is not None:
+        body["waits_for"] = waits_for
     return orjson.dumps(body)
 
 

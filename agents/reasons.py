@@ -12,6 +12,7 @@ __all__ = [
     "MODEL_ANSWER_INVALID",
     "MODEL_FAILED",
     "MODEL_LATE",
+    "PERSON_LATE",
     "RULE_FAILED",
     "NoReasons",
     "Reasons",
@@ -24,6 +25,8 @@ MODEL_ANSWER_INVALID: Final = "model_answer_invalid"
 MODEL_FAILED: Final = "model_failed"
 #: The model gave no answer by the deadline, or too many events waited for one.
 MODEL_LATE: Final = "model_late"
+#: Too many events waited for a person: this one waited longest, and goes to review for good.
+PERSON_LATE: Final = "person_late"
 #: An expression or a part of the user's own could not tell a feature of the event.
 FEATURE_FAILED: Final = "feature_failed"
 #: A check of the user's own raised, or answered no truth value per event.
@@ -42,6 +45,7 @@ _TEXTS: Final[Mapping[str, str]] = {
     RULE_FAILED: "a rule could not be answered, so a person decides",
     "check_failed": "the answer did not pass a check, so a person decides",
     MODEL_LATE: "the model gave no answer in time, so a person decides",
+    PERSON_LATE: "too many events waited for a person, so one decides outside of the plan",
 }
 
 

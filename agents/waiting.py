@@ -2,16 +2,23 @@
 
 An event that no answer came for in time is parked until one comes, or its deadline. Later events of
 its key wait behind it, so that decisions about one key keep their order; once it is decided they
-are asked about, together. Whoever has waited longest is given up where the lot is full.
+are asked about, together. Nobody waits behind an event that waits for a person. Whoever has waited
+longest is given up where the lot is full.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress
 from typing import Final
 
+import numpy as np
+
+from batuta.agents.asking_people import ANSWER_GRACE_MS, case_id_of, people_asked, waits_for
+from batuta.agents.delegation.people import Person
 from batuta.agents.policy.names import Flags
 from batuta.agents.questions import Question, payload, waiting_key
 from batuta.agents.state.parking import Kind, ParkingLot, Step
+from batuta.schemas.review import StepAnswer
 
 __all__ = ["Waiting"]
 
@@ -27,13 +34,20 @@ class Waiting:
         lot: where steps wait.
         now_ms: the batch's clock.
         deadline_ms: how long an event may take from its batch on, whatever it waits for.
+        people: who may be asked, by name.
         given_up: steps that had to leave the lot without an answer.
+        asked: rows of questions that wait for a person from now on.
     """
 
     lot: ParkingLot
     now_ms: int
     deadline_ms: int
+    people: Mapping[str, Person] = field(default_factory=dict[str, Person])
     given_up: list[Step] = field(default_factory=list[Step])
+    asked: list[tuple[Question, int, Person]] = field(
+        default_factory=list[tuple[Question, int, Person]]
+    )
+    _going_on: list[Step] = field(default_factory=list[Step])
 
     def resumed(self, question: Question, answered: Flags) -> list[int]:
         """Return the rows of a question that are answered and still wait for it, in order."""
@@ -51,10 +65,48 @@ class Waiting:
                 self.lot.resume(step_id)
         return rows
 
+    def hand_over(self, question: Question) -> None:
+        """Let rows of an earlier question whose plan asks a person wait for that from now on.
+
+        One that is queued stays so: it is asked about once more when its turn comes.
+        """
+        for row, person in people_asked(question.work, self.people).items():
+            step_id, key = question.step_ids[row], waiting_key(question.events[row])
+            waits = self.lot.get(step_id)
+            if row in question.handed or waits is None or waits.kind == "human":
+                continue
+            if waits.kind == "queued" and not self._is_next(step_id, key):
+                continue
+            if waits.kind == "model":
+                self.lot.resume(step_id)
+            self._park(question, row, person)
+
+    def answered(self, answers: Sequence[StepAnswer]) -> list[tuple[Step, StepAnswer]]:
+        """Take out the steps that people have answered; what no step waits for is left out."""
+        found: list[tuple[Step, StepAnswer]] = []
+        for answer in answers:
+            step = self.lot.get(answer.step_id)
+            if step is None or step.kind != "human" or waits_for(step)[0] != answer.case_id:
+                continue
+            self.lot.resume(step.id)
+            found.append((step, answer))
+        return found
+
+    def going_on(self, question: Question, rows: Flags) -> None:
+        """Let some rows that a person has answered wait for whom their plan asks next."""
+        asked = people_asked(question.work, self.people)
+        for row in compress(range(len(question.events)), rows.tolist()):
+            if row in asked:
+                self._park(question, row, asked[row])
+            elif self.lot.blocks(waiting_key(question.events[row])):
+                self._park(question, row, "queued")
+            else:
+                self._going_on.append(self._park(question, row, "model"))
+
     def waits(self, question: Question, rows: Flags) -> bool:
-        """Say whether any of some rows of a question is parked still."""
-        ids = compress(question.step_ids, rows.tolist())
-        return any(self.lot.get(step_id) is not None for step_id in ids)
+        """Say whether any of some rows of a question is parked still, and not for a person."""
+        left = (row for row in np.flatnonzero(rows).tolist() if row not in question.handed)
+        return any(self.lot.get(question.step_ids[row]) is not None for row in left)
 
     def admitted(self, question: Question, answered: Flags) -> list[int]:
         """Return the rows of a batch's own question that are decided now; park the others."""
@@ -62,13 +114,16 @@ class Waiting:
             return list(range(len(question.events)))
         rows: list[int] = []
         heard = (question.asked & answered).tolist()
+        people = people_asked(question.work, self.people)
         for row, event in enumerate(question.events):
             blocked = self.lot.blocks(waiting_key(event))
             if heard[row] and not blocked:
                 rows.append(row)
-            else:
+            elif blocked or not question.asked[row]:
                 # What it waited for may have gone since: nobody was asked about it all the same.
-                self._park(question, row, queued=blocked or not question.asked[row])
+                self._park(question, row, "queued")
+            else:
+                self._park(question, row, people.get(row, "model"))
         return rows
 
     def expired(self) -> list[Step]:
@@ -92,7 +147,7 @@ class Waiting:
             else:
                 self._wait(replace(step, kind="model"))
             asked.append(step)
-        return asked
+        return asked if revived else [*asked, *self._going_on]
 
     def _is_next(self, step_id: str, key: str) -> bool:
         """Take a queued step out if it is the next of its key."""
@@ -104,14 +159,24 @@ class Waiting:
         self._wait(step)
         return False
 
-    def _park(self, question: Question, row: int, *, queued: bool) -> None:
+    def _park(self, question: Question, row: int, waits: "Person | Kind") -> Step:
+        """Park one row behind a model, other rows, or a person; return its step."""
         event, step_id = question.events[row], question.step_ids[row]
         while self.lot.get(step_id) is not None:
             # The same event again, by a redrive: it waits as well.
             step_id = question.step_ids[row] = f"{step_id}'"
-        content = payload(question, row)
-        kind: Kind = "queued" if queued else "model"
-        self._wait(Step(step_id, waiting_key(event), kind, self._deadline_ms(), content))
+        key = waiting_key(event)
+        if isinstance(waits, Person):
+            self.asked.append((question, row, waits))
+            question.handed.add(row)
+            case_id = case_id_of(waits, step_id, event.event_time_ms)
+            content = payload(question, row, (case_id, waits.name))
+            deadline_ms = self.now_ms + waits.sla_ms + ANSWER_GRACE_MS
+            step = Step(step_id, key, "human", deadline_ms, content)
+        else:
+            step = Step(step_id, key, waits, self._deadline_ms(), payload(question, row))
+        self._wait(step)
+        return step
 
     def _wait(self, step: Step) -> None:
         if (given_up := self.lot.park(step)) is not None:

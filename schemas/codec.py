@@ -37,6 +37,16 @@ from batuta.schemas.message_codec import (
 )
 from batuta.schemas.message_reading import Messages
 from batuta.schemas.refusals import REASONS, Refused
+from batuta.schemas.review_codec import (
+    decode_any_case,
+    decode_escalation,
+    decode_reviewed,
+    decode_verdict,
+    encode_reviewed,
+    encode_step_answer,
+    encode_step_case,
+    encode_verdict,
+)
 
 __all__ = [
     "REASONS",
@@ -46,17 +56,21 @@ __all__ = [
     "Mode",
     "Refused",
     "decode_action",
+    "decode_any_case",
     "decode_case",
     "decode_cases",
     "decode_dead_letter",
     "decode_decision",
     "decode_decisions",
+    "decode_escalation",
     "decode_ingested",
     "decode_learning",
     "decode_notification",
     "decode_notifications",
     "decode_outcome",
+    "decode_reviewed",
     "decode_scoring",
+    "decode_verdict",
     "encode_action",
     "encode_case",
     "encode_dead_letter",
@@ -69,6 +83,10 @@ __all__ = [
     "encode_label",
     "encode_notification",
     "encode_outcome",
+    "encode_reviewed",
+    "encode_step_answer",
+    "encode_step_case",
+    "encode_verdict",
     "put_aside",
     "rekeyed",
 ]

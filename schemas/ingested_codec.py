@@ -12,6 +12,8 @@ from batuta.schemas.label_codec import kind_of, read_outcome
 from batuta.schemas.labels import LabelOutcome
 from batuta.schemas.message_reading import Messages, numbers_of, read_all, read_message
 from batuta.schemas.record import Output, Record
+from batuta.schemas.review import StepAnswer
+from batuta.schemas.review_codec import read_step_answer
 from batuta.schemas.rows import rows_of
 from batuta.schemas.wire import IngestedWire
 
@@ -60,16 +62,19 @@ def decode_ingested(records: Sequence[Record], _now_ms: int = 0) -> Messages[Ing
 
 def decode_scoring(
     records: Sequence[Record], _now_ms: int = 0
-) -> Messages[Ingested | LabelOutcome]:
-    """Read a batch of what scoring reads: ingested events and outcomes."""
+) -> Messages[Ingested | LabelOutcome | StepAnswer]:
+    """Read a batch of what scoring reads: ingested events, outcomes and people's answers."""
     return read_all(_decode_either, records)
 
 
-def _decode_either(record: Record) -> Ingested | LabelOutcome:
+def _decode_either(record: Record) -> Ingested | LabelOutcome | StepAnswer:
     plain = _plain(record.value)
     if plain is not None:
         return plain
-    return read_outcome(record) if kind_of(record) == "outcome" else _checked(record)
+    kind = kind_of(record)
+    if kind == "answer":
+        return read_step_answer(record)
+    return read_outcome(record) if kind == "outcome" else _checked(record)
 
 
 def _decode(record: Record) -> Ingested:

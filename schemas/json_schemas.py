@@ -7,18 +7,29 @@ from pydantic import BaseModel
 from batuta.schemas.action import ACTION_VERSION
 from batuta.schemas.decision import DECISION_VERSION
 from batuta.schemas.notification import NOTIFICATION_VERSION
-from batuta.schemas.review import REVIEW_CASE_VERSION
+from batuta.schemas.review import (
+    REVIEW_CASE_VERSION,
+    REVIEWED_VERSION,
+    STEP_CASE_VERSION,
+    VERDICT_VERSION,
+)
+from batuta.schemas.review_codec import ReviewedWire, StepCaseWire, VerdictWire
 from batuta.schemas.wire import ActionWire, DecisionWire, NotificationWire, ReviewCaseWire
 
 __all__ = ["MESSAGES", "MessageKind", "data_schema", "json_schema"]
 
-MessageKind = Literal["decision", "action", "review_case", "notification"]
+MessageKind = Literal[
+    "decision", "action", "review_case", "step_case", "verdict", "reviewed", "notification"
+]
 
 #: The public messages: the model of each, and its version.
 MESSAGES: Final[dict[MessageKind, tuple[type[BaseModel], int]]] = {
     "decision": (DecisionWire, DECISION_VERSION),
     "action": (ActionWire, ACTION_VERSION),
     "review_case": (ReviewCaseWire, REVIEW_CASE_VERSION),
+    "step_case": (StepCaseWire, STEP_CASE_VERSION),
+    "verdict": (VerdictWire, VERDICT_VERSION),
+    "reviewed": (ReviewedWire, REVIEWED_VERSION),
     "notification": (NotificationWire, NOTIFICATION_VERSION),
 }
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"

@@ -29,6 +29,8 @@ from batuta.schemas.wire import (
 )
 
 __all__ = [
+    "answer_body",
+    "answer_of",
     "decode_action",
     "decode_case",
     "decode_cases",
@@ -41,6 +43,7 @@ __all__ = [
     "encode_decision",
     "encode_decisions",
     "encode_notification",
+    "headers_of",
 ]
 
 
@@ -59,7 +62,7 @@ def encode_decisions(decisions: Sequence[Decision], topic: str) -> list[Output]:
         value=json_rows(_decision_bodies(decisions)),
         headers=[
             (
-                *_headers("batuta.decision.v2", decision.pipeline, decision.tenant),
+                *headers_of("batuta.decision.v2", decision.pipeline, decision.tenant),
                 ("ce_id", decision.event_id.encode()),
             )
             for decision in decisions
@@ -69,7 +72,7 @@ def encode_decisions(decisions: Sequence[Decision], topic: str) -> list[Output]:
 
 def encode_action(action: Action, topic: str) -> Output:
     """Write an action, keyed by its id."""
-    headers = _headers("batuta.action.v1", action.pipeline, action.tenant)
+    headers = headers_of("batuta.action.v1", action.pipeline, action.tenant)
     body = {
         "version": ACTION_VERSION,
         "action_id": action.action_id,
@@ -89,7 +92,7 @@ def encode_action(action: Action, topic: str) -> Output:
 
 def encode_case(case: ReviewCase, topic: str) -> Output:
     """Write a review case, keyed by its id."""
-    headers = _headers("batuta.review_case.v2", case.decision.pipeline, case.decision.tenant)
+    headers = headers_of("batuta.review_case.v2", case.decision.pipeline, case.decision.tenant)
     body = {
         "version": REVIEW_CASE_VERSION,
         "case_id": case.case_id,
@@ -104,7 +107,7 @@ def encode_case(case: ReviewCase, topic: str) -> Output:
 
 def encode_notification(notification: Notification, topic: str) -> Output:
     """Write a notification, keyed by its pipeline, which owns grouping."""
-    headers = _headers("batuta.notification.v1", notification.pipeline, notification.tenant)
+    headers = headers_of("batuta.notification.v1", notification.pipeline, notification.tenant)
     body = {
         "version": NOTIFICATION_VERSION,
         "notification_id": notification.notification_id,
@@ -229,7 +232,7 @@ def _decision_body(decision: Decision, selection: object) -> dict[str, object]:
         "features": decision.features,
         "input_sha256": decision.input_sha256,
         "selection": selection,
-        "answers": [_answer_body(answer) for answer in decision.answers],
+        "answers": [answer_body(answer) for answer in decision.answers],
         "fallback": decision.fallback,
     }
     if decision.control_offset is not None:
@@ -250,7 +253,7 @@ def _selection_body(selection: Selection) -> dict[str, object]:
     return body
 
 
-def _answer_body(answer: ModelAnswer) -> dict[str, object]:
+def answer_body(answer: ModelAnswer) -> dict[str, object]:
     """Return what there is: an answer has no failure, and most have no evidence."""
     name, model, score, confidence, failure, duration_ms, cost_nano, currency, evidence = answer
     body: dict[str, object] = {"name": name, "model": model}
@@ -284,7 +287,7 @@ def _decision(wire: DecisionWire) -> Decision:
         numbers_of(wire.features),
         wire.input_sha256,
         selection=None if wire.selection is None else _selection(wire.selection),
-        answers=tuple(_answer(answer) for answer in wire.answers),
+        answers=tuple(answer_of(answer) for answer in wire.answers),
         fallback=wire.fallback,
         control_offset=wire.control_offset,
     )
@@ -296,7 +299,8 @@ def _selection(wire: SelectionWire) -> Selection:
     )
 
 
-def _answer(wire: ModelAnswerWire) -> ModelAnswer:
+def answer_of(wire: ModelAnswerWire) -> ModelAnswer:
+    """Return a model's answer as it was read."""
     return ModelAnswer(
         wire.name,
         wire.model,
@@ -317,7 +321,8 @@ def _clock_time(moment_ms: int) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _headers(kind: str, pipeline: str, tenant: str) -> Headers:
+def headers_of(kind: str, pipeline: str, tenant: str) -> Headers:
+    """Return the CloudEvents headers that stand around every message of one kind."""
     constant = (
         ("ce_specversion", b"1.0"),
         ("ce_type", kind.encode()),

@@ -127,7 +127,7 @@ class WindowFeature(_Part):
 class Escalation(_Part):
     """Who reviews, and within what time."""
 
-    queue: Name
+    queue: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=64)]
     due_ms: int = Field(default=1_800_000, gt=0, le=_YEAR_MS)
 
 

@@ -12,10 +12,11 @@ from pydantic import BaseModel
 from batuta.schemas.codec import (
     EventCodec,
     Refused,
-    decode_decisions,
+    decode_escalation,
     decode_learning,
     decode_scoring,
 )
+from batuta.schemas.decision import Decision
 from batuta.schemas.errors import RefusedEventError
 from batuta.schemas.label_codec import LabelWire
 from batuta.schemas.labels import EventIndex, Label
@@ -24,6 +25,7 @@ from batuta.schemas.message_codec import decode_notifications
 from batuta.schemas.personal import personal_fields
 from batuta.schemas.pipeline import Pipeline, Source
 from batuta.schemas.record import Record
+from batuta.schemas.review import Case, StepAnswer, Verdict
 from batuta.schemas.wire import DecisionWire, IngestedWire, NotificationWire
 
 __all__ = ["Door", "stage_doors"]
@@ -80,12 +82,13 @@ def stage_doors(
         "scoring": _door(
             decode_scoring,
             Mask(IngestedWire, keys, data, key=scoring_key),
-            lambda item: item.scoring_key,
+            # An answer belongs to the lane that asked for it, whatever its key.
+            lambda item: None if isinstance(item, StepAnswer) else item.scoring_key,
         ),
         "escalation": _door(
-            decode_decisions,
+            decode_escalation,
             Mask(DecisionWire, entity, key=source_key, careful=careful),
-            lambda item: item.entity,
+            _escalated,
         ),
         "notification": _door(
             decode_notifications,
@@ -107,6 +110,11 @@ def _label_doors(
         "rekeying": _door(feedback.decode, Mask(label, key=source_key, careful=careful), None),
         "learning": _door(decode_learning, Mask(LabelWire, careful=careful), _event_of),
     }
+
+
+def _escalated(item: Decision | Case | Verdict) -> str:
+    """Return under which key escalation reads what it does."""
+    return item.entity if isinstance(item, Decision) else item.case_id
 
 
 def _event_of(item: Label | EventIndex) -> str | None:

@@ -107,6 +107,21 @@ class Topics:
         return f"{self.pipeline}.escalations"
 
     @property
+    def verdicts(self) -> str:
+        """What people say of cases, keyed by case id."""
+        return f"{self.pipeline}.verdicts"
+
+    @property
+    def reviewed(self) -> str:
+        """What became of each verdict, and of cases that none came for; keyed by case id."""
+        return f"{self.pipeline}.reviewed"
+
+    @property
+    def answers(self) -> str:
+        """People's answers to parked steps, each in the partition of the lane that waits."""
+        return f"{self.pipeline}.answers"
+
+    @property
     def notifications(self) -> str:
         """What people should be told."""
         return f"{self.pipeline}.notifications"
@@ -166,6 +181,9 @@ class Topics:
             TopicSpec(self.decisions, partitions, large),
             TopicSpec(self.actions, partitions, large),
             TopicSpec(self.escalations, partitions, large),
+            TopicSpec(self.verdicts, partitions, large),
+            TopicSpec(self.reviewed, partitions, large),
+            TopicSpec(self.answers, partitions, large),
             TopicSpec(self.notifications, partitions, large),
             TopicSpec(self.deadletters, partitions, letters),
             TopicSpec(self.redriven, partitions, {"cleanup.policy": "compact"}),
@@ -175,4 +193,5 @@ class Topics:
             TopicSpec(self.state("rekeying"), alone, changelog),
             TopicSpec(self.state("learning"), partitions, changelog),
             TopicSpec(self.state("scoring"), partitions, changelog),
+            TopicSpec(self.state("escalation"), partitions, changelog),
         )

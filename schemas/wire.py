@@ -12,7 +12,16 @@ from batuta.schemas.decision import Outcome
 from batuta.schemas.notification import Severity
 from batuta.schemas.times import EventTime
 
-__all__ = ["ActionWire", "DecisionWire", "IngestedWire", "NotificationWire", "ReviewCaseWire"]
+__all__ = [
+    "ActionWire",
+    "Code",
+    "DecisionWire",
+    "IngestedWire",
+    "ModelAnswerWire",
+    "NotificationWire",
+    "ReviewCaseWire",
+    "SelectionWire",
+]
 
 Code = Annotated[str, Field(min_length=1)]
 

@@ -5,15 +5,25 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from batuta.agents.conductor import Concluded
+from batuta.agents.escalation import Escalated
 from batuta.agents.ingestion import Ingest
 from batuta.agents.learning import Learnt
 from batuta.schemas.decision import Decision
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.labels import LabelOutcome
+from batuta.schemas.review import StepAnswer
 from batuta.streams.app import clock_ms
 from batuta.streams.telemetry.stage_telemetry import StageTelemetry
 
-__all__ = ["count_decided", "count_ingested", "count_labels", "count_learnt"]
+__all__ = [
+    "count_answers",
+    "count_decided",
+    "count_escalated",
+    "count_ingested",
+    "count_labels",
+    "count_learnt",
+]
 
 
 def count_ingested(telemetry: StageTelemetry, result: Ingest) -> None:
@@ -46,10 +56,10 @@ def count_learnt(telemetry: StageTelemetry, learnt: Learnt, items: int) -> None:
 
 
 def count_labels(
-    telemetry: StageTelemetry, items: Sequence[Ingested | LabelOutcome], expired: int
+    telemetry: StageTelemetry, items: Sequence[Ingested | LabelOutcome | StepAnswer], expired: int
 ) -> None:
     """Count the labels among what scoring read."""
-    outcomes = sum(not isinstance(item, Ingested) for item in items)
+    outcomes = sum(isinstance(item, LabelOutcome) for item in items)
     if outcomes:
         telemetry.labels({"counted": outcomes - expired, "expired": expired})
         telemetry.finished({"done": outcomes})
@@ -61,3 +71,19 @@ def count_decided(telemetry: StageTelemetry, decided: Sequence[Decision]) -> Non
     telemetry.finished({"done": len(decided)})
     published = np.fromiter((d.published_ms for d in decided), np.int64, len(decided))
     telemetry.ages(clock_ms() - published)
+
+
+def count_answers(telemetry: StageTelemetry, concluded: Concluded) -> None:
+    """Count people's answers: those a step went on with, and those that none waited for."""
+    told = concluded.resumed + concluded.ignored
+    if told:
+        telemetry.reviewed({"resumed": concluded.resumed, "ignored": concluded.ignored})
+        telemetry.finished({"done": told})
+
+
+def count_escalated(telemetry: StageTelemetry, escalated: Escalated, items: int) -> None:
+    """Count cases that were opened, and what became of verdicts and cases."""
+    telemetry.escalated(len(escalated.cases) + escalated.opened)
+    telemetry.reviewed(Counter(one.result for one in escalated.reviewed))
+    telemetry.finished({"done": items - len(escalated.misplaced)})
+    telemetry.finished({"rekeyed": len(escalated.misplaced)})

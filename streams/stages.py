@@ -1,10 +1,12 @@
 """The stages: the route of an event, in order, as Faust agents.
 
     .events ── ingestion ── .ingested ── scoring ── .decisions ── escalation ── .escalations
-                  │                      ▲  ├────── .actions
-                .index               .outcomes └──── .notifications ── notification ── sinks
-                  └──────────────────┐   │
+                  │                      ▲  ├────── .actions        ▲      └─── .reviewed
+                .index               .outcomes └──── .notifications │── notification ── sinks
+                  └──────────────────┐   │                      .verdicts
     .feedback ── rekeying ── .labels ── learning
+
+A step that asks a person: scoring ── .escalations ── escalation ── .answers ── scoring.
 
 Each agent is a thin loop around a pure one of `batuta.agents`; `ROUTE` is the order, and the whole
 of it. Each stage also reads `<group>.redrive`, where the dead letters it wrote come back to it and
@@ -26,6 +28,7 @@ from batuta.agents.ingestion import Ingestion, IngestionState
 from batuta.agents.learning import Learning, LearningState
 from batuta.agents.policy.actions import actions_of
 from batuta.agents.rekeying import labels_of
+from batuta.agents.reviewing import EscalationState
 from batuta.agents.state.port import State
 from batuta.schemas import codec
 from batuta.schemas.decision import Decision
@@ -35,16 +38,28 @@ from batuta.schemas.labels import EventIndex, Label, LabelOutcome
 from batuta.schemas.notification import Notification
 from batuta.schemas.pipeline import Source
 from batuta.schemas.record import Record
+from batuta.schemas.review import Case, StepAnswer, Verdict
 from batuta.streams.app import LaneApp
 from batuta.streams.conductors import Conductors
 from batuta.streams.delivery import Delivery
 from batuta.streams.house import House, door_of, notifier_of, stateless
 from batuta.streams.lanes.batch import Batch, Outlet
 from batuta.streams.lanes.stage import NoState, Stage
-from batuta.streams.stage_counts import count_decided, count_ingested, count_labels, count_learnt
+from batuta.streams.stage_counts import (
+    count_answers,
+    count_decided,
+    count_escalated,
+    count_ingested,
+    count_labels,
+    count_learnt,
+)
 from batuta.streams.stage_times import ingestion_time, lanes_of_ingestion, replayed, scoring_time
 
 __all__ = ["ROUTE"]
+
+#: What scoring reads, and what escalation does.
+Scored = Ingested | LabelOutcome | StepAnswer
+Escalating = Decision | Case | Verdict
 
 
 def ingestion(app: LaneApp, house: House) -> None:
@@ -163,6 +178,7 @@ def scoring(app: LaneApp, house: House) -> None:
         inputs=(
             *((topics.outcomes,) if shipped.pipeline.shares else ()),
             topics.ingested,
+            *((topics.answers,) if shipped.plan.delegating.people else ()),
             topics.redrive("scoring"),
         ),
         decode=codec.decode_scoring,
@@ -176,9 +192,10 @@ def scoring(app: LaneApp, house: House) -> None:
     actions = Outlet(topics.actions, codec.encode_action)
     decisions = Outlet(topics.decisions, codec.encode_decision, codec.encode_decisions)
     notifications = Outlet(topics.notifications, codec.encode_notification)
+    cases = Outlet(topics.escalations, codec.encode_step_case)
 
     @app.agent(app.lanes(stage), name=stage.group, concurrency=app.concurrency(stage))
-    async def score(batches: StreamT[Batch[Ingested | LabelOutcome, ConductorState]]) -> None:
+    async def score(batches: StreamT[Batch[Scored, ConductorState]]) -> None:
         async for batch in batches:
             async with batch as out:
                 conductor = await conductors.under(batch.context.state.control.offset)
@@ -191,29 +208,51 @@ def scoring(app: LaneApp, house: House) -> None:
                 out.send_all(decisions, decided)
                 out.send_all(actions, actions_of(decided))
                 out.send_all(notifications, notifier.notify(decided, batch.context))
+                out.send_all(cases, concluded.cases)
                 out.after_commit(partial(count_decided, telemetry, decided))
+                out.after_commit(partial(count_answers, telemetry, concluded))
                 out.after_commit(partial(count_labels, telemetry, batch.items, question.expired))
 
 
 def escalation(app: LaneApp, house: House) -> None:
-    """Open a case for every decision that asks for a person."""
+    """Open a case for each decision to review; close cases by verdicts, or by time."""
     topics, shipped = house.topics, house.shipped
     agent = Escalation(shipped.pipeline)
     escalations = Outlet(topics.escalations, codec.encode_case)
     notifications = Outlet(topics.notifications, codec.encode_notification)
-    stage = stateless(house, "escalation", topics.decisions, codec.decode_decisions)
+    reviewed = Outlet(topics.reviewed, codec.encode_reviewed)
+    verdicts = Outlet(topics.verdicts, codec.encode_verdict)
+    stage = Stage(
+        pipeline=shipped.pipeline.name,
+        name="escalation",
+        group=topics.group("escalation"),
+        # It remembers cases by their ids, and so reads its own and those of scoring by these.
+        inputs=(
+            topics.decisions,
+            topics.escalations,
+            topics.verdicts,
+            topics.redrive("escalation"),
+        ),
+        decode=codec.decode_escalation,
+        open_state=agent.open_state,
+        changelog=topics.state("escalation"),
+        deadletters=topics.deadletters,
+    )
     telemetry = app.telemetry(stage.pipeline, stage.name)
     notifier = notifier_of(house, telemetry)
 
     @app.agent(app.lanes(stage), name=stage.group, concurrency=app.concurrency(stage))
-    async def escalate(batches: StreamT[Batch[Decision, State]]) -> None:
+    async def escalate(batches: StreamT[Batch[Escalating, EscalationState]]) -> None:
         async for batch in batches:
             async with batch as out:
-                cases = agent.escalate(batch.items, batch.context)
-                out.send_all(escalations, cases)
-                out.send_all(notifications, notifier.notify(cases, batch.context))
-                out.after_commit(partial(telemetry.escalated, len(cases)))
-                out.after_commit(partial(telemetry.finished, {"done": len(batch.items)}))
+                escalated = agent.escalate(batch.items, batch.firings, batch.context)
+                out.send_all(escalations, escalated.cases)
+                out.send_all(notifications, notifier.notify(escalated.cases, batch.context))
+                for answer, lane in escalated.answers:
+                    out.forward(codec.encode_step_answer(answer, topics.answers, lane))
+                out.send_all(reviewed, escalated.reviewed)
+                out.send_all(verdicts, escalated.misplaced)
+                out.after_commit(partial(count_escalated, telemetry, escalated, len(batch.items)))
 
 
 def notification(app: LaneApp, house: House) -> None:

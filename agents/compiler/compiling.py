@@ -14,7 +14,7 @@ from batuta.agents.compiler.deciding import (
 from batuta.agents.compiler.faults import Faults
 from batuta.agents.compiler.payload import PayloadField, fields_of
 from batuta.agents.compiler.placement import Placed, place, scoring_key_of
-from batuta.agents.compiler.planning import candidates_of, delegating_of, plans_of
+from batuta.agents.compiler.planning import asked_of, candidates_of, delegating_of, plans_of
 from batuta.agents.compiler.sources import labels_of, source_of, zone_of
 from batuta.agents.compiler.understood import Feature, Understand, understood
 from batuta.agents.delegation.delegating import Delegating
@@ -23,6 +23,7 @@ from batuta.agents.policy.names import Names
 from batuta.agents.understanding.features import ContextFeatures, KeyedFeatures
 from batuta.agents.understanding.steps import Understanding
 from batuta.schemas.pipeline import Escalation, Parking, Pipeline, Source
+from batuta.schemas.pipeline_file.person import PERSON
 from batuta.schemas.pipeline_file.reading import Document
 from batuta.schemas.pipeline_rules import ContextFeature, LabelRule, NotifyRule, Rule
 
@@ -56,7 +57,7 @@ class Plan:
         names: what decide rules see.
         told: what notify rules see.
         features: all of them, placed, in order.
-        model: the first that the plan to fall back on asks.
+        model: the first that is asked, by the plan to fall back on where it asks any.
         inputs: what each model sees, by model.
         delegating: the plans, and who chooses among them.
     """
@@ -72,9 +73,8 @@ class Plan:
 
     @property
     def asked(self) -> tuple[str, ...]:
-        """The models that any plan asks, each once."""
-        plans = self.delegating.plans.values()
-        return tuple(dict.fromkeys(model for node in plans for model in models_of(node)))
+        """The models that any plan asks, each once; people are none."""
+        return asked_of(self.delegating)
 
 
 def compile_pipeline(document: Document, parts: Parts) -> Plan:
@@ -102,7 +102,9 @@ def compile_pipeline(document: Document, parts: Parts) -> Plan:
     understood(file, so_far, placed, parts.features, faults)
     faults.settle()
     inputs = {
-        name: inputs_of(name, file.models.keys() - {name}, one, so_far, faults)
+        name: ()
+        if one.adapter == PERSON
+        else inputs_of(name, file.models.keys() - {name}, one, so_far, faults)
         for name, one in file.models.items()
     }
     plans, candidates = plans_of(file, faults), candidates_of(file, faults)
@@ -110,8 +112,7 @@ def compile_pipeline(document: Document, parts: Parts) -> Plan:
     delegating = delegating_of(file, plans, candidates, so_far, faults)
     faults.settle()
     rules = rules_of(file, so_far, faults)
-    first = next(iter(delegating.plans.values()))
-    model = next(models_of(first))
+    model = asked_of(delegating)[0]
     seen = (
         name
         for node in delegating.plans.values()

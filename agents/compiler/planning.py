@@ -8,6 +8,7 @@ from batuta.agents.compiler.faults import Faults
 from batuta.agents.compiler.terms import terms_of
 from batuta.agents.compiler.understood import Understand
 from batuta.agents.delegation.delegating import Delegating
+from batuta.agents.delegation.people import Person
 from batuta.agents.delegation.plans import (
     Ask,
     Cascade,
@@ -16,15 +17,17 @@ from batuta.agents.delegation.plans import (
     Parallel,
     Sequence,
     models_of,
+    people_of,
 )
 from batuta.agents.policy.expressions import Expression, ExpressionError
 from batuta.agents.policy.names import Names
 from batuta.agents.selection.choosing import Chooser, Narrowing, Only, Weighted
 from batuta.schemas.pipeline_file.file import PipelineFile
+from batuta.schemas.pipeline_file.person import PERSON
 from batuta.schemas.pipeline_file.plan_entries import PlanEntry, SelectEntry
 from batuta.schemas.pipeline_file.problems import Path, did_you_mean
 
-__all__ = ["PLAN_DEPTH_MAX", "candidates_of", "delegating_of", "plans_of"]
+__all__ = ["PLAN_DEPTH_MAX", "asked_of", "candidates_of", "delegating_of", "plans_of"]
 
 #: So deep may plans be nested, names of plans looked through.
 PLAN_DEPTH_MAX: Final = 8
@@ -38,7 +41,7 @@ def plans_of(file: PipelineFile, faults: Faults) -> dict[str, Node]:
         if len(models) > 1:
             what = f"are several models and no plan; add plans: {{only: {{ask: {models[0]}}}}}"
             faults.add(("models",), models, what, key=True)
-        return {"only": Ask(models[0])}
+        return {"only": Ask(models[0], person=file.models[models[0]].adapter == PERSON)}
     planning = _Planning(file, faults)
     return {name: planning.named(name, ("plans", name)) for name in file.plans}
 
@@ -77,7 +80,21 @@ def delegating_of(
         chooser = _weighted(file, file.select, so_far, faults)
     _check_trained(file, chosen, faults)
     terms = {name: terms_of(entry) for name, entry in file.models.items()}
-    return Delegating(chosen, chooser, terms)
+    people = {
+        name: Person(name, entry.queue or "", entry.sla)
+        for name, entry in file.models.items()
+        if entry.adapter == PERSON
+    }
+    if all(name in people for node in chosen.values() for name in models_of(node)):
+        what = "are people alone; ask a model before them, or in another plan"
+        faults.add(("models",), list(people), what, key=True)
+    return Delegating(chosen, chooser, terms, people)
+
+
+def asked_of(delegating: Delegating) -> tuple[str, ...]:
+    """Return the models that any plan asks, each once, in order; people are none."""
+    asked = (name for node in delegating.plans.values() for name in models_of(node))
+    return tuple(name for name in dict.fromkeys(asked) if name not in delegating.people)
 
 
 @dataclass
@@ -117,12 +134,16 @@ class _Planning:
         if entry.fallback is not None:
             return Fallback(steps)
         if entry.cascade is not None:
+            self._check_people(steps[:-1], (*path, "cascade"), "stand last in a cascade")
             return self._cascade(entry, steps, path)
+        self._check_people(
+            steps, (*path, "parallel"), "are not asked beside others; put them after"
+        )
         return self._parallel(entry, steps, path)
 
     def _asked(self, name: str, path: Path) -> Node:
         if name in self.file.models:
-            return Ask(name)
+            return Ask(name, person=self.file.models[name].adapter == PERSON)
         if name in self.file.plans:
             return self.named(name, path)
         models = list(self.file.models)
@@ -131,6 +152,11 @@ class _Planning:
         at: Path = path if isinstance(path[-1], int) else (*path, "ask")
         self.faults.add(at, name, f"is no model; {remedy}")
         return Ask(models[0])
+
+    def _check_people(self, steps: tuple[Node, ...], path: Path, rule: str) -> None:
+        for number, step in enumerate(steps):
+            if (asked := next(people_of(step), None)) is not None:
+                self.faults.add((*path, number), asked, f"is a person, and people {rule}")
 
     def _cascade(self, entry: PlanEntry, steps: tuple[Node, ...], path: Path) -> Node:
         assert entry.stop is not None, "refused by the entry itself"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from batuta.agents.delegation.people import Person
 from batuta.agents.delegation.plans import Ask, Node
 from batuta.agents.delegation.terms import Terms
 from batuta.agents.selection.choosing import Chooser, Only
@@ -18,11 +19,13 @@ class Delegating:
         plans: by name; those that may be chosen.
         chooser: picks one per event.
         terms: of each model, by name.
+        people: who are asked as models are, by name.
     """
 
     plans: Mapping[str, Node]
     chooser: Chooser
     terms: Mapping[str, Terms] = field(default_factory=dict[str, Terms])
+    people: Mapping[str, Person] = field(default_factory=dict[str, Person])
 
     @classmethod
     def to(cls, model: str) -> "Delegating":

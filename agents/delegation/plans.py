@@ -22,6 +22,7 @@ __all__ = [
     "Parallel",
     "Sequence",
     "models_of",
+    "people_of",
     "text_of",
 ]
 
@@ -30,9 +31,15 @@ Combine = Literal["mean", "vote", "weighted"]
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One model answers."""
+    """One model answers.
+
+    Attributes:
+        model: its name.
+        person: whether it is a person, who is asked by a case and answers in their own time.
+    """
 
     model: str
+    person: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +113,18 @@ def text_of(node: Node) -> str:
     return f"{node.combine} of ({' & '.join(steps)}), {needed}{within}"
 
 
+def people_of(node: Node) -> Iterator[str]:
+    """Yield the people of a plan, each time they stand in it, in order."""
+    if isinstance(node, Ask):
+        if node.person:
+            yield node.model
+        return
+    for step in node.steps:
+        yield from people_of(step)
+
+
 def models_of(node: Node) -> Iterator[str]:
-    """Yield the models of a plan, each time they stand in it, in order."""
+    """Yield the models and people of a plan, each time they stand in it, in order."""
     if isinstance(node, Ask):
         yield node.model
         return

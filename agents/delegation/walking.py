@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from batuta.agents.delegation.heard import ANSWERED, UNASKED, Heard
+from batuta.agents.delegation.heard import ANSWERED, ASKED, UNASKED, Heard
 from batuta.agents.delegation.plans import Ask, Cascade, Fallback, Node, Parallel, Sequence
 from batuta.agents.models.answers import Scores
 from batuta.agents.policy.names import Column
@@ -83,7 +83,10 @@ class Walk:
     def _ask(self, node: Ask, where: Flags) -> Reached:
         told = self.heard.of(node.model)
         unasked = where & (told.state == UNASKED)
-        if unasked.any():
+        if node.person:
+            # No call: whoever parks the rows opens their cases.
+            told.state[unasked] = ASKED
+        elif unasked.any():
             before = self.wanted.get(node.model)
             self.wanted[node.model] = unasked if before is None else before | unasked
         done = told.state >= ANSWERED

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from batuta.agents.delegation.heard import ASKED, Heard, Indexes
-from batuta.agents.delegation.plans import Node
+from batuta.agents.delegation.plans import Node, people_of
 from batuta.agents.delegation.terms import Terms
 from batuta.agents.delegation.walking import Flags, Reached, Walk
 from batuta.agents.models.answers import Answers, answers_of
@@ -90,6 +90,7 @@ class Work:
         self.covered = np.zeros(heard.rows, np.bool_)
         for _, where in plans:
             self.covered |= where
+        self._people = frozenset(name for node, _ in plans for name in people_of(node))
         patience_ms = self.asking.patience_ms
         self._patience_min_ms = 0
         self._ends_ms: int | None = None
@@ -138,7 +139,7 @@ class Work:
         patience_ms = self.asking.patience_ms
         if patience_ms is None or elapsed_ms < self._patience_min_ms:
             return None
-        late = self.covered & ~self.reached.done & (patience_ms <= elapsed_ms)
+        late = self._impatient() & (patience_ms <= elapsed_ms)
         return late if late.any() else None
 
     def _give_up(self, late: Flags) -> None:
@@ -153,11 +154,23 @@ class Work:
         patience_ms = self.asking.patience_ms
         if patience_ms is None:
             return at_ms
-        waiting = patience_ms[self.covered & ~self.reached.done]
+        waiting = patience_ms[self._impatient()]
         if not len(waiting):
             return at_ms
         ends_ms = int(waiting.min())
         return ends_ms if at_ms is None else min(at_ms, ends_ms)
+
+    def _impatient(self) -> Flags:
+        """Return the rows that wait for models: people have a time of their own."""
+        found = self.covered & ~self.reached.done
+        for name in self._people:
+            if (told := self.heard.told.get(name)) is not None:
+                found &= told.state != ASKED
+        return found
+
+    def look(self) -> None:
+        """Walk the plans and ask no model: what they have come to, and whether people are asked."""
+        self._walk(0)
 
     def take(self, call: Call, answers: Answers, duration_ms: int) -> None:
         """Take an answer."""

@@ -21,6 +21,12 @@ from batuta.schemas.decision import Outcome
 from batuta.schemas.model_version import Kind, Risk
 from batuta.schemas.notification import Severity
 from batuta.schemas.pipeline_file.guarding import guard_fault
+from batuta.schemas.pipeline_file.person import (
+    PersonEntry,
+    person_fault,
+    person_schema,
+    with_person_defaults,
+)
 from batuta.schemas.pipeline_file.quantities import (
     PROBLEM,
     Bytes,
@@ -30,6 +36,7 @@ from batuta.schemas.pipeline_file.quantities import (
     Moment,
     MoneyText,
     Name,
+    QueueName,
     Reference,
     Sha256,
     duration_text,
@@ -226,12 +233,14 @@ class UnderstandEntry(BaseModel):
         return next(iter(self.__pydantic_extra__.items()), None)
 
 
-class ModelEntry(ServedEntry):
+class ModelEntry(ServedEntry, PersonEntry):
     """A model: what it sees, how it is reached, what it may cost."""
 
+    model_config = ConfigDict(json_schema_extra=person_schema)
+
     kind: Kind = Field(default="predictive", description="what it is for")
-    adapter: Literal["onnx", "python", "river", "open-inference", "openai"] = Field(
-        description="how it is reached"
+    adapter: Literal["onnx", "python", "river", "open-inference", "openai", "person"] = Field(
+        description="how it is reached; `person` goes without saying for `kind: human`"
     )
     use: Reference | None = Field(default=None, description="for `python`: the class")
     options: Options = Field(default={}, alias="with", description="what `use` is made with")
@@ -255,6 +264,11 @@ class ModelEntry(ServedEntry):
     purpose: str = Field(default="", description="what it is for, in a sentence")
     risk: Risk = Field(default="medium", description="what a wrong answer may do")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _person(cls, value: object) -> object:
+        return with_person_defaults(value)
+
     @model_validator(mode="after")
     def _fitting(self) -> Self:
         if self.adapter == "python" and self.use is None:
@@ -273,7 +287,11 @@ class ModelEntry(ServedEntry):
             raise refuse("it sees nothing; add inputs: [..], names of features or number fields")
         if self.inputs and self.reads:
             raise refuse('"reads" stands beside "inputs"; name everything under reads')
-        fault = served_fault(self.adapter, self, self.cost) or guard_fault(self, self.timeout)
+        fault = (
+            person_fault(self.kind, self.adapter, self.inputs, self)
+            or served_fault(self.adapter, self, self.cost)
+            or guard_fault(self, self.timeout)
+        )
         if fault is not None:
             raise refuse(fault)
         return self
@@ -310,7 +328,7 @@ class DecideEntry(_Entry):
 class EscalateEntry(_Entry):
     """Who reviews, and within what time."""
 
-    queue: Name = Field(description="the reviewers")
+    queue: QueueName = Field(description="the reviewers")
     due: Duration = Field(default=1_800_000, description="from the decision on")
 
 

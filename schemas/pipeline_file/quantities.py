@@ -26,7 +26,9 @@ __all__ = [
     "Money",
     "MoneyText",
     "Name",
+    "PerHour",
     "Percentage",
+    "QueueName",
     "Reference",
     "Sha256",
     "TextShape",
@@ -42,6 +44,8 @@ _PERCENTAGE: Final = r"^[0-9]{1,3}(\.[0-9]{1,6})?%$"
 _MONEY: Final = r"^[0-9]{1,12}(\.[0-9]{1,12})? [A-Z]{3}$"
 _BYTES: Final = r"^[0-9]{1,9}(B|KiB|MiB)$"
 _NAME: Final = r"^[a-z][a-z0-9_]{0,63}$"
+_QUEUE: Final = r"^[a-z][a-z0-9_-]{0,63}$"
+_PER_HOUR: Final = r"^[1-9][0-9]{0,8}/h$"
 _FIELD: Final = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
 _IMPORTED: Final = r"^[A-Za-z_][A-Za-z0-9_.]{0,200}:[A-Za-z_][A-Za-z0-9_]{0,100}$"
 _ENTRY_POINT: Final = r"^[a-z][a-z0-9_.-]{0,63}$"
@@ -193,6 +197,30 @@ class _Name(TextShape):
     remedy = "write lower case letters, digits and _, beginning with a letter"
 
 
+class _QueueName(TextShape):
+    words = "a name"
+    shape = _QUEUE
+    what = "is no name of a queue"
+    remedy = "write lower case letters, digits, - and _, beginning with a letter"
+
+
+class PerHour(TextShape):
+    """So many an hour, written as `40/h`."""
+
+    words = "a rate"
+    shape = _PER_HOUR
+    what = "is no rate"
+    remedy = "write a number and /h, for example 40/h"
+
+    def read(self, text: str) -> int:
+        """Return the number."""
+        return int(text.removesuffix("/h"))
+
+    def write(self, value: int) -> str:
+        """Return the number as the file writes it."""
+        return f"{value}/h"
+
+
 class _FieldName(TextShape):
     words = "a field"
     shape = _FIELD
@@ -241,6 +269,8 @@ Bytes = Annotated[int, _Bytes()]
 #: Milliseconds since 1970 UTC, written as RFC 3339.
 Moment = Annotated[int, _Moment()]
 Name = Annotated[str, _Name()]
+#: Of reviewers: a name that may have a dash.
+QueueName = Annotated[str, _QueueName()]
 FieldName = Annotated[str, _FieldName()]
 Reference = Annotated[str, _Reference()]
 Sha256 = Annotated[str, _Sha256()]

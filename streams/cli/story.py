@@ -12,11 +12,12 @@ import orjson
 
 from batuta.schemas.codec import (
     EventCodec,
-    decode_case,
+    decode_any_case,
     decode_dead_letter,
     decode_decision,
     decode_ingested,
     decode_notification,
+    decode_reviewed,
 )
 from batuta.schemas.dead_letter import DeadLetter
 from batuta.schemas.decision import Decision
@@ -25,7 +26,7 @@ from batuta.schemas.event import Event
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.notification import Notification
 from batuta.schemas.record import Record
-from batuta.schemas.review import ReviewCase
+from batuta.schemas.review import ReviewCase, Reviewed, StepCase
 from batuta.schemas.topics import Topics
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ class Story:
     ingested: list[Evidence[Ingested]] = field(default_factory=list[Evidence[Ingested]])
     decisions: list[Evidence[Decision]] = field(default_factory=list[Evidence[Decision]])
     cases: list[Evidence[ReviewCase]] = field(default_factory=list[Evidence[ReviewCase]])
+    questions: list[Evidence[StepCase]] = field(default_factory=list[Evidence[StepCase]])
+    reviewed: list[Evidence[Reviewed]] = field(default_factory=list[Evidence[Reviewed]])
     notifications: list[Evidence[Notification]] = field(
         default_factory=list[Evidence[Notification]]
     )
@@ -75,6 +78,7 @@ class Story:
             or self.ingested
             or self.decisions
             or self.cases
+            or self.questions
             or self.notifications
             or self.dead_letters
         )
@@ -85,6 +89,8 @@ class Story:
         moments += [("ingested", e.record.timestamp_ms) for e in self.ingested[:1]]
         moments += [("decided", e.message.decided_at_ms) for e in self.decisions[:1]]
         moments += [("decision on its topic", e.record.timestamp_ms) for e in self.decisions[:1]]
+        moments += [("a person asked", e.message.opened_at_ms) for e in self.questions]
+        moments += [(f"verdict: {e.message.result}", e.message.at_ms) for e in self.reviewed]
         moments += [("review case opened", e.message.opened_at_ms) for e in self.cases[:1]]
         moments += [("notification made", e.message.created_at_ms) for e in self.notifications[:1]]
         moments += [("refused", e.message.refused_at_ms) for e in self.dead_letters[:1]]
@@ -111,6 +117,7 @@ class StorySearch:
             topics.ingested: self._ingested,
             topics.decisions: self._decision,
             topics.escalations: self._case,
+            topics.reviewed: self._reviewed,
             topics.notifications: self._notification,
             topics.deadletters: self._dead_letter,
         }
@@ -145,9 +152,17 @@ class StorySearch:
             self.story.decisions.append(Evidence(record, message))
 
     def _case(self, record: Record) -> None:
-        message = decode_case(record)
-        if message.decision.event_id == self._event_id:
+        message = decode_any_case(record)
+        if isinstance(message, StepCase):
+            if message.event_id == self._event_id:
+                self.story.questions.append(Evidence(record, message))
+        elif message.decision.event_id == self._event_id:
             self.story.cases.append(Evidence(record, message))
+
+    def _reviewed(self, record: Record) -> None:
+        message = decode_reviewed(record)
+        if message.event_id == self._event_id:
+            self.story.reviewed.append(Evidence(record, message))
 
     def _notification(self, record: Record) -> None:
         message = decode_notification(record)

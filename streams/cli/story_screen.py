@@ -44,7 +44,8 @@ def story_as_json(story: Story, shipped: "Shipped") -> dict[str, object]:
         "events": [as_json(found.record) for found in story.events],
         "ingested": [as_json(found.record) for found in story.ingested],
         "decisions": [as_json(found.record) for found in story.decisions],
-        "escalations": [as_json(found.record) for found in story.cases],
+        "escalations": [as_json(found.record) for found in (*story.questions, *story.cases)],
+        "reviewed": [as_json(found.record) for found in story.reviewed],
         "notifications": [as_json(found.record) for found in story.notifications],
         "deadletters": [as_json(found.record) for found in story.dead_letters],
     }

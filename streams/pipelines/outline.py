@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 
 from batuta.agents.compiler.compiling import Plan
-from batuta.agents.delegation.plans import text_of
+from batuta.agents.delegation.plans import people_of, text_of
 from batuta.schemas.pipeline_file.quantities import duration_text
 from batuta.schemas.topics import Topics
 from batuta.streams.pipelines.loading import PipelineOnDisk
@@ -50,6 +50,9 @@ def topics_of(plan: Plan) -> list[TopicOutline]:
         TopicOutline(topics.decisions, source_key),
         TopicOutline(topics.actions, "action id"),
         TopicOutline(topics.escalations, "case id"),
+        TopicOutline(topics.verdicts, "case id"),
+        TopicOutline(topics.reviewed, "case id"),
+        *((TopicOutline(topics.answers, "the step that waits"),) if _people(plan) else ()),
         TopicOutline(topics.notifications, "pipeline"),
         TopicOutline(topics.deadletters, "as its source"),
     ]
@@ -63,7 +66,11 @@ def stages_of(on_disk: PipelineOnDisk) -> list[StageOutline]:
     def stage(
         name: str, reads: tuple[str, ...], writes: tuple[str, ...], does: tuple[str, ...]
     ) -> StageOutline:
-        keys = {"ingestion": pipeline.source.key_field, "scoring": pipeline.scoring_key_field}
+        keys = {
+            "ingestion": pipeline.source.key_field,
+            "scoring": pipeline.scoring_key_field,
+            "escalation": "case id",
+        }
         return StageOutline(
             name=name,
             group=topics.group(name),
@@ -77,6 +84,9 @@ def stages_of(on_disk: PipelineOnDisk) -> list[StageOutline]:
     duplicates = f"drops duplicates within {duration_text(pipeline.source.duplicates.within_ms)}"
     escalation = pipeline.escalation
     sinks = ", ".join(("log", "webhook where set", *on_disk.sinks))
+    asks_people = bool(_people(plan))
+    answers = (topics.answers,) if asks_people else ()
+    questions = (topics.escalations,) if asks_people else ()
     queue = f"queue {escalation.queue}, due in {duration_text(escalation.due_ms)}"
     return [
         stage(
@@ -93,15 +103,15 @@ def stages_of(on_disk: PipelineOnDisk) -> list[StageOutline]:
         *_label_stages(plan, topics),
         stage(
             "scoring",
-            (*((topics.outcomes,) if pipeline.shares else ()), topics.ingested),
-            (topics.decisions, topics.actions, topics.notifications),
+            (*((topics.outcomes,) if pipeline.shares else ()), topics.ingested, *answers),
+            (topics.decisions, topics.actions, topics.notifications, *questions),
             (*_features(plan, "scoring"), *_plans(plan), *_rules(plan)),
         ),
         stage(
             "escalation",
-            (topics.decisions,),
-            (topics.escalations, topics.notifications),
-            (queue,),
+            (topics.decisions, topics.escalations, topics.verdicts),
+            (topics.escalations, topics.reviewed, topics.notifications, *answers),
+            (queue, *_people(plan)),
         ),
         stage("notification", (topics.notifications,), (), (f"sinks: {sinks}",)),
     ]
@@ -164,12 +174,16 @@ def outline_of(on_disk: PipelineOnDisk) -> dict[str, object]:
         "models": [
             {
                 "name": name,
-                "asked": name in plan.asked,
+                "asked": name in plan.asked or name in plan.delegating.people,
+                "kind": entry.kind,
                 "adapter": entry.adapter,
                 "inputs": list(plan.inputs[name]),
                 "timeout_ms": entry.timeout,
                 "file": entry.file,
                 "sha256": entry.sha256,
+                "queue": entry.queue,
+                "capacity_per_hour": entry.capacity,
+                "sla_ms": entry.sla if entry.queue else None,
             }
             for name, entry in file.models.items()
         ],
@@ -204,6 +218,17 @@ def _plans(plan: Plan) -> list[str]:
     if len(plans) == 1:
         return [f"asks {text_of(node)}" for node in plans.values()]
     return [f"plan {name}: asks {text_of(node)}" for name, node in plans.items()]
+
+
+def _people(plan: Plan) -> list[str]:
+    """Return one line per person whom plans ask."""
+    people = plan.delegating.people.values()
+    asked = {name for node in plan.delegating.plans.values() for name in people_of(node)}
+    return [
+        f"{one.name}: queue {one.queue}, due in {duration_text(one.sla_ms)}"
+        for one in people
+        if one.name in asked
+    ]
 
 
 def _rules(plan: Plan) -> list[str]:

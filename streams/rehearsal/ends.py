@@ -20,6 +20,7 @@ import orjson
 from batuta.agents.pipelines import Shipped
 from batuta.schemas import codec
 from batuta.schemas.record import Record
+from batuta.schemas.review import ReviewCase
 from batuta.schemas.topics import Topics
 from batuta.schemas.watermark import is_watermark
 from batuta.streams.rehearsal.play import ByTopic
@@ -101,8 +102,10 @@ def ends_of(shipped: Shipped, read: ByTopic) -> dict[str, Ends]:
         ends[names.of(record)].outcomes.append(codec.decode_decision(record).outcome)
     for record in read[topics.actions]:
         ends[str(orjson.loads(record.value or b"{}")["event_id"])].actions += 1
-    for record in read[topics.escalations]:
-        ends[codec.decode_case(record).decision.event_id].cases += 1
+    # A question to a person is no end: its event waits.
+    opened = map(codec.decode_any_case, read[topics.escalations])
+    for case in (each for each in opened if isinstance(each, ReviewCase)):
+        ends[case.decision.event_id].cases += 1
     letters = map(codec.decode_dead_letter, read[topics.deadletters])
     # What a label said is no end of its event.
     for letter in (each for each in letters if each.record.topic != topics.outcomes):

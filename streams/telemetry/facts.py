@@ -308,6 +308,18 @@ class CasesOpened:
 
 
 @dataclass(frozen=True, slots=True)
+class CasesReviewed:
+    """People spoke, or did not in time; by what became of it."""
+
+    results: Mapping[str, int]
+
+    def tell(self, scribe: Scribe) -> None:
+        """Count it."""
+        for result, count in self.results.items():
+            scribe.meters.reviews.add(count, result)
+
+
+@dataclass(frozen=True, slots=True)
 class PartBroke:
     """A feature or a check of the user's own raised, hung, or answered what it must not."""
 

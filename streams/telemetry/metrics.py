@@ -16,6 +16,7 @@ from prometheus_client import Counter, Gauge, Histogram, ProcessCollector, disab
 from batuta.agents.state.parking import KINDS
 from batuta.schemas.decision import Outcome
 from batuta.schemas.refusals import REASONS
+from batuta.schemas.review import ReviewedAs
 from batuta.streams.telemetry.guard_facts import ATTEMPTS
 from batuta.streams.telemetry.instruments import BusyShare, LaneStates, LaneSum, Tally
 
@@ -30,6 +31,7 @@ _STAGE: Final = ("pipeline", "stage")
 
 _LANE_STATES: Final = ("starting", "restoring", "ready", "retrying", "failed")
 _FINISHED: Final = ("done", "duplicate", "rekeyed", "late", "dead_letter")
+_REVIEWS: Final = (*get_args(ReviewedAs), "resumed", "ignored")
 _LABELS: Final = (
     *("matched", "waiting", "repeated", "outdated", "unmatched"),
     *("counted", "expired"),
@@ -200,6 +202,10 @@ class Families:
             "decisions_total", "Decisions made.", "pipeline", "outcome"
         )
         self.escalations = declare.counter("escalations_total", "Review cases opened.", "pipeline")
+        self.reviews = declare.counter(
+            "reviews_total", "Verdicts and answers of people, by what became of them.",
+            *_STAGE, "result",
+        )  # fmt: skip
         self.notifications = declare.counter(
             "notifications_total", "Deliveries to a channel.", "pipeline", "channel", "result"
         )
@@ -279,6 +285,7 @@ class Meters:
         families.busy.labels(*of).set_function(self.busy.ratio)
         self.decisions = Tally(families.decisions, (pipeline,), _each(get_args(Outcome)))
         self.escalations = families.escalations.labels(pipeline)
+        self.reviews = Tally(families.reviews, of, _each(_REVIEWS))
         ways = [(channel, result) for channel in _CHANNELS for result in _DELIVERIES]
         self.notifications = Tally(families.notifications, (pipeline,), ways)
         self.model_requests = Tally(families.model_requests, (pipeline,), ())

@@ -172,6 +172,10 @@ class StageTelemetry:
         """Count review cases that were opened."""
         self.tell(facts.CasesOpened(count))
 
+    def reviewed(self, results: Mapping[str, int]) -> None:
+        """Count verdicts, cases and answers, by what became of them."""
+        self.tell(facts.CasesReviewed(results))
+
     def notified(
         self, channel: str, result: Literal["delivered", "failed"], count: int = 1
     ) -> None:

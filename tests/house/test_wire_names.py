@@ -31,6 +31,9 @@ TOPICS = {
     "fraud.decisions",
     "fraud.actions",
     "fraud.escalations",
+    "fraud.verdicts",
+    "fraud.reviewed",
+    "fraud.answers",
     "fraud.notifications",
     "fraud.deadletters",
     "fraud.redriven",
@@ -44,6 +47,7 @@ TOPICS = {
     "fraud-rekeying.state",
     "fraud-learning.state",
     "fraud-scoring.state",
+    "fraud-escalation.state",
 }
 #: Stage, group, inputs, changelog. The transactional id is the group and the partition.
 STAGES = [
@@ -71,7 +75,12 @@ STAGES = [
         ("fraud.outcomes", "fraud.ingested", "fraud-scoring.redrive"),
         "fraud-scoring.state",
     ),
-    ("escalation", "fraud-escalation", ("fraud.decisions", "fraud-escalation.redrive"), None),
+    (
+        "escalation",
+        "fraud-escalation",
+        ("fraud.decisions", "fraud.escalations", "fraud.verdicts", "fraud-escalation.redrive"),
+        "fraud-escalation.state",
+    ),
     (
         "notification",
         "fraud-notification",

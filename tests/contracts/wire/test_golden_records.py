@@ -22,7 +22,7 @@ from batuta.schemas.labels import EventIndex, Label, LabelOutcome
 from batuta.schemas.notification import Notification
 from batuta.schemas.pipeline import Source
 from batuta.schemas.record import Output, Record
-from batuta.schemas.review import ReviewCase
+from batuta.schemas.review import ReviewCase, Reviewed, StepAnswer, StepCase, Verdict
 
 Golden = Callable[[str], Output]
 
@@ -64,6 +64,51 @@ OLD: Final[dict[str, tuple[Callable[[Record], object], object]]] = {
     "decision-v1": (codec.decode_decision, DECISION),
     "review_case-v1": (codec.decode_case, replace(CASE, decision=DECISION)),
 }
+STEP_CASE: Final = StepCase(
+    case_id="7b3e5f1d4f0c9a7b3e5f1d0c9a7b4f0c",
+    queue="fraud-review",
+    opened_at_ms=TIME_MS + 60,
+    due_at_ms=TIME_MS + 1_800_060,
+    asked="analyst",
+    step_id="tx-000003527",
+    partition=3,
+    pipeline="fraud",
+    pipeline_version=1,
+    tenant="acme",
+    event_id="tx-000003527",
+    entity="c3774",
+    event_time_ms=TIME_MS,
+    plan="deep",
+    data={"transaction_id": "tx-000003527", "amount": 225.41},
+    features={"amount": 225.41, "card_count_1d": 3.0},
+    answers=CHOSEN.answers,
+)
+VERDICT: Final = Verdict(
+    case_id="7b3e5f1d4f0c9a7b3e5f1d0c9a7b4f0c",
+    verdict="block",
+    by="ada",
+    given_at_ms=TIME_MS + 300_000,
+    score=0.9,
+    comment="the till in Zürich is known",
+)
+REVIEWED: Final = Reviewed(
+    case_id="7b3e5f1d4f0c9a7b3e5f1d0c9a7b4f0c",
+    result="answered",
+    verdict=VERDICT,
+    pipeline="fraud",
+    tenant="acme",
+    event_id="tx-000003527",
+    at_ms=TIME_MS + 300_020,
+)
+STEP_ANSWER: Final = StepAnswer(
+    case_id="7b3e5f1d4f0c9a7b3e5f1d0c9a7b4f0c",
+    step_id="tx-000003527",
+    asked="analyst",
+    score=0.9,
+    failure=None,
+    evidence="ada: the till in Zürich is known",
+    waited_ms=299_960,
+)
 ACTION: Final = Action(
     action_id="0c9a7b3e5f1d0c9a7b3e5f1d4f0c9a7b",
     pipeline="fraud",
@@ -164,6 +209,26 @@ MESSAGES: Final[dict[str, tuple[Output, Callable[[Record], object], object]]] = 
         codec.decode_case,
         CASE,
     ),
+    "step_case-v1": (
+        codec.encode_step_case(STEP_CASE, "fraud.escalations"),
+        codec.decode_any_case,
+        STEP_CASE,
+    ),
+    "verdict-v1": (
+        codec.encode_verdict(VERDICT, "fraud.verdicts"),
+        codec.decode_verdict,
+        VERDICT,
+    ),
+    "reviewed-v1": (
+        codec.encode_reviewed(REVIEWED, "fraud.reviewed"),
+        codec.decode_reviewed,
+        REVIEWED,
+    ),
+    "step_answer-v1": (
+        codec.encode_step_answer(STEP_ANSWER, "fraud.answers", 3),
+        lambda record: codec.decode_scoring([record]).items[0],
+        STEP_ANSWER,
+    ),
     "notification-v1": (
         codec.encode_notification(NOTIFICATION, "fraud.notifications"),
         codec.decode_notification,
@@ -206,6 +271,22 @@ def test_a_message_is_written_as_its_golden_record(golden: Golden, name: str) ->
 def test_a_golden_record_is_read_as_its_message(golden: Golden, name: str) -> None:
     _, decode, message = MESSAGES[name]
     assert decode(_record(golden(name))) == message
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    {
+        "decision-v2": CHOSEN, "review_case-v2": CASE, "step_case-v1": STEP_CASE,
+        "verdict-v1": VERDICT,
+    }.items(),
+)  # fmt: skip
+@pytest.mark.parametrize("topic", ["", "fraud-escalation.redrive"])
+def test_escalation_tells_what_it_reads_apart_also_where_it_comes_back(
+    golden: Golden, name: str, message: object, topic: str
+) -> None:
+    record = _record(golden(name))
+    record = record._replace(topic=topic or record.topic)
+    assert codec.decode_escalation([record]).items == [message]
 
 
 @pytest.mark.parametrize("name", OLD)

@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batuta.agents.context import Context
-from batuta.agents.escalation import Escalation
+from batuta.agents.escalation import Escalated, Escalation
 from batuta.agents.notification import Notifier
+from batuta.agents.reviewing import EscalationState
+from batuta.agents.state.timers import Timers
 from batuta.schemas.decision import Decision, Outcome
 from batuta.schemas.partition import PartitionOf
 from batuta.schemas.pipeline import Escalation as Reviewers
 from batuta.schemas.pipeline import Pipeline, Source, WindowFeature
 from batuta.schemas.pipeline_rules import by_score, urgent
+from batuta.schemas.review import StepCase, Verdict
 
 if TYPE_CHECKING:
     from batuta.schemas.notification import Notification
-    from batuta.schemas.review import ReviewCase
+    from batuta.schemas.review import Case, ReviewCase, Says
 
 PARCELS = Pipeline(
     name="parcels",
@@ -50,12 +53,73 @@ def decision(outcome: Outcome, score: float = 0.5, event_id: str = "p1") -> Deci
     )
 
 
+class Desk:
+    """A lane of escalation whose every batch is committed."""
+
+    def __init__(self, now_ms: int = 9_000, partitions: int = 1) -> None:
+        self.agent = Escalation(PARCELS)
+        self.state = self.agent.open_state()
+        self.timers = Timers(b"t", entries_max=100)
+        self.now_ms = now_ms
+        self.partition_of = PartitionOf(partitions)
+
+    def batch(self, *items: Decision | Case | Verdict) -> Escalated:
+        """Take a batch in, with the timers that are due."""
+        context = Context(self.now_ms, 0, self.partition_of, self.state, timers=self.timers)
+        for table in (self.state, self.timers):
+            table.begin()
+        firings = self.timers.due(self.now_ms, 0, 100)
+        escalated = self.agent.escalate(items, firings, context)
+        for table in (self.state, self.timers):
+            table.changes(self.now_ms)
+            table.commit()
+        return escalated
+
+    def restart(self) -> None:
+        """Let another lane go on with what this one has written."""
+        state, timers = self.agent.open_state(), Timers(b"t", entries_max=100)
+        for key, value in self.state.dump():
+            state.load(key, value)
+        for key, value in self.timers.dump():
+            timers.load(key, value)
+        self.state, self.timers = state, timers
+
+
+def question(case_id: str = "q1", event_id: str = "p1", due_ms: int = 60_000) -> StepCase:
+    return StepCase(
+        case_id=case_id,
+        queue="dispatch",
+        opened_at_ms=1_000,
+        due_at_ms=due_ms,
+        asked="analyst",
+        step_id=event_id,
+        partition=3,
+        pipeline="parcels",
+        pipeline_version=3,
+        tenant="default",
+        event_id=event_id,
+        entity="somebody-private",
+        event_time_ms=500,
+        plan="deep",
+        data={"parcel": event_id},
+        features={"weight": 98_765.5},
+    )
+
+
+def verdict(says: Says = "block", case_id: str = "q1", score: float | None = None) -> Verdict:
+    return Verdict(case_id, says, "ada", 5_000, score, "a known forger")
+
+
+def results(escalated: Escalated) -> list[tuple[str, str]]:
+    return [(one.case_id, one.result) for one in escalated.reviewed]
+
+
 def world(now_ms: int = 9_000) -> Context[None]:
     return Context(now_ms, 0, PartitionOf(1), None)
 
 
 def cases(*decisions: Decision, now_ms: int = 9_000) -> list[ReviewCase]:
-    return Escalation(PARCELS).escalate(decisions, world(now_ms))
+    return Desk(now_ms).batch(*decisions).cases
 
 
 def told(*subjects: Decision | ReviewCase, now_ms: int = 9_000) -> list[Notification]:
@@ -113,3 +177,89 @@ def test_a_notification_names_neither_the_entity_nor_its_data() -> None:
     for notification in told(decision("block"), *cases(decision("review", 0.7))):
         assert "somebody-private" not in repr(notification)
         assert "98765" not in repr(notification)
+
+
+@pytest.mark.parametrize(
+    ("says", "score", "answer", "failure"),
+    [
+        ("block", None, 1.0, None),
+        ("approve", None, 0.0, None),
+        ("approve", 0.3, 0.3, None),
+        ("unsure", None, None, "refused"),
+    ],
+)
+def test_a_verdict_answers_the_step_that_waits_in_its_lane_and_closes_the_case(
+    says: Says, score: float | None, answer: float | None, failure: str | None
+) -> None:
+    desk = Desk()
+    assert desk.batch(question()).opened == 1
+    escalated = desk.batch(verdict(says, score=score))
+    assert results(escalated) == [("q1", "answered")]
+    told, lane = escalated.answers[0]
+    assert lane == 3
+    assert (told.step_id, told.asked, told.score, told.failure) == (
+        "p1", "analyst", answer, failure,
+    )  # fmt: skip
+    assert told.evidence == "ada: a known forger"
+    assert told.waited_ms == 8_000
+    assert desk.timers.entries() == 0
+
+
+def test_a_verdict_on_a_decision_closes_its_case_and_answers_no_step() -> None:
+    desk = Desk()
+    (case,) = desk.batch(decision("review")).cases
+    desk.batch(case)
+    desk.now_ms = 10**9
+    escalated = desk.batch(verdict(case_id=case.case_id))
+    assert results(escalated) == [(case.case_id, "closed")], "a decision's case is never too late"
+    assert escalated.reviewed[0].event_id == "p1"
+    assert escalated.answers == []
+
+
+def test_of_two_verdicts_the_first_counts_in_one_batch_as_in_two_and_after_a_restart() -> None:
+    desk = Desk()
+    desk.batch(question())
+    escalated = desk.batch(verdict("approve"), verdict("block"))
+    assert [one.result for one in escalated.reviewed] == ["answered", "repeated"]
+    assert [one.score for one, _ in escalated.answers] == [0.0]
+    desk.restart()
+    again = desk.batch(verdict("block"), question())
+    assert ([one.result for one in again.reviewed], again.answers) == (["repeated"], [])
+
+
+def test_after_its_time_a_case_is_closed_and_a_verdict_comes_too_late() -> None:
+    desk = Desk()
+    desk.batch(question())
+    desk.restart()
+    desk.now_ms = 60_000
+    escalated = desk.batch(verdict())
+    assert [one.result for one in escalated.reviewed] == ["late", "expired"]
+    assert [(one.score, one.failure) for one, _ in escalated.answers] == [(None, "timeout")]
+    assert results(desk.batch(verdict())) == [("q1", "late")]
+
+
+def test_a_verdict_that_comes_before_its_case_waits_for_it_and_only_a_little() -> None:
+    desk = Desk()
+    assert desk.batch(verdict()).reviewed == []
+    assert results(desk.batch(verdict("approve"))) == [("q1", "repeated")]
+    escalated = desk.batch(question())
+    assert (results(escalated), len(escalated.answers)) == ([("q1", "answered")], 1)
+    assert desk.timers.entries() == 0
+    desk.batch(verdict(case_id="nobody's"))
+    desk.now_ms += 30_000
+    escalated = desk.batch()
+    assert (results(escalated), escalated.answers) == ([("nobody's", "unknown")], [])
+
+
+def test_a_verdict_in_the_wrong_partition_is_sent_where_it_belongs() -> None:
+    desk = Desk(partitions=1_000_003)
+    escalated = desk.batch(verdict())
+    assert (escalated.misplaced, escalated.reviewed) == ([verdict()], [])
+
+
+def test_where_too_many_cases_are_open_a_step_is_answered_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(EscalationState, "full", property(lambda _: True))
+    escalated = Desk().batch(question())
+    assert [(one.score, one.failure) for one, _ in escalated.answers] == [(None, "overloaded")]

@@ -12,13 +12,16 @@ from batuta.schemas.codec import (
     encode_case,
     encode_decision,
     encode_notification,
+    encode_reviewed,
+    encode_step_case,
+    encode_verdict,
 )
-from batuta.schemas.decision import Decision
+from batuta.schemas.decision import Decision, ModelAnswer
 from batuta.schemas.fraud import Transaction
 from batuta.schemas.json_schemas import MESSAGES, MessageKind, data_schema, json_schema
 from batuta.schemas.notification import Notification
 from batuta.schemas.record import Output
-from batuta.schemas.review import ReviewCase
+from batuta.schemas.review import ReviewCase, Reviewed, StepCase, Verdict
 
 DECISION = Decision(
     "tx-1", "fraud", 1, "default", "c1", 0, 1, "block", 1.0, ("score_high",), "m", {}, "0" * 64
@@ -29,6 +32,33 @@ WRITTEN: dict[MessageKind, Output] = {
         Action("a", "fraud", 1, "default", "tx-1", "c1", "block_card", 1, ("score_high",), 1), "t"
     ),
     "review_case": encode_case(ReviewCase("c", "q", 1, 2, DECISION), "t"),
+    "step_case": encode_step_case(
+        StepCase(
+            "c",
+            "q",
+            1,
+            2,
+            "analyst",
+            "tx-1",
+            3,
+            "fraud",
+            1,
+            "default",
+            "tx-1",
+            "c1",
+            0,
+            "deep",
+            {"amount": 1.0},
+            {"amount": 1.0},
+            (ModelAnswer("forest", "forest@0", 0.5, 0.5),),
+        ),
+        "t",
+    ),
+    "verdict": encode_verdict(Verdict("c", "block", "ada", 1), "t"),
+    "reviewed": encode_reviewed(
+        Reviewed("c", "answered", Verdict("c", "block", "ada", 1), "fraud", "default", "tx-1", 2),
+        "t",
+    ),
     "notification": encode_notification(
         Notification("n", "fraud", "default", "info", "t", "s", "tx-1", {"a": "b"}, 1), "t"
     ),
