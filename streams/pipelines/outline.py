@@ -206,10 +206,12 @@ def _features(plan: Plan, stage: str) -> list[str]:
         if feature.stage == stage:
             head = f"{feature.entry} by {feature.key}" if feature.key else feature.entry
             lines.setdefault(head, []).append(feature.name)
-    return [
-        f"{head}: {', '.join(names) if not head.count(' by ') else f'{len(names)} features'}"
-        for head, names in lines.items()
-    ]
+    return [f"{head}: {_counted(head, names)}" for head, names in lines.items()]
+
+
+def _counted(head: str, names: list[str]) -> str:
+    named = len(names) == 1 or " by " not in head
+    return ", ".join(names) if named else f"{len(names)} features"
 
 
 def _plans(plan: Plan) -> list[str]:
