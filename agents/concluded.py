@@ -8,10 +8,10 @@ import numpy as np
 
 from batuta.agents.delegation.heard import Indexes
 from batuta.agents.policy.names import Flags
-from batuta.agents.putting import answers_about
+from batuta.agents.putting import answers_about, results_about
 from batuta.agents.questions import Answer, Question
 from batuta.agents.understanding.features import Features
-from batuta.schemas.decision import Decision, ModelAnswer, Selection
+from batuta.schemas.decision import CheckResult, Decision, ModelAnswer, Selection
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.labels import LabelOutcome
 from batuta.schemas.review import StepAnswer, StepCase
@@ -77,6 +77,11 @@ class ToldRows:
         """Return what was answered about each."""
         work = self.question.work
         return [()] * len(self.rows) if work is None else answers_about(work.heard, self.rows)
+
+    def checks(self) -> list[tuple[CheckResult, ...]]:
+        """Return what checkpoints have found about each."""
+        work = self.question.work
+        return [()] * len(self.rows) if work is None else results_about(work.heard, self.rows)
 
     def marked(self) -> list[bool]:
         """Return of each whether another answer than the intended one stands for it."""

@@ -3,7 +3,8 @@
     understand   windows and shares of the scoring key, beside the features that came with the event
     select       which plan each event follows
     delegate     ask its models, each once per batch; what takes too long is parked
-    verify       an answer is a finite number from 0 to 1, one per event; else a person decides
+    verify       an answer is a finite number from 0 to 1 that its checkpoints have passed; else a
+                 person decides
     decide       the pipeline's rules, outcome and reasons
 
 A batch goes through it in three steps, so that a lane can understand the next one while models are
@@ -27,12 +28,15 @@ from batuta.agents.concluded import Concluded, ToldRows, done_of, told_apart
 from batuta.agents.conductor_state import MEMORY_TAG, ConductorState
 from batuta.agents.context import Context
 from batuta.agents.delegation.delegating import Delegating
+from batuta.agents.delegation.heard import Indexes
+from batuta.agents.delegation.verifying import Verifier
 from batuta.agents.delegation.vetoes import vetoed
 from batuta.agents.delegation.work import Driver, InTurn, Work
 from batuta.agents.guarded_reasons import GuardedReasons
 from batuta.agents.identity import scoped
 from batuta.agents.judging import SCORE_UNKNOWN, Deciding, Judge, Judged, Verified
 from batuta.agents.models.port import AnyModel
+from batuta.agents.policy.actions import admitted
 from batuta.agents.policy.event_rows import EventRows
 from batuta.agents.putting import Delegation, inputs_of
 from batuta.agents.questions import Answer, Question, question_of, waiting_key
@@ -49,6 +53,7 @@ from batuta.agents.understanding.memories import MemoryTable
 from batuta.agents.understanding.share_sets import ShareSet
 from batuta.agents.understanding.steps import Surroundings
 from batuta.agents.understanding.window_sets import WindowSet
+from batuta.agents.verification.taint import names_of
 from batuta.agents.waiting import Waiting
 from batuta.schemas.decision import Decision, Selection
 from batuta.schemas.errors import UsageError
@@ -155,7 +160,7 @@ class Conductor:
 
     def _begun(self, question: Question) -> Work:
         question.driver, question.control_offset = self.driver, self.control_offset
-        return self._delegation.work(question, self._judge.told(question.features))
+        return self._work(question)
 
     def conclude(
         self,
@@ -284,14 +289,30 @@ class Conductor:
         refusing = self.refusing()
         return vetoed(choices, self._delegation.plans, refusing) if refusing else choices
 
+    def _work(self, question: Question) -> Work:
+        shown = self._judge.told(question.features)
+
+        def rows_of(rows: Indexes) -> EventRows:
+            events = [question.events[row] for row in rows.tolist()]
+            return self._judge.rows(events, question.features[rows])
+
+        verifier = Verifier(question.events, shown, rows_of, self._isolation)
+        return self._delegation.work(question, shown, verifier)
+
     def _verify(self, work: Work) -> Verified:
         reached = work.reached
+        taint = reached.taint
         if reached.usable.all():
-            return Verified(reached.scores, reached.usable, MODEL_ANSWER_INVALID)
-        scores = np.where(reached.usable, reached.scores, SCORE_UNKNOWN)
+            return Verified(reached.scores, reached.usable, MODEL_ANSWER_INVALID, taint=taint)
+        refused = work.heard.refusals()
+        known = reached.usable.copy()
+        # What a person reads of an answer that was refused is what was answered.
+        asked = reached.scores[list(refused)]
+        known[list(refused)] |= (asked >= 0.0) & (asked <= 1.0)
+        scores = np.where(known, reached.scores, SCORE_UNKNOWN)
         broke = ~reached.usable & work.heard.broke()
         late = ~reached.usable & work.heard.late()
-        return Verified(scores, reached.usable, MODEL_ANSWER_INVALID, broke, late)
+        return Verified(scores, reached.usable, MODEL_ANSWER_INVALID, broke, late, refused, taint)
 
     def _decide(self, told: ToldRows, verified: Verified, now_ms: int) -> list[Decision]:
         names, pipeline = self._judge.columns, self._pipeline
@@ -301,7 +322,9 @@ class Conductor:
         firsts, further = [one.reason for one in judged], self._further_reasons(judged, seen)
         selections, answers = told.selections, told.answers()
         acting = [one.rule if one.rule is not None and one.rule.action else None for one in judged]
-        return rows_of(
+        flags = [] if verified.taint is None else verified.taint.tolist()
+        tainted = any(flags)
+        decisions = rows_of(
             Decision,
             len(events),
             event_id=[event.event_id for event in events],
@@ -326,7 +349,10 @@ class Conductor:
             answers=answers,
             fallback=told.marked(),
             control_offset=repeat(told.question.control_offset),
+            checks=told.checks(),
+            taint=[names_of(one) for one in flags] if tainted else repeat(()),
         )
+        return [admitted(one) for one in decisions] if tainted else decisions
 
     def _further_reasons(
         self, judged: Sequence[Judged], rows: Sequence[Mapping[str, float]]

@@ -2,14 +2,14 @@
 
     unusable       the model gave no usable answer
     feature_failed an expression or a part could not tell a feature that counts
-    (check)        the answer did not pass a check
+    (check)        the answer did not pass a checkpoint
     rule_failed    a rule could not be answered before one held
     (rule)         the first rule that holds
 
 All but the last mean that a person decides.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -18,12 +18,10 @@ import numpy.typing as npt
 
 from batuta.agents.delegation.delegating import Delegating
 from batuta.agents.models.port import Scores
-from batuta.agents.policy.checks import BoundCheck
 from batuta.agents.policy.event_rows import EventRows, feature_column
 from batuta.agents.policy.names import Column, Flags, Kind, Names
 from batuta.agents.policy.rules import Policy
 from batuta.agents.reasons import (
-    CHECK_BROKE,
     FEATURE_FAILED,
     MODEL_FAILED,
     MODEL_LATE,
@@ -32,8 +30,8 @@ from batuta.agents.reasons import (
 from batuta.agents.understanding.features import Features
 from batuta.agents.understanding.isolation import DIRECT, Isolation
 from batuta.agents.understanding.steps import Understanding
+from batuta.agents.verification.taint import Taints
 from batuta.schemas.decision import Outcome
-from batuta.schemas.errors import LaterError, OursError
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.pipeline_rules import Rule
 from batuta.schemas.rows import rows_of
@@ -52,6 +50,8 @@ class Verified:
     Attributes:
         broke: where the model failed; the others of the unusable have `reason`.
         late: where time ran out before it answered.
+        refused: the rows that a checkpoint did not let pass, and the reason of each.
+        taint: (rows,) what may be wrong with the answers; None: nothing.
     """
 
     scores: Scores
@@ -59,6 +59,8 @@ class Verified:
     reason: str
     broke: npt.NDArray[np.bool_] | None = None
     late: npt.NDArray[np.bool_] | None = None
+    refused: Mapping[int, str] = field(default_factory=dict[int, str])
+    taint: Taints | None = None
 
     @classmethod
     def unusable(cls, rows: int, reason: str) -> "Verified":
@@ -69,7 +71,12 @@ class Verified:
         """Return some rows."""
         broke = None if self.broke is None else self.broke[places]
         late = None if self.late is None else self.late[places]
-        return Verified(self.scores[places], self.usable[places], self.reason, broke, late)
+        taint = None if self.taint is None else self.taint[places]
+        given = self.refused
+        refused = {n: given[row] for n, row in enumerate(places.tolist()) if row in given}
+        return Verified(
+            self.scores[places], self.usable[places], self.reason, broke, late, refused, taint
+        )
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,6 @@ class Deciding:
 
     understanding: Understanding = field(default_factory=Understanding)
     names: Names | None = None
-    checks: tuple[BoundCheck, ...] = ()
     isolation: Isolation = DIRECT
     delegating: Delegating | None = None
 
@@ -123,13 +129,14 @@ class Judge:
         Raises:
             ExpressionError: a rule does not compile.
         """
-        understanding, checks = deciding.understanding, deciding.checks
+        understanding = deciding.understanding
         kinds: dict[str, Kind] = {**dict.fromkeys(inputs, "double"), "score": "double"}
         names = deciding.names or Names(kinds)
         self._kinds = names.kinds
         self._policy = Policy(rules, names)
         plain = {*understanding.fields, "score"}
-        asked = deciding.delegating.chooser.names if deciding.delegating else frozenset[str]()
+        delegating = deciding.delegating
+        asked = delegating.chooser.names | delegating.checked if delegating else frozenset[str]()
         used = (self._policy.names | asked) & names.kinds.keys()
         further = sorted(used - {*inputs} - plain)
         self.columns = (*inputs, *further)
@@ -138,8 +145,6 @@ class Judge:
         self._time_field = understanding.time_field
         told = {name for step in understanding.steps for name in step.names}
         self._told = [place for place, name in enumerate(self.columns) if name in told]
-        self._checks = checks
-        self._isolation = deciding.isolation
 
     def judge(
         self, events: Sequence[Ingested], features: Features, verified: Verified
@@ -192,6 +197,9 @@ class Judge:
         """Return why a person must decide, empty where the rules may."""
         reasons = [""] * len(features)
         passed = verified.usable
+        for row, reason in verified.refused.items():
+            if not passed[row]:
+                reasons[row] = reason
         if verified.late is not None:
             _reserve(reasons, verified.late, MODEL_LATE)
         if verified.broke is not None:
@@ -200,33 +208,7 @@ class Judge:
         if self._told:
             untold: Flags = np.isnan(features[:, self._told]).max(axis=1, initial=False)
             _reserve(reasons, untold, FEATURE_FAILED)
-        for bound in self._checks:
-            failed, reason = self._checked(bound, features, verified)
-            _reserve(reasons, failed, reason)
         return reasons
-
-    def _checked(
-        self, bound: BoundCheck, features: Features, verified: Verified
-    ) -> tuple[Flags, str]:
-        """Return what did not pass a check; one that breaks, or does not come back, passes nothing.
-
-        It is given copies: what it does to them later is nobody's concern.
-        """
-        scores, seen = verified.scores.copy(), self.told(features)
-        try:
-            passed = np.asarray(
-                self._isolation.run(bound.reason, lambda: bound.check.passes(scores, seen))
-            )
-        except (LaterError, OursError):
-            raise
-        except Exception as failure:  # noqa: BLE001 - a check is anybody's code
-            self._isolation.report(bound.reason, failure)
-            return np.ones(len(features), np.bool_), CHECK_BROKE
-        if passed.shape != (len(features),) or passed.dtype != np.bool_:
-            said = f"a check answered {passed.dtype} of the shape {passed.shape}, no truth values"
-            self._isolation.report(bound.reason, ValueError(said))
-            return np.ones(len(features), np.bool_), CHECK_BROKE
-        return ~passed, bound.reason
 
 
 def _reserve(reasons: list[str], where: Flags, reason: str) -> None:

@@ -9,7 +9,6 @@ from pydantic import BaseModel
 from batuta.agents.compiler.compiling import Plan
 from batuta.agents.judging import Deciding
 from batuta.agents.models.card import TrainedModel
-from batuta.agents.policy.checks import BoundCheck
 from batuta.agents.reasons import Reasons
 from batuta.agents.samples import Clock, SampleEvent, Samples
 from batuta.agents.understanding.features import window_names
@@ -77,7 +76,6 @@ class LoadedPipeline:
         data: the schema of its events' payload.
         label: the schema of its labels, where it has any.
         reasons: what its features say, as codes and texts.
-        checks: of answers, in order.
         samples: makes sample events without end.
         trainer: makes its sample model.
     """
@@ -87,7 +85,6 @@ class LoadedPipeline:
     data: type[BaseModel]
     label: type[BaseModel] | None
     reasons: Reasons
-    checks: tuple[BoundCheck, ...]
     samples: Samples
     trainer: Trainer
 
@@ -95,7 +92,7 @@ class LoadedPipeline:
     def deciding(self) -> Deciding:
         """What the conductor is given beside the windows."""
         plan = self.plan
-        return Deciding(plan.understanding, plan.names, self.checks, delegating=plan.delegating)
+        return Deciding(plan.understanding, plan.names, delegating=plan.delegating)
 
     @property
     def feature_names(self) -> tuple[str, ...]:

@@ -13,17 +13,19 @@ import numpy as np
 from batuta.agents.delegation.delegating import Delegating
 from batuta.agents.delegation.heard import ANSWERED, FAILED, Heard, Indexes, Told
 from batuta.agents.delegation.plans import Node, models_of
+from batuta.agents.delegation.reached import Flags
 from batuta.agents.delegation.terms import Terms
-from batuta.agents.delegation.walking import Flags
+from batuta.agents.delegation.verifying import Verifier
 from batuta.agents.delegation.work import Asking, Inputs, Work
 from batuta.agents.models.port import AnyModel, Matrix, Model, reads_rows
 from batuta.agents.questions import Question
 from batuta.agents.understanding.features import Features
-from batuta.schemas.decision import ModelAnswer, Selection
+from batuta.agents.verification.taint import names_of
+from batuta.schemas.decision import CheckResult, ModelAnswer, Selection
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.rows import rows_of
 
-__all__ = ["Delegation", "answers_about", "inputs_of"]
+__all__ = ["Delegation", "answers_about", "inputs_of", "results_about"]
 
 _EVENT: Final = "event"
 
@@ -57,17 +59,24 @@ class Delegation:
         }
         self._places = {name: place for place, name in enumerate(columns)}
 
-    def work(self, question: Question, features: Features) -> Work:
+    def work(
+        self,
+        question: Question,
+        features: Features,
+        verifier: Verifier | None = None,
+    ) -> Work:
         """Return the work that a question is; `features` are what models are shown."""
         heard = Heard(len(question.events), self._versions)
         for row, answered in enumerate(question.answered):
             heard.give(row, answered)
+        for row, tried in enumerate(question.tried):
+            heard.give_trials(row, tried)
         events = question.events
 
         def inputs(model: str, rows: Indexes, heard: Heard) -> Inputs:
             return self._inputs(model, _Rows(events, features, rows, heard))
 
-        asking = Asking(question.step_ids, question.patience_ms)
+        asking = Asking(question.step_ids, question.patience_ms, verifier)
         return Work(heard, self._parts(question), inputs, self._terms, asking)
 
     def terms_of(self, name: str) -> Terms:
@@ -174,6 +183,16 @@ def answers_about(heard: Heard, rows: Indexes) -> list[tuple[ModelAnswer, ...]]:
     ]
 
 
+def results_about(heard: Heard, rows: Indexes) -> list[tuple[CheckResult, ...]]:
+    """Return what stands in the records of some events of what checkpoints have found."""
+    if not heard.trials:
+        return [()] * len(rows)
+    parts = [trials.results_of(rows) for trials in heard.trials.values()]
+    if len(parts) == 1:
+        return parts[0]
+    return [tuple(one for part in found for one in part) for found in zip(*parts, strict=True)]
+
+
 def _answers(name: str, told: Told, rows: Indexes) -> list[ModelAnswer | None]:
     """Return one model's answers, None where it was not asked or has not answered yet."""
     version, currency = told.version, told.currency
@@ -201,6 +220,10 @@ def _answers(name: str, told: Told, rows: Indexes) -> list[ModelAnswer | None]:
         for place, row in enumerate(rows.tolist()):
             if (answer := found[place]) is not None and row in told.former:
                 found[place] = answer._replace(model=told.former[row])
+    if told.taint[rows].any():
+        for place, taint in enumerate(told.taint[rows].tolist()):
+            answer = found[place]
+            found[place] = answer and answer._replace(taint=names_of(taint))
     if told.evidence:
         texts = [told.evidence.get(row, "") for row in rows.tolist()]
         for place in compress(range(len(found)), texts):

@@ -43,6 +43,7 @@ class Question:
         expired: how many labels came with them for which it was too late.
         choices: the plan of each event; None where it is still to be chosen.
         answered: what was answered before, of each event; empty where nothing was.
+        tried: what checkpoints found before, of each event; empty where nothing.
         patience_ms: (len(events),) how long each may still take; None: for ever.
         work: the asking, once it has begun.
         driver: who asks, from then on.
@@ -59,6 +60,7 @@ class Question:
     expired: int = 0
     choices: Sequence[Selection | None] = ()
     answered: Sequence[Answered] = ()
+    tried: Sequence[Answered] = ()
     patience_ms: npt.NDArray[np.int64] | None = None
     work: Work | None = None
     driver: Driver | None = None
@@ -108,6 +110,8 @@ def payload(question: Question, row: int, waits_for: tuple[str, str] | None = No
         body["answers"] = answered
     if waits_for is not None:
         body["waits_for"] = waits_for
+    if tried := question.work.heard.trial_row(row) if question.work else {}:
+        body["trials"] = tried
     return orjson.dumps(body)
 
 
@@ -121,33 +125,43 @@ def question_of(steps: Sequence[Step], now_ms: int) -> Question:
     rows: list[list[float]] = []
     choices: list[Selection | None] = []
     answered: list[Answered] = []
+    tried: list[Answered] = []
     for step in steps:
-        event, row, choice, answers = _read(step)
+        event, row, choice, answers, trials = _read(step)
         events.append(event)
         rows.append(row)
         choices.append(choice)
         answered.append(answers)
+        tried.append(trials)
     ids = [step.id for step in steps]
     asked = np.ones(len(ids), np.bool_)
     features = np.array(rows, np.float64)
     left_ms = np.array([step.deadline_ms - now_ms for step in steps], np.int64)
     return Question(
-        events, features, ids, asked, choices=choices, answered=answered, patience_ms=left_ms
+        events,
+        features,
+        ids,
+        asked,
+        choices=choices,
+        answered=answered,
+        tried=tried,
+        patience_ms=left_ms,
     )
 
 
-def _read(step: Step) -> tuple[Ingested, list[float], Selection | None, Answered]:
+def _read(step: Step) -> tuple[Ingested, list[float], Selection | None, Answered, Answered]:
     try:
         fields = orjson.loads(step.payload)
         value, row = orjson.dumps(fields["event"]), [_number(one) for one in fields["features"]]
         chosen, answered = fields.get("selection"), dict(fields.get("answers", {}))
+        tried = dict(fields.get("trials", {}))
         choice = None if chosen is None else Selection(*chosen)
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise StateCorruptError(f"parked step {step.id!r} is damaged: {error}") from error
     read = codec.decode_ingested([Record("", 0, 0, 0, None, value)])
     if read.refused:
         raise StateCorruptError(f"parked step {step.id!r}: {read.refused[0].error}")
-    return read.items[0], row, choice, answered
+    return read.items[0], row, choice, answered, tried
 
 
 def _number(value: float | None) -> float:

@@ -14,6 +14,7 @@ __all__ = [
     "MODEL_LATE",
     "PERSON_LATE",
     "RULE_FAILED",
+    "TAINTED",
     "NoReasons",
     "Reasons",
     "shared_text_of",
@@ -33,6 +34,8 @@ FEATURE_FAILED: Final = "feature_failed"
 CHECK_BROKE: Final = "check_broke"
 #: A rule could not be answered for the event.
 RULE_FAILED: Final = "rule_failed"
+#: A rule asks for an action over an answer that is tainted.
+TAINTED: Final = "tainted"
 
 _TEXTS: Final[Mapping[str, str]] = {
     "score_low": "the score is below the review threshold",
@@ -43,6 +46,21 @@ _TEXTS: Final[Mapping[str, str]] = {
     FEATURE_FAILED: "a feature could not be told, so a person decides",
     CHECK_BROKE: "a check of the answer broke, so a person decides",
     RULE_FAILED: "a rule could not be answered, so a person decides",
+    TAINTED: "what the answer rests on is not verified, so a person decides about the action",
+    "out_of_range": "the answer is outside its bounds, so a person decides",
+    "schema_broken": "the answer has not the agreed shape, so a person decides",
+    "models_contradict": "the models contradict each other, so a person decides",
+    "rule_broken": "the answer breaks a rule, so a person decides",
+    "claim_ungrounded": "no source supports a claim of the answer, so a person decides",
+    "nothing_to_ground": "there is no text, or no source to hold it against, so a person decides",
+    "tone_rude": "the text is rude, so a person decides",
+    "tone_blaming": "the text blames the reader, so a person decides",
+    "tone_shouting": "the text shouts, so a person decides",
+    "tone_unwanted": "the text holds unwanted words, so a person decides",
+    "step_missing": "the text leaves out a prescribed step, so a person decides",
+    "steps_out_of_order": "the text says the steps in another order, so a person decides",
+    "validator_refused": "a model that judges answers did not accept it, so a person decides",
+    "validator_failed": "the model that judges answers gave no answer, so a person decides",
     "check_failed": "the answer did not pass a check, so a person decides",
     MODEL_LATE: "the model gave no answer in time, so a person decides",
     PERSON_LATE: "too many events waited for a person, so one decides outside of the plan",

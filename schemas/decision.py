@@ -13,15 +13,19 @@ nothing behind `input_sha256`, is read as well.
      "answers": [{"name": "forest", "model": "forest@5f1d0c9a7b3e", "score": 0.71,
                   "confidence": 0.71, "duration_ms": 2, "cost_nano": 10000, "currency": "EUR"},
                  {"name": "sequence", "model": "sequence@0", "failure": "timeout"}],
-     "fallback": true, "control_offset": 12}
+     "fallback": true, "control_offset": 12,
+     "checks": [{"at": "models", "check": "contradiction", "reason": "models_contradict"},
+                {"at": "models", "check": "range"}],
+     "taint": ["outside_text"]}
 
 `control_offset` stands in records of pipelines whose models follow `batuta.control`.
+`checks` and `taint` stand there only where something was checked, or is tainted.
 """
 
 from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple
 
-__all__ = ["DECISION_VERSION", "Decision", "ModelAnswer", "Outcome", "Selection"]
+__all__ = ["DECISION_VERSION", "CheckResult", "Decision", "ModelAnswer", "Outcome", "Selection"]
 
 DECISION_VERSION: Final = 2
 
@@ -60,6 +64,7 @@ class ModelAnswer(NamedTuple):
         duration_ms: how long its call took.
         cost_nano: the event's share of what it cost, billionths of `currency`.
         evidence: what the answer rests on.
+        taint: what may be wrong with it.
     """
 
     name: str
@@ -71,6 +76,21 @@ class ModelAnswer(NamedTuple):
     cost_nano: int = 0
     currency: str = ""
     evidence: str = ""
+    taint: tuple[str, ...] = ()
+
+
+class CheckResult(NamedTuple):
+    """What one check has found.
+
+    Attributes:
+        at: the checkpoint: `models`, or a step of a plan.
+        check: its name there.
+        reason: why the answer failed; empty where it passed.
+    """
+
+    at: str
+    check: str
+    reason: str = ""
 
 
 class Decision(NamedTuple):
@@ -93,6 +113,8 @@ class Decision(NamedTuple):
         fallback: whether another answer than the intended one stands for it.
         control_offset: behind the last control record under which models were asked; None where
             none of them follows control.
+        checks: what every checkpoint has found, in the order of the plan.
+        taint: what may be wrong with the answer: such a decision acts only through a person.
     """
 
     event_id: str
@@ -115,3 +137,5 @@ class Decision(NamedTuple):
     answers: tuple[ModelAnswer, ...] = ()
     fallback: bool = False
     control_offset: int | None = None
+    checks: tuple[CheckResult, ...] = ()
+    taint: tuple[str, ...] = ()

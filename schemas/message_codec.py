@@ -10,7 +10,7 @@ from itertools import repeat
 import orjson
 
 from batuta.schemas.action import ACTION_VERSION, Action
-from batuta.schemas.decision import DECISION_VERSION, Decision, ModelAnswer, Selection
+from batuta.schemas.decision import DECISION_VERSION, CheckResult, Decision, ModelAnswer, Selection
 from batuta.schemas.event import DEFAULT_TENANT
 from batuta.schemas.json_rows import json_rows
 from batuta.schemas.message_reading import Messages, numbers_of, read_all, read_message
@@ -237,6 +237,19 @@ def _decision_body(decision: Decision, selection: object) -> dict[str, object]:
     }
     if decision.control_offset is not None:
         body["control_offset"] = decision.control_offset
+    if decision.checks:
+        body["checks"] = [_check_body(one) for one in decision.checks]
+    if decision.taint:
+        body["taint"] = decision.taint
+    return body
+
+
+def _check_body(result: CheckResult) -> dict[str, str]:
+    """Return what there is: a check that passed has no reason."""
+    at, check, reason = result
+    body = {"at": at, "check": check}
+    if reason:
+        body["reason"] = reason
     return body
 
 
@@ -255,7 +268,8 @@ def _selection_body(selection: Selection) -> dict[str, object]:
 
 def answer_body(answer: ModelAnswer) -> dict[str, object]:
     """Return what there is: an answer has no failure, and most have no evidence."""
-    name, model, score, confidence, failure, duration_ms, cost_nano, currency, evidence = answer
+    name, model, score, confidence, failure, duration_ms, cost_nano, currency, *further = answer
+    evidence, taint = further
     body: dict[str, object] = {"name": name, "model": model}
     if failure:
         body["failure"] = failure
@@ -268,6 +282,8 @@ def answer_body(answer: ModelAnswer) -> dict[str, object]:
         body["currency"] = currency
     if evidence:
         body["evidence"] = evidence
+    if taint:
+        body["taint"] = taint
     return body
 
 
@@ -290,6 +306,8 @@ def _decision(wire: DecisionWire) -> Decision:
         answers=tuple(answer_of(answer) for answer in wire.answers),
         fallback=wire.fallback,
         control_offset=wire.control_offset,
+        checks=tuple(CheckResult(one.at, one.check, one.reason) for one in wire.checks),
+        taint=wire.taint,
     )
 
 
@@ -311,6 +329,7 @@ def answer_of(wire: ModelAnswerWire) -> ModelAnswer:
         wire.cost_nano,
         wire.currency,
         wire.evidence,
+        wire.taint,
     )
 
 

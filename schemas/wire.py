@@ -60,6 +60,17 @@ class ModelAnswerWire(BaseModel):
     cost_nano: Annotated[int, Field(ge=0, description="billionths of the currency")] = 0
     currency: Annotated[str, Field(description="ISO 4217")] = ""
     evidence: Annotated[str, Field(description="what the answer rests on")] = ""
+    taint: Annotated[tuple[Code, ...], Field(description="what may be wrong with it")] = ()
+
+
+class CheckResultWire(BaseModel):
+    """What one check has found."""
+
+    model_config = ConfigDict(title="CheckResult", extra="ignore", strict=True)
+
+    at: Annotated[Code, Field(description="the checkpoint: models, or a step of a plan")]
+    check: Annotated[Code, Field(description="its name there")]
+    reason: Annotated[str, Field(description="why the answer failed; empty: it passed")] = ""
 
 
 class DecisionWire(_Wire):
@@ -101,6 +112,10 @@ class DecisionWire(_Wire):
         int | None,
         Field(ge=0, description="behind the control record that made live what was asked"),
     ] = None
+    checks: Annotated[
+        tuple[CheckResultWire, ...], Field(description="what every checkpoint has found")
+    ] = ()
+    taint: Annotated[tuple[Code, ...], Field(description="what may be wrong with the answer")] = ()
 
 
 class ActionWire(_Wire):

@@ -9,15 +9,18 @@ from batuta.agents.conductor import Concluded
 from batuta.agents.escalation import Escalated
 from batuta.agents.ingestion import Ingest
 from batuta.agents.learning import Learnt
+from batuta.agents.reasons import TAINTED
 from batuta.schemas.decision import Decision
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.labels import LabelOutcome
 from batuta.schemas.review import StepAnswer
 from batuta.streams.app import clock_ms
+from batuta.streams.telemetry.facts import ActionsWithheld, AnswersChecked
 from batuta.streams.telemetry.stage_telemetry import StageTelemetry
 
 __all__ = [
     "count_answers",
+    "count_checks",
     "count_decided",
     "count_escalated",
     "count_ingested",
@@ -69,6 +72,7 @@ def count_decided(telemetry: StageTelemetry, decided: Sequence[Decision]) -> Non
     """Count decisions by outcome, and how old their events were."""
     telemetry.decided(Counter(decision.outcome for decision in decided))
     telemetry.finished({"done": len(decided)})
+    count_checks(telemetry, decided)
     published = np.fromiter((d.published_ms for d in decided), np.int64, len(decided))
     telemetry.ages(clock_ms() - published)
 
@@ -87,3 +91,18 @@ def count_escalated(telemetry: StageTelemetry, escalated: Escalated, items: int)
     telemetry.reviewed(Counter(one.result for one in escalated.reviewed))
     telemetry.finished({"done": items - len(escalated.misplaced)})
     telemetry.finished({"rekeyed": len(escalated.misplaced)})
+
+
+def count_checks(telemetry: StageTelemetry, decided: Sequence[Decision]) -> None:
+    """Count what checkpoints have found, and the actions that were left to a person."""
+    # Most decisions share a few results: these are counted first, and taken apart once each.
+    found = Counter(decision.checks for decision in decided if decision.checks)
+    results: Counter[tuple[str, str]] = Counter()
+    for checks, count in found.items():
+        for one in checks:
+            results[one.check, one.reason] += count
+    if results:
+        telemetry.tell(AnswersChecked(results))
+    held = Counter(taint for one in decided if TAINTED in one.reasons for taint in one.taint)
+    if held:
+        telemetry.tell(ActionsWithheld(held))

@@ -11,7 +11,7 @@ Each raises AssertionError with a sentence that says which promise is broken.
 
 import asyncio
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
@@ -24,6 +24,7 @@ from batuta.agents.reasons import Reasons
 from batuta.agents.samples import Samples
 from batuta.agents.understanding.features import ContextFeatures, KeyedFeatures
 from batuta.agents.understanding.memories import WIDTH_MAX
+from batuta.agents.verification.port import BatchCheck, CheckBatch
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.json_schemas import data_schema
 from batuta.schemas.notification import Notification
@@ -31,6 +32,7 @@ from batuta.streams.adapters.python import PythonModelPart
 from batuta.streams.sinks.port import Sink
 
 __all__ = [
+    "check_batch_check",
     "check_check",
     "check_feature",
     "check_keyed_feature",
@@ -88,6 +90,46 @@ def check_model(model: PythonModelPart, inputs: int) -> None:
             assert np.allclose(alone, scores[:1]), "a row's answer depends on its neighbours"
     zeros = _answered(model, np.zeros((1, inputs), np.float32))
     assert zeros.shape == (1,), "a row of zeros is not answered"
+
+
+def check_batch_check(
+    check: BatchCheck, batch_of: Callable[[Sequence[int]], CheckBatch], rows: int
+) -> None:
+    """Check a check of answers on a batch that it must know.
+
+    Its reasons are distinct and lower case; it gives one code per answer, 0 or the number of a
+    reason, the same for each answer alone; a critique names a row that failed; it leaves what it
+    was given alone.
+
+    Args:
+        check: the part.
+        batch_of: some rows of the batch, fresh each time.
+        rows: how many there are.
+    """
+    reasons = tuple(check.reasons)
+    assert reasons, "a check without reasons"
+    assert len({*reasons}) == len(reasons), f"a reason stands twice in {reasons}"
+    assert all(one == one.lower() and one.isidentifier() for one in reasons), reasons
+    everything = list(range(rows))
+    batch = batch_of(everything)
+    scores, features = batch.scores.copy(), batch.features.copy()
+    verdict = check.check(batch)
+    codes = np.asarray(verdict.codes)
+    assert codes.dtype == np.int8, f"codes of {codes.dtype}, int8 is wanted"
+    assert codes.shape == (rows,), f"{rows} rows are answered with the shape {codes.shape}"
+    fit = (codes >= 0) & (codes <= len(reasons))
+    assert bool(fit.all()), f"{codes[~fit][:1]} is the number of no reason"
+    assert np.array_equal(batch.scores, scores, equal_nan=True), "the check writes into the scores"
+    assert np.array_equal(batch.features, features, equal_nan=True), (
+        "the check writes into the features"
+    )
+    for row, said in verdict.critiques.items():
+        assert codes[row] > 0, f"row {row} passed, and there is a critique of it"
+        assert said, f"an empty critique of row {row}; leave it out"
+    assert check.check(batch_of([])).codes.shape == (0,), "an empty batch is not answered"
+    for row in everything:
+        alone = check.check(batch_of([row])).codes
+        assert alone.tolist() == [codes[row]], f"row {row} is judged otherwise beside others"
 
 
 def check_feature(feature: ContextFeatures, payloads: Sequence[Mapping[str, object]]) -> None:

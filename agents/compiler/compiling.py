@@ -17,6 +17,7 @@ from batuta.agents.compiler.placement import Placed, place, scoring_key_of
 from batuta.agents.compiler.planning import asked_of, candidates_of, delegating_of, plans_of
 from batuta.agents.compiler.sources import labels_of, source_of, zone_of
 from batuta.agents.compiler.understood import Feature, Understand, understood
+from batuta.agents.compiler.verifying import CheckParts, Verifying
 from batuta.agents.delegation.delegating import Delegating
 from batuta.agents.delegation.plans import models_of
 from batuta.agents.policy.names import Names
@@ -24,6 +25,7 @@ from batuta.agents.understanding.features import ContextFeatures, KeyedFeatures
 from batuta.agents.understanding.steps import Understanding
 from batuta.schemas.pipeline import Escalation, Parking, Pipeline, Source
 from batuta.schemas.pipeline_file.person import PERSON
+from batuta.schemas.pipeline_file.problems import Path
 from batuta.schemas.pipeline_file.reading import Document
 from batuta.schemas.pipeline_rules import ContextFeature, LabelRule, NotifyRule, Rule
 
@@ -38,6 +40,7 @@ class Parts:
         data: the model of the payload.
         label: the model of a label, where there are labels.
         features: the user's own, by the name of their entry; those that remember have a key there.
+        checks: the user's own, and the schemas that checks name, by where they stand.
     """
 
     data: type[BaseModel]
@@ -45,6 +48,7 @@ class Parts:
     features: Mapping[str, ContextFeatures | KeyedFeatures] = field(
         default_factory=dict[str, ContextFeatures | KeyedFeatures]
     )
+    checks: CheckParts = field(default_factory=dict[Path, object])
 
 
 @dataclass(frozen=True)
@@ -107,9 +111,10 @@ def compile_pipeline(document: Document, parts: Parts) -> Plan:
         else inputs_of(name, file.models.keys() - {name}, one, so_far, faults)
         for name, one in file.models.items()
     }
-    plans, candidates = plans_of(file, faults), candidates_of(file, faults)
+    verifying = Verifying(document, so_far, parts.checks, faults)
+    plans, candidates = plans_of(file, faults, verifying), candidates_of(file, faults)
     faults.settle()
-    delegating = delegating_of(file, plans, candidates, so_far, faults)
+    delegating = delegating_of(file, plans, candidates, so_far, verifying)
     faults.settle()
     rules = rules_of(file, so_far, faults)
     model = asked_of(delegating)[0]

@@ -7,6 +7,7 @@ from typing import Final
 from batuta.agents.compiler.faults import Faults
 from batuta.agents.compiler.terms import terms_of
 from batuta.agents.compiler.understood import Understand
+from batuta.agents.compiler.verifying import Verifying
 from batuta.agents.delegation.delegating import Delegating
 from batuta.agents.delegation.people import Person
 from batuta.agents.delegation.plans import (
@@ -34,7 +35,7 @@ PLAN_DEPTH_MAX: Final = 8
 _STOP: Final = Names({"score": "double", "confidence": "double"})
 
 
-def plans_of(file: PipelineFile, faults: Faults) -> dict[str, Node]:
+def plans_of(file: PipelineFile, faults: Faults, verifying: Verifying) -> dict[str, Node]:
     """Return every plan by name; a file with one model may leave them out."""
     models = list(file.models)
     if not file.plans:
@@ -42,7 +43,7 @@ def plans_of(file: PipelineFile, faults: Faults) -> dict[str, Node]:
             what = f"are several models and no plan; add plans: {{only: {{ask: {models[0]}}}}}"
             faults.add(("models",), models, what, key=True)
         return {"only": Ask(models[0], person=file.models[models[0]].adapter == PERSON)}
-    planning = _Planning(file, faults)
+    planning = _Planning(file, faults, verifying)
     return {name: planning.named(name, ("plans", name)) for name in file.plans}
 
 
@@ -68,10 +69,11 @@ def delegating_of(
     plans: Mapping[str, Node],
     candidates: tuple[str, ...],
     so_far: Understand,
-    faults: Faults,
+    verifying: Verifying,
 ) -> Delegating:
     """Return what the conductor delegates by."""
-    chosen = {name: plans[name] for name in candidates}
+    faults = verifying.faults
+    chosen = {name: verifying.verified(plans[name]) for name in candidates}
     _check_order(file, chosen, faults)
     for name, node in plans.items():
         _check_prices(file, name, node, faults)
@@ -88,7 +90,7 @@ def delegating_of(
     if all(name in people for node in chosen.values() for name in models_of(node)):
         what = "are people alone; ask a model before them, or in another plan"
         faults.add(("models",), list(people), what, key=True)
-    return Delegating(chosen, chooser, terms, people)
+    return Delegating(chosen, chooser, terms, people, verifying.names)
 
 
 def asked_of(delegating: Delegating) -> tuple[str, ...]:
@@ -101,6 +103,7 @@ def asked_of(delegating: Delegating) -> tuple[str, ...]:
 class _Planning:
     file: PipelineFile
     faults: Faults
+    verifying: Verifying
     found: dict[str, Node] = field(default_factory=dict[str, Node])
     open: list[str] = field(default_factory=list[str])
 
@@ -117,7 +120,11 @@ class _Planning:
         return self.found[name]
 
     def node(self, entry: PlanEntry, path: Path, depth: int = 1) -> Node:
-        """Return one plan, its steps compiled."""
+        """Return one plan, its steps compiled, behind its checkpoint where it has one."""
+        node = self._unchecked(entry, path, depth)
+        return self.verifying.checked(node, entry.check, path)
+
+    def _unchecked(self, entry: PlanEntry, path: Path, depth: int) -> Node:
         if depth > PLAN_DEPTH_MAX:
             self.faults.add(
                 path, entry.kind, f"is nested more than {PLAN_DEPTH_MAX} deep; name parts"

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from batuta.agents.compiler.verifying import label_of, read_by
 from batuta.agents.delegation.breaker import BreakerRule
 from batuta.agents.delegation.bulkhead import BulkheadRule
 from batuta.agents.delegation.retrying import RetryRule
@@ -31,6 +32,8 @@ def terms_of(entry: ModelEntry) -> Terms:
         bulkhead=_bulkhead(entry.bulkhead or (_BULKHEAD if served else None)),
         retry=RetryRule(retry.times, retry.wait) if retry else None,
         hedge=entry.hedge,
+        taint=int(label_of(entry)),
+        reads=read_by(entry),
     )
 
 

@@ -20,12 +20,14 @@ class Delegating:
         chooser: picks one per event.
         terms: of each model, by name.
         people: who are asked as models are, by name.
+        checked: what the expressions of checkpoints name.
     """
 
     plans: Mapping[str, Node]
     chooser: Chooser
     terms: Mapping[str, Terms] = field(default_factory=dict[str, Terms])
     people: Mapping[str, Person] = field(default_factory=dict[str, Person])
+    checked: frozenset[str] = frozenset()
 
     @classmethod
     def to(cls, model: str) -> "Delegating":

@@ -11,6 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from batuta.agents.models.answers import Answers, Scores
+from batuta.agents.verification.checkpoint import Checkpoint
+from batuta.agents.verification.taint import Taints
+from batuta.agents.verification.trials import FAILED as REFUSED
+from batuta.agents.verification.trials import Trials
 from batuta.schemas.errors import FailureKind
 
 __all__ = ["ANSWERED", "ASKED", "FAILED", "UNASKED", "Heard", "Indexes", "Told"]
@@ -31,6 +35,7 @@ class Told:
         scores, confidence: (rows,) NaN where there is no answer.
         duration_ms, cost_nano: (rows,) how long its call took; its share of what the call cost.
         version: who answered.
+        taint: (rows,) what may be wrong with the answer.
         failures, values, evidence: of some rows.
         former: which other version answered some rows, before it gave way to this one.
     """
@@ -41,6 +46,7 @@ class Told:
     duration_ms: npt.NDArray[np.int64]
     cost_nano: npt.NDArray[np.int64]
     version: str
+    taint: Taints
     currency: str = ""
     failures: dict[int, FailureKind] = field(default_factory=dict[int, FailureKind])
     values: dict[int, object] = field(default_factory=dict[int, object])
@@ -52,7 +58,8 @@ class Told:
         """Return what a model that nobody asked has told."""
         none = np.full(rows, np.nan)
         zero = np.zeros(rows, np.int64)
-        return cls(np.zeros(rows, np.int8), none, none.copy(), zero, zero.copy(), version)
+        clean = np.zeros(rows, np.uint8)
+        return cls(np.zeros(rows, np.int8), none, none.copy(), zero, zero.copy(), version, clean)
 
     def at(self, rows: Indexes) -> "Told":
         """Return some rows."""
@@ -64,6 +71,7 @@ class Told:
             self.duration_ms[rows],
             self.cost_nano[rows],
             self.version,
+            self.taint[rows],
             self.currency,
             {places[row]: kind for row, kind in self.failures.items() if row in places},
             {places[row]: value for row, value in self.values.items() if row in places},
@@ -78,6 +86,7 @@ class Heard:
     Attributes:
         rows: how many events.
         told: by model.
+        trials: what each checkpoint has found, by its name.
     """
 
     def __init__(self, rows: int, versions: Mapping[str, str]) -> None:
@@ -90,6 +99,9 @@ class Heard:
         self.rows = rows
         self.versions = versions
         self.told: dict[str, Told] = {}
+        self.trials: dict[str, Trials] = {}
+        #: What was found before the work was parked, by checkpoint and row.
+        self._given: dict[str, dict[int, Mapping[str, object]]] = {}
 
     def of(self, model: str) -> Told:
         """Return what one model has answered."""
@@ -97,6 +109,35 @@ class Heard:
         if told is None:
             told = self.told[model] = Told.nothing(self.rows, self.versions[model])
         return told
+
+    def trials_of(self, checkpoint: Checkpoint) -> Trials:
+        """Return what a checkpoint has found.
+
+        Raises:
+            KeyError, TypeError, ValueError: what was parked is damaged.
+        """
+        trials = self.trials.get(checkpoint.name)
+        if trials is None:
+            trials = self.trials[checkpoint.name] = Trials.none(checkpoint, self.rows)
+            for row, found in self._given.pop(checkpoint.name, {}).items():
+                trials.give(row, found)
+        return trials
+
+    def refusals(self) -> dict[int, str]:
+        """Return the rows that a checkpoint did not let pass, and the first reason of each."""
+        found: dict[int, str] = {}
+        for trials in self.trials.values():
+            for row in np.flatnonzero(trials.state == REFUSED).tolist():
+                found.setdefault(row, trials.reason(row))
+        return found
+
+    def stain(self, model: str, rows: Indexes, own: int, reads: Sequence[str]) -> None:
+        """Note the taint of a model's answers: its own, and that of the answers it was given."""
+        taint = np.full(len(rows), own, np.uint8)
+        for other in reads:
+            if other in self.told:
+                taint |= self.told[other].taint[rows]
+        self.of(model).taint[rows] = taint
 
     def ask(self, model: str, rows: Indexes) -> None:
         """Note that a model is asked about some rows."""
@@ -166,6 +207,7 @@ class Heard:
         """Return some rows, as a copy."""
         found = Heard(len(rows), self.versions)
         found.told = {model: told.at(rows) for model, told in self.told.items()}
+        found.trials = {name: trials.at(rows) for name, trials in self.trials.items()}
         return found
 
     def row(self, row: int) -> dict[str, dict[str, object]]:
@@ -185,8 +227,18 @@ class Heard:
                 "currency": told.currency,
                 "value": told.values.get(row),
                 "evidence": told.evidence.get(row),
+                "taint": int(told.taint[row]),
             }
         return found
+
+    def trial_row(self, row: int) -> dict[str, dict[str, object]]:
+        """Return what checkpoints have found about one event, as JSON takes it."""
+        return {name: trials.row(row) for name, trials in self.trials.items() if trials.state[row]}
+
+    def give_trials(self, row: int, found: Mapping[str, Mapping[str, object]]) -> None:
+        """Take back what `trial_row` returned."""
+        for name, trial in found.items():
+            self._given.setdefault(name, {})[row] = trial
 
     def give(self, row: int, answered: Mapping[str, Mapping[str, object]]) -> None:
         """Take back what `row` returned; models that are known no more are left out.
@@ -209,6 +261,8 @@ class Heard:
             version = str(one.get("version", told.version))
             if version != told.version:
                 told.former[row] = version
+            # Work that was parked before there was taint has none.
+            told.taint[row] = int(cast("int", one.get("taint", 0)))
             if failure is not None:
                 told.failures[row] = cast("FailureKind", failure)
             if one["value"] is not None:

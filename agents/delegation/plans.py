@@ -5,6 +5,7 @@ Sequence   one after the other; later steps may read what earlier ones answered
 Parallel   all at once, their answers combined
 Cascade    from cheap to strong, until one is sure enough
 Fallback   the next one only where the one before gave no answer
+Checked    an answer that a checkpoint has passed, or none
 """
 
 from collections.abc import Iterator
@@ -12,10 +13,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from batuta.agents.policy.expressions import Expression
+from batuta.agents.verification.checkpoint import Checkpoint
 
 __all__ = [
     "Ask",
     "Cascade",
+    "Checked",
     "Combine",
     "Fallback",
     "Node",
@@ -88,7 +91,24 @@ class Fallback:
     steps: "tuple[Node, ...]"
 
 
-Node = Ask | Sequence | Parallel | Cascade | Fallback
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The answer of a step counts once it has passed a checkpoint.
+
+    Attributes:
+        checkpoint: what it must pass.
+    """
+
+    step: "Node"
+    checkpoint: Checkpoint
+
+    @property
+    def steps(self) -> "tuple[Node, ...]":
+        """The step, and the models that judge its answer."""
+        return (self.step, *(Ask(one.model) for one in self.checkpoint.validators))
+
+
+Node = Ask | Sequence | Parallel | Cascade | Fallback | Checked
 
 
 def text_of(node: Node) -> str:
@@ -99,6 +119,8 @@ def text_of(node: Node) -> str:
     """
     if isinstance(node, Ask):
         return node.model
+    if isinstance(node, Checked):
+        return f"{text_of(node.step)}, checked: {', '.join(node.checkpoint.names)}"
     steps = [
         text_of(step) if isinstance(step, Ask) else f"({text_of(step)})" for step in node.steps
     ]

@@ -20,6 +20,8 @@ class Terms:
         bulkhead: how many calls may be open; None: any number.
         retry: how often it is asked again where it failed; None: not at all.
         hedge: whether a call that takes long is made a second time.
+        taint: the labels that its answers carry.
+        reads: the models whose answers it is given: it carries theirs as well.
     """
 
     price_nano: int = 0
@@ -29,6 +31,8 @@ class Terms:
     bulkhead: BulkheadRule | None = None
     retry: RetryRule | None = None
     hedge: bool = False
+    taint: int = 0
+    reads: tuple[str, ...] = ()
 
     @property
     def guarded(self) -> bool:

@@ -9,7 +9,7 @@ that is recorded is that of the plan that is followed, with those whose place it
 
 from collections.abc import Mapping, Sequence
 
-from batuta.agents.delegation.plans import Ask, Node, Parallel
+from batuta.agents.delegation.plans import Ask, Checked, Node, Parallel
 from batuta.agents.delegation.plans import Sequence as InTurn
 from batuta.schemas.decision import Selection
 
@@ -26,7 +26,7 @@ def can_answer(node: Node, refusing: frozenset[str]) -> bool:
     if isinstance(node, Ask):
         return node.model not in refusing
     able = [can_answer(step, refusing) for step in node.steps]
-    if isinstance(node, InTurn):
+    if isinstance(node, InTurn | Checked):
         return all(able)
     if isinstance(node, Parallel):
         return sum(able) >= node.quorum

@@ -9,47 +9,26 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from batuta.agents.delegation.heard import ANSWERED, ASKED, UNASKED, Heard
-from batuta.agents.delegation.plans import Ask, Cascade, Fallback, Node, Parallel, Sequence
+from batuta.agents.delegation.plans import (
+    Ask,
+    Cascade,
+    Checked,
+    Fallback,
+    Node,
+    Parallel,
+    Sequence,
+)
+from batuta.agents.delegation.reached import Flags, Reached
+from batuta.agents.delegation.verifying import Verifier, walk_checked
 from batuta.agents.models.answers import Scores
 from batuta.agents.policy.names import Column
 
-__all__ = ["Flags", "Reached", "Walk"]
+__all__ = ["Walk"]
 
-Flags = npt.NDArray[np.bool_]
 #: A score from here on is a vote for yes.
 _YES: Final = 0.5
-
-
-@dataclass(slots=True)
-class Reached:
-    """What a plan, or a part of it, has come to.
-
-    Attributes:
-        done: (rows,) whether nothing more is to be heard.
-        usable: (rows,) whether there is an answer; only where `done`.
-        scores, confidence: (rows,) of the answer.
-        marked: (rows,) whether another than the intended one answered.
-    """
-
-    done: Flags
-    usable: Flags
-    scores: Scores
-    confidence: Scores
-    marked: Flags
-
-    def put(self, where: Flags, other: "Reached") -> None:
-        """Take over some rows of another."""
-        for mine, theirs in (
-            (self.done, other.done),
-            (self.usable, other.usable),
-            (self.scores, other.scores),
-            (self.confidence, other.confidence),
-            (self.marked, other.marked),
-        ):
-            np.copyto(mine, theirs, where=where)
 
 
 @dataclass
@@ -62,6 +41,7 @@ class Walk:
         wanted: who is to be asked about which rows, by model.
         next_ms: when, since the beginning, time alone changes something; None: never.
         lapsed: whether something is complete because its time is over.
+        verifier: runs checkpoints; None where a plan has none.
     """
 
     heard: Heard
@@ -69,11 +49,14 @@ class Walk:
     wanted: dict[str, Flags] = field(default_factory=dict[str, Flags])
     next_ms: int | None = None
     lapsed: bool = False
+    verifier: Verifier | None = None
 
     def walk(self, node: Node, where: Flags) -> Reached:
         """Return what `node` has come to for the rows of `where`."""
         if isinstance(node, Ask):
             return self._ask(node, where)
+        if isinstance(node, Checked):
+            return walk_checked(self, node, where)
         if isinstance(node, Parallel):
             return self._parallel(node, where)
         if isinstance(node, Sequence):
@@ -92,7 +75,8 @@ class Walk:
         done = told.state >= ANSWERED
         usable = told.state == ANSWERED
         marked = np.zeros(len(done), np.bool_)
-        return Reached(done, usable, told.scores.copy(), told.confidence.copy(), marked)
+        scores, confidence = told.scores.copy(), told.confidence.copy()
+        return Reached(done, usable, scores, confidence, marked, told.taint.copy())
 
     def _sequence(self, node: Sequence, where: Flags) -> Reached:
         reached = self.walk(node.steps[0], where)
@@ -122,6 +106,11 @@ class Walk:
             if not going.any():
                 continue
             later = self.walk(step, going)
+            # Whoever was not sure enough had a say in what is asked next.
+            if not (isinstance(step, Ask) and step.person):
+                later.taint = later.taint | np.where(reached.usable, reached.taint, 0).astype(
+                    np.uint8
+                )
             # One that has no answer leaves the word to the one before, and that is marked.
             kept = going & later.done & ~later.usable & reached.usable
             reached.put(going & ~kept, later)
@@ -154,7 +143,10 @@ class Walk:
         marked = complete & enough & (counted < len(parts))
         if node.first:
             marked = np.zeros(len(marked), np.bool_)
-        return Reached(complete, enough, scores, confidence, marked)
+        taint = np.bitwise_or.reduce(
+            np.where(usable, np.array([part.taint for part in parts]), 0), axis=0
+        ).astype(np.uint8)
+        return Reached(complete, enough, scores, confidence, marked, taint)
 
     def _remind(self, at_ms: int) -> None:
         self.next_ms = at_ms if self.next_ms is None else min(self.next_ms, at_ms)

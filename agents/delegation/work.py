@@ -14,8 +14,10 @@ import numpy.typing as npt
 
 from batuta.agents.delegation.heard import ASKED, Heard, Indexes
 from batuta.agents.delegation.plans import Node, people_of
+from batuta.agents.delegation.reached import Flags, Reached
 from batuta.agents.delegation.terms import Terms
-from batuta.agents.delegation.walking import Flags, Reached, Walk
+from batuta.agents.delegation.verifying import Verifier
+from batuta.agents.delegation.walking import Walk
 from batuta.agents.models.answers import Answers, answers_of
 from batuta.agents.models.port import AnyModel, Matrix, Model, RowModel
 from batuta.schemas.errors import FailureKind, LaterError, ModelFailedError, OursError
@@ -33,10 +35,12 @@ class Asking:
     Attributes:
         ids: of each, so that what is drawn for it repeats; may be empty.
         patience_ms: (rows,) how long each may take from now on; None: for ever.
+        verifier: runs the checkpoints of the plans; None where they have none.
     """
 
     ids: Sequence[str] = ()
     patience_ms: npt.NDArray[np.int64] | None = None
+    verifier: Verifier | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,7 @@ class Work:
         ]
 
     def _walk(self, elapsed_ms: int) -> Walk:
-        walk = Walk(self.heard, elapsed_ms)
+        walk = Walk(self.heard, elapsed_ms, verifier=self.asking.verifier)
         for node, where in self.plans:
             self.reached.put(where, walk.walk(node, where))
         self.lapsed |= walk.lapsed
@@ -179,6 +183,8 @@ class Work:
             cost_nano = terms.price_nano * len(call.rows)
             answers = replace(answers, cost_nano=cost_nano, currency=terms.currency)
         self.heard.take(call.model, call.rows, answers, duration_ms)
+        if terms is not None and (terms.taint or terms.reads):
+            self.heard.stain(call.model, call.rows, terms.taint, terms.reads)
 
     def fail(self, call: Call, kind: FailureKind, duration_ms: int = 0) -> None:
         """Note that there is no answer."""
@@ -245,4 +251,4 @@ def _blank(rows: int) -> Reached:
         return np.zeros(rows, np.bool_)
 
     none = np.full(rows, np.nan)
-    return Reached(no(), no(), none, none.copy(), no())
+    return Reached(no(), no(), none, none.copy(), no(), np.zeros(rows, np.uint8))

@@ -1,17 +1,35 @@
-"""Which actions follow from decisions: those that the deciding rules name."""
+"""Which actions follow from decisions: those that the deciding rules name, unless tainted.
+
+This is the one door to `.actions`. A decision whose answer is tainted asks for nothing: a verifier
+has to take the taint off, or a person has to decide.
+"""
 
 from collections.abc import Iterable
 
 from batuta.agents.identity import derived_id
+from batuta.agents.reasons import TAINTED
 from batuta.schemas.action import Action
 from batuta.schemas.decision import Decision
 
-__all__ = ["actions_of"]
+__all__ = ["actions_of", "admitted"]
+
+
+def admitted(decision: Decision) -> Decision:
+    """Return a decision as it may stand: whether to act on a tainted answer, a person decides."""
+    if not _held(decision):
+        return decision
+    return decision._replace(
+        outcome="review", reasons=(TAINTED, *decision.reasons), action="", action_version=0
+    )
 
 
 def actions_of(decisions: Iterable[Decision]) -> list[Action]:
-    """Return the actions of decisions, in order; most decisions ask for none."""
-    return [_action_of(decision) for decision in decisions if decision.action]
+    """Return the actions of decisions, in order; most ask for none, tainted ones never."""
+    return [_action_of(one) for one in decisions if one.action and not _held(one)]
+
+
+def _held(decision: Decision) -> bool:
+    return bool(decision.action and decision.taint)
 
 
 def _action_of(decision: Decision) -> Action:

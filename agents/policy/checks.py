@@ -1,13 +1,12 @@
 """The port for checks of answers: which scores may be used, beyond being numbers from 0 to 1."""
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from batuta.agents.models.port import Scores
 from batuta.agents.policy.names import Flags
 from batuta.agents.understanding.features import Features
 
-__all__ = ["BoundCheck", "Check"]
+__all__ = ["Check"]
 
 
 class Check(Protocol):
@@ -24,11 +23,3 @@ class Check(Protocol):
             (events,) truth values.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class BoundCheck:
-    """A check and the reason of what does not pass it."""
-
-    check: Check
-    reason: str

@@ -45,7 +45,6 @@ from batuta.schemas.pipeline_file.serving import ServedEntry, served_fault
 
 __all__ = [
     "ActionEntry",
-    "CheckEntry",
     "DecideEntry",
     "DuplicatesEntry",
     "EscalateEntry",
@@ -295,14 +294,6 @@ class ModelEntry(ServedEntry, PersonEntry):
         if fault is not None:
             raise refuse(fault)
         return self
-
-
-class CheckEntry(_Entry):
-    """A check of the user's own: which answers may be used."""
-
-    use: Reference = Field(description="`package.module:Name`, or an entry point's name")
-    options: Options = Field(default={}, alias="with", description="what the check is made with")
-    reason: Name = Field(default="check_failed", description="the reason of what does not pass")
 
 
 class DecideEntry(_Entry):

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from batuta.schemas.pipeline_file import entries
+from batuta.schemas.pipeline_file.check_entries import CheckEntry, VerifyEntry
 from batuta.schemas.pipeline_file.file import PipelineFile
 from batuta.schemas.pipeline_file.guarding import BreakerEntry, BulkheadEntry, RetryEntry
 from batuta.schemas.pipeline_file.plan_entries import NarrowEntry, PlanEntry, SelectEntry
@@ -35,7 +36,8 @@ SECTIONS: Final[dict[str, type[BaseModel]]] = {
     "plans.NAME": PlanEntry,
     "select": SelectEntry,
     "select.rules[]": NarrowEntry,
-    "verify[]": entries.CheckEntry,
+    "verify": VerifyEntry,
+    "verify.check[]": CheckEntry,
     "decide[]": entries.DecideEntry,
     "actions.NAME": entries.ActionEntry,
     "escalate": entries.EscalateEntry,

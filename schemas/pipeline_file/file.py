@@ -4,9 +4,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from batuta.schemas.pipeline_file.check_entries import Verify, VerifyEntry
 from batuta.schemas.pipeline_file.entries import (
     ActionEntry,
-    CheckEntry,
     DecideEntry,
     EscalateEntry,
     LabelsEntry,
@@ -49,8 +49,8 @@ class PipelineFile(BaseModel):
     select: SelectEntry | None = Field(
         default=None, description="which plan an event follows, where there are several"
     )
-    verify: tuple[CheckEntry, ...] = Field(
-        default=(), max_length=16, description="checks of answers beyond: a number from 0 to 1"
+    verify: Verify = Field(
+        default=VerifyEntry(), description="checks of answers beyond: a number from 0 to 1"
     )
     decide: tuple[DecideEntry, ...] = Field(
         min_length=1, max_length=64, description="rules, the first that holds decides"

@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from batuta.schemas.pipeline_file.check_entries import Checks
 from batuta.schemas.pipeline_file.quantities import PROBLEM, Duration, Expression, Name
 
 __all__ = ["KINDS", "NarrowEntry", "PlanEntry", "SelectEntry", "Steps"]
@@ -73,6 +74,7 @@ class PlanEntry(BaseModel):
     stop: Expression | None = Field(
         default=None, description="of `cascade`: sure enough, by `score` and `confidence`"
     )
+    check: Checks = Field(default=(), description="what its answer must pass to count")
 
     @model_validator(mode="after")
     def _fitting(self) -> Self:

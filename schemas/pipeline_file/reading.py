@@ -8,6 +8,7 @@ from typing import Final, cast
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from batuta.schemas.pipeline_file.check_places import check_places
 from batuta.schemas.pipeline_file.file import PipelineFile
 from batuta.schemas.pipeline_file.price_list import priced, read_price_list
 from batuta.schemas.pipeline_file.problems import (
@@ -184,7 +185,12 @@ def _unquoted(tree: Tree, file: PipelineFile) -> list[Problem]:
         ("select", "rules", number, "when")
         for number in range(len(file.select.rules) if file.select else 0)
     ]
-    paths: list[Path] = [*contexts, *rules, *narrows, *_stops(tree.value)]
+    checks = [
+        path if path in tree.plain else (*path, "rule")
+        for path, entry in check_places(file, tree.value)
+        if entry.rule is not None
+    ]
+    paths: list[Path] = [*checks, *contexts, *rules, *narrows, *_stops(tree.value)]
     return [
         tree.problem(path, f"{value_text(_at(tree.value, path))} has no quotes; put it in quotes")
         for path in paths

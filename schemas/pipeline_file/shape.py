@@ -6,6 +6,7 @@ from typing import Annotated, Union, cast, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from batuta.schemas.pipeline_file.check_entries import CheckEntry, VerifyEntry
 from batuta.schemas.pipeline_file.entries import FeatureEntry, UnderstandEntry
 from batuta.schemas.pipeline_file.file import PipelineFile
 from batuta.schemas.pipeline_file.problems import Path
@@ -33,6 +34,8 @@ def model_at(path: Path) -> type[BaseModel] | None:
 def _within(kind: object, part: str | int) -> object:
     model = _model(kind)
     if model is not None:
+        if model is VerifyEntry and isinstance(part, int):
+            return CheckEntry
         if model is UnderstandEntry and part != "context":
             return FeatureEntry
         declared = fields_of(model).get(str(part))

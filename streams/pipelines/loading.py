@@ -12,11 +12,13 @@ from pydantic import BaseModel
 from batuta.agents.compiler.compiling import Parts, compile_pipeline
 from batuta.agents.compiler.faults import Faults
 from batuta.agents.pipelines import LoadedPipeline, NoSamples, NoTrainer, Trainer
-from batuta.agents.policy.checks import BoundCheck, Check
 from batuta.agents.reasons import NoReasons, Reasons
 from batuta.agents.understanding.features import ContextFeatures, KeyedFeatures
 from batuta.agents.understanding.memories import WIDTH_MAX
+from batuta.agents.verification.own import OwnCheck
 from batuta.schemas.errors import UsageError
+from batuta.schemas.pipeline_file.check_entries import CheckEntry
+from batuta.schemas.pipeline_file.check_places import check_places
 from batuta.schemas.pipeline_file.entries import ModelEntry, PartEntry
 from batuta.schemas.pipeline_file.problems import Path as FieldPath
 from batuta.schemas.pipeline_file.reading import Document, read_document
@@ -25,6 +27,7 @@ from batuta.streams.sinks.bounded import BoundedSink
 from batuta.streams.sinks.port import Sink
 
 if TYPE_CHECKING:
+    from batuta.agents.policy.checks import Check
     from batuta.agents.samples import Samples
 
 __all__ = ["PipelineOnDisk", "load_file"]
@@ -104,14 +107,13 @@ class _Loading:
         self._faults.settle()
         assert data is not None
         name = self._document.tree.name
-        plan = compile_pipeline(self._document, Parts(data, label, parts))
+        plan = compile_pipeline(self._document, Parts(data, label, parts, checks))
         loaded = LoadedPipeline(
             pipeline=plan.pipeline,
             plan=plan,
             data=data,
             label=label,
             reasons=cast("Reasons", reasons or NoReasons()),
-            checks=tuple(checks),
             samples=cast("Samples", samples or NoSamples(name)),
             trainer=cast("Trainer", trainer or NoTrainer(name)),
         )
@@ -223,14 +225,30 @@ class _Loading:
             what = f"is not its sha256, which is {found}; if the change is meant, write that"
             self._faults.add(("models", name, "sha256"), entry.sha256, what)
 
-    def _checks(self) -> list[BoundCheck]:
-        found: list[BoundCheck] = []
-        for number, entry in enumerate(self._document.file.verify):
-            given = _part(entry.use, entry.options)
-            part = self._fitting("check", ("verify", number, "use"), given, ("passes",))
+    def _checks(self) -> dict[FieldPath, object]:
+        found: dict[FieldPath, object] = {}
+        for path, entry in check_places(self._document.file, self._document.tree.value):
+            part: object | None = None
+            if entry.use is not None:
+                part = self._check((*path, "use"), entry.use, entry)
+            elif entry.shape is not None:
+                part = self._schema((*path, "schema"), _part(entry.shape, {}))
             if part is not None:
-                found.append(BoundCheck(cast("Check", part), entry.reason))
+                found[path] = part
         return found
+
+    def _check(self, path: FieldPath, use: str, entry: CheckEntry) -> object | None:
+        """Return a check of batches; one of scores alone is made one."""
+        part = self._importer.made("check", path, _part(use, entry.options))
+        if part is None:
+            return None
+        if hasattr(part, "check") and hasattr(part, "reasons"):
+            return part
+        if hasattr(part, "passes"):
+            return OwnCheck(cast("Check", part), entry.reason or "check_failed")
+        what = "is no check: it has no passes; docs/pipeline-file.md has the port"
+        self._faults.add(path, use, what)
+        return None
 
     def _sinks(self) -> dict[str, Sink]:
         found: dict[str, Sink] = {}

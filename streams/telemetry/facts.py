@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from batuta.streams.telemetry.metrics import Meters
 
 __all__ = [
+    "ActionsWithheld",
+    "AnswersChecked",
     "BatchFinished",
     "CasesOpened",
     "DeadLettersWritten",
@@ -294,6 +296,33 @@ class DecisionsMade:
         """Count them."""
         for outcome, count in self.outcomes.items():
             scribe.meters.decisions.add(count, outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class AnswersChecked:
+    """Checks have judged answers, by check and reason; an answer that passed has none."""
+
+    results: Mapping[tuple[str, str], int]
+
+    def tell(self, scribe: Scribe) -> None:
+        """Count them."""
+        for (check, reason), count in self.results.items():
+            scribe.meters.checks.add(count, check, reason or "passed")
+
+
+@dataclass(frozen=True, slots=True)
+class ActionsWithheld:
+    """Rules asked for actions over tainted answers: a person decides, by each label."""
+
+    taints: Mapping[str, int]
+
+    def tell(self, scribe: Scribe) -> None:
+        """Count them; say it sparingly: an attack comes in floods."""
+        for taint, count in self.taints.items():
+            scribe.meters.withheld.add(count, taint)
+            since = scribe.sparing.allow((ActionsWithheld, taint), count)
+            if since is not None:
+                scribe.log.warning("actions_withheld", taint=taint, count=since)
 
 
 @dataclass(frozen=True, slots=True)

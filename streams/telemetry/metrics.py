@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 from prometheus_client import Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 
 from batuta.agents.state.parking import KINDS
+from batuta.agents.verification.taint import TAINTS
 from batuta.schemas.decision import Outcome
 from batuta.schemas.refusals import REASONS
 from batuta.schemas.review import ReviewedAs
@@ -229,6 +230,14 @@ class Families:
             "breaker_transitions_total", "Changes of a model's breaker, by what it became.",
             "pipeline", "model", "state",
         )  # fmt: skip
+        self.checks = declare.counter(
+            "checks_total", "Answers a check has judged, by why they failed; `passed` where not.",
+            "pipeline", "part", "reason",
+        )  # fmt: skip
+        self.withheld = declare.counter(
+            "actions_withheld_total", "Actions left to a person, by the taint of the answer.",
+            "pipeline", "reason",
+        )  # fmt: skip
         self.parts_broken = declare.counter(
             "parts_broken_total", "Batches over which a part of the user's own broke.",
             *_STAGE, "part",
@@ -294,6 +303,8 @@ class Meters:
         self._attempts: dict[str, Tally] = {}
         self.breaker_transitions = Tally(families.breaker_transitions, (pipeline,), ())
         self._breaker_state = families.breaker_state
+        self.checks = Tally(families.checks, (pipeline,), ())
+        self.withheld = Tally(families.withheld, (pipeline,), _each(TAINTS))
         self.parts_broken = Tally(families.parts_broken, of, ())
         self._model_duration = families.model_duration
         self.versions_refused = families.versions_refused.labels(pipeline)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from batuta.agents.judging import SCORE_UNKNOWN, Deciding, Judge, Verified
-from batuta.agents.policy.checks import BoundCheck
 from batuta.agents.policy.expressions import Expression
 from batuta.agents.policy.names import Names
 from batuta.agents.understanding.isolation import Direct
@@ -22,8 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from batuta.agents.judging import Judged
-    from batuta.agents.models.port import Scores
-    from batuta.agents.policy.names import Flags, Kind
+    from batuta.agents.policy.names import Kind
     from batuta.agents.understanding.features import Features
 
 FIELDS: Mapping[str, Kind] = {"weight": "double", "office": "string"}
@@ -45,25 +42,13 @@ def judged(
     events: Sequence[Ingested],
     scores: Sequence[float],
     rules: Sequence[Rule] = RULES,
-    checks: tuple[BoundCheck, ...] = (),
 ) -> list[Judged]:
     understanding = Understanding(FIELDS, steps=(HEAVY,))
-    judge = Judge(rules, Deciding(understanding, NAMES, checks), ("senders",))
+    judge = Judge(rules, Deciding(understanding, NAMES), ("senders",))
     windows = {"senders": np.zeros(len(events))}
     features = understanding.complete(events, windows).matrix(judge.columns)
     usable = np.ones(len(events), np.bool_)
     return judge.judge(events, features, Verified(np.array(scores), usable, "unusable"))
-
-
-@dataclass
-class Answering:
-    answer: object
-
-    def passes(self, scores: Scores, features: Features) -> Flags:
-        del scores, features
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return np.asarray(self.answer)
 
 
 def test_the_first_rule_that_holds_decides_and_names_its_action() -> None:
@@ -90,25 +75,6 @@ def test_a_rule_that_cannot_be_answered_never_approves() -> None:
 def test_a_feature_that_cannot_be_told_never_approves() -> None:
     told = judged([letter(office="o1", notes="")], [0.1])
     assert [(one.outcome, one.reason) for one in told] == [("review", "feature_failed")]
-
-
-@pytest.mark.parametrize(
-    ("answer", "reasons"),
-    [
-        ([True, False], ["fine", "too_sure"]),
-        ([True], ["check_broke"] * 2),
-        ([1.0, 1.0], ["check_broke"] * 2),
-        (ZeroDivisionError(), ["check_broke"] * 2),
-    ],
-)
-def test_what_does_not_pass_a_check_is_decided_by_a_person(
-    answer: object, reasons: list[str]
-) -> None:
-    checks = (BoundCheck(Answering(answer), "too_sure"),)
-    events = [letter(weight=1.0, notes="")] * 2
-    told = judged(events, [0.1, 0.2], checks=checks)
-    assert [one.reason for one in told] == reasons
-    assert all((one.outcome == "review") == (one.reason != "fine") for one in told)
 
 
 def test_without_a_usable_score_no_rule_is_heard() -> None:

@@ -1,0 +1,184 @@
+"""Compiles `verify` and `check`: the checkpoints of plans, and the taint that models begin with."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final, cast
+
+from batuta.agents.compiler.faults import Faults
+from batuta.agents.compiler.understood import Understand
+from batuta.agents.delegation.plans import Checked, Node, models_of
+from batuta.agents.policy.expressions import Expression, ExpressionError
+from batuta.agents.policy.names import Kind, Names
+from batuta.agents.verification.checkpoint import BoundCheck, Checkpoint, Validator, Vouches
+from batuta.agents.verification.compliance import ComplianceCheck
+from batuta.agents.verification.expressions import CONTRADICTION, RuleCheck
+from batuta.agents.verification.grounding import GroundingCheck
+from batuta.agents.verification.port import BatchCheck
+from batuta.agents.verification.ranges import RangeCheck
+from batuta.agents.verification.shapes import SchemaCheck
+from batuta.agents.verification.taint import Taint
+from batuta.agents.verification.tone import ToneCheck
+from batuta.schemas.pipeline_file.check_entries import CheckEntry
+from batuta.schemas.pipeline_file.check_places import verify_path
+from batuta.schemas.pipeline_file.entries import ModelEntry
+from batuta.schemas.pipeline_file.problems import Path, did_you_mean
+from batuta.schemas.pipeline_file.reading import Document
+from batuta.schemas.pipeline_file.serving import SERVED
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+__all__ = ["CheckParts", "Verifying", "label_of", "read_by"]
+
+#: What checks name: a BatchCheck, or the schema of a value, by where the check stands.
+CheckParts = Mapping[Path, object]
+
+_ANSWER: Final[Mapping[str, Kind]] = dict.fromkeys(("score", "confidence", CONTRADICTION), "double")
+#: What says that models agree, and nothing else.
+_AGREEMENT: Final = re.compile(rf"\s*{CONTRADICTION}\s*<=?\s*[0-9.]+\s*")
+_MODELS: Final = "models"
+
+
+def label_of(entry: ModelEntry) -> int:
+    """Return the taint that a model's answers begin with.
+
+    A served model is somebody else's: nothing here holds its code to a hash. One that reads an
+    event's texts says what these may have told it.
+    """
+    if entry.kind == "human":
+        return 0
+    label = Taint.UNVERIFIED_MODEL if entry.adapter in SERVED else Taint(0)
+    texts = any(given.partition(".")[0] == "event" for given in _seen_by(entry))
+    return label | (Taint.OUTSIDE_TEXT if texts else Taint(0))
+
+
+def read_by(entry: ModelEntry) -> tuple[str, ...]:
+    """Return the models whose answers a model is given."""
+    if entry.kind == "human":
+        return ()
+    heads = (given.partition(".")[0] for given in _seen_by(entry) if "." in given)
+    return tuple(dict.fromkeys(head for head in heads if head != "event"))
+
+
+def _seen_by(entry: ModelEntry) -> tuple[str, ...]:
+    return (*entry.inputs, *(entry.reads or ()))
+
+
+class Verifying:
+    """Puts checkpoints around plans.
+
+    Attributes:
+        names: what their expressions use.
+        faults: notes what is wrong.
+    """
+
+    def __init__(
+        self, document: Document, so_far: Understand, parts: CheckParts, faults: Faults
+    ) -> None:
+        """Compile for one document; what its checks name was imported as `parts`."""
+        self._file = document.file
+        self._verify_path = verify_path(document.tree.value)
+        self._names: Names = so_far.names(_ANSWER)
+        self._parts = parts
+        self.faults = faults
+        self._seen: set[Path] = set()
+        self.names: frozenset[str] = frozenset()
+
+    def checked(self, node: Node, entries: Sequence[CheckEntry], path: Path) -> Node:
+        """Return a step behind the checks that stand at `path`, as it is where there are none."""
+        name = ".".join(str(part) for part in path[1:] if isinstance(part, int) or part == path[1])
+        return self._around(node, entries, (*path, "check"), name)
+
+    def verified(self, node: Node) -> Node:
+        """Return a whole plan behind what `verify` asks for."""
+        return self._around(node, self._file.verify.check, self._verify_path, _MODELS)
+
+    def _around(self, node: Node, entries: Sequence[CheckEntry], path: Path, name: str) -> Node:
+        if not entries:
+            return node
+        last = list(models_of(node))[-1]
+        found = [self._one(entry, (*path, place), last) for place, entry in enumerate(entries)]
+        validators = tuple(one for one in found if isinstance(one, Validator))
+        checks = [one for one in found if isinstance(one, BoundCheck)]
+        return Checked(node, Checkpoint(name, _distinct(checks), validators))
+
+    def _one(self, entry: CheckEntry, path: Path, last: str) -> BoundCheck | Validator | None:
+        of = self._model(entry.of, (*path, "of")) or last
+        sources = self._model(entry.sources, (*path, "sources")) or last
+        if entry.validator is not None:
+            validator = self._model(entry.validator, (*path, "validator"))
+            return Validator(validator, entry.least, self._blind(validator)) if validator else None
+        if entry.rule is not None:
+            return self._rule(entry, entry.rule, path)
+        check = self._component(entry, path, of, sources)
+        if check is None:
+            return None
+        name = entry.reason or "check_failed" if entry.use is not None else entry.kind
+        return BoundCheck(name, check, _vouches(entry))
+
+    def _component(self, entry: CheckEntry, path: Path, of: str, sources: str) -> BatchCheck | None:
+        part = self._parts.get(path)
+        found: BatchCheck | None = None
+        if entry.range is not None:
+            found = RangeCheck(*entry.range)
+        elif entry.grounding is not None:
+            found = GroundingCheck(of, sources, entry.grounding)
+        elif entry.tone is not None:
+            found = ToneCheck(of, entry.tone)
+        elif entry.compliance is not None:
+            found = ComplianceCheck(of, entry.compliance)
+        elif entry.shape is not None:
+            # What a schema is not was noted where it was imported.
+            found = SchemaCheck(cast("type[BaseModel]", part), of) if part else None
+        elif part is not None:
+            found = cast("BatchCheck", part)
+        if found is None and not len(self.faults):
+            named = entry.use or entry.shape
+            self._note(path, named, "was not imported; only a pipeline file may name parts")
+        return found
+
+    def _rule(self, entry: CheckEntry, text: str, path: Path) -> BoundCheck | None:
+        try:
+            expression = Expression(text, self._names, ("bool",))
+        except ExpressionError as error:
+            self._note(path, text, f"cannot be used: {error}")
+            return None
+        self.names |= expression.names
+        check = RuleCheck(expression, entry.reason)
+        name = CONTRADICTION if check.compares else entry.reason or "rule"
+        return BoundCheck(name, check, _vouches(entry))
+
+    def _model(self, name: str | None, path: Path) -> str | None:
+        if name is None or name in self._file.models:
+            return name
+        remedy = did_you_mean(name, list(self._file.models), what="models")
+        self._note(path, name, f"is no model; {remedy}")
+        return None
+
+    def _note(self, path: Path, value: object, what: str) -> None:
+        """Note a fault once, however many plans are checked by the same entry."""
+        if path not in self._seen:
+            self._seen.add(path)
+            self.faults.add(path, value, what)
+
+    def _blind(self, validator: str) -> int:
+        """Return the labels that a validator cannot vouch for."""
+        entry = self._file.models[validator]
+        own_code = entry.adapter not in SERVED and entry.kind in {"validation", "policy"}
+        return 0 if own_code else label_of(entry)
+
+
+def _vouches(entry: CheckEntry) -> Vouches:
+    if entry.verifies or entry.grounding is not None:
+        return "all"
+    return "agreement" if entry.rule and _AGREEMENT.fullmatch(entry.rule) else "nothing"
+
+
+def _distinct(checks: Sequence[BoundCheck]) -> tuple[BoundCheck, ...]:
+    """Return checks under names that each stand once: the second `rule` is `rule_2`."""
+    found: list[BoundCheck] = []
+    for check in checks:
+        same = sum(one.name == check.name or one.name.startswith(f"{check.name}_") for one in found)
+        name = f"{check.name}_{same + 1}" if same else check.name
+        found.append(BoundCheck(name, check.check, check.vouches))
+    return tuple(found)

@@ -1,0 +1,73 @@
+"""Tone: a text to a customer that neither shouts, nor insults, nor blames, nor threatens."""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from batuta.agents.verification.port import CheckBatch, Verdict, passed, text_of
+from batuta.agents.verification.sentences import TEXT_CHARACTERS_MAX
+
+__all__ = ["ToneCheck"]
+
+_RUDE: Final = (
+    *("idiot", "stupid", "dumb", "moron", "fool", "ridiculous", "pathetic", "nonsense", "shut up"),
+    *("whatever", "get lost", "stop whining", "stop complaining", "your problem", "not my problem"),
+    *("nobody cares", "don't care", "do not care", "obviously", "as i already said", "lazy"),
+)
+_BLAMING: Final = (
+    *("your fault", "your own fault", "you should have known", "you failed to", "you people"),
+    *("you clearly", "if you had bothered", "learn to read", "you never", "you always"),
+)
+_LETTERS_MIN: Final = 12
+_LOUD_SHARE: Final = 0.5
+_CRIES: Final = re.compile(r"[!?]{2,}")
+
+
+class ToneCheck:
+    """Passes texts without the signs of a wrong tone; `unwanted` adds words of one's own."""
+
+    reasons: tuple[str, ...] = ("tone_rude", "tone_blaming", "tone_shouting", "tone_unwanted")
+
+    def __init__(self, of: str, unwanted: Sequence[str] = ()) -> None:
+        """Take whose text, and what further must not stand in it."""
+        self._of = of
+        self._unwanted = _any_of(unwanted)
+
+    def check(self, batch: CheckBatch) -> Verdict:
+        """Say of each text whether its tone is right."""
+        codes, critiques = passed(len(batch)), dict[int, str]()
+        for row, value in enumerate(batch.values_of(self._of)):
+            text = text_of(value)[:TEXT_CHARACTERS_MAX]
+            if (found := self._fault(text)) is not None:
+                codes[row], critiques[row] = found
+        return Verdict(codes, critiques)
+
+    def _fault(self, text: str) -> tuple[int, str] | None:
+        for code, words in enumerate((_RUDE_WORDS, _BLAMING_WORDS), 1):
+            if (found := words.search(text)) is not None:
+                return code, f"leave out {found[0]!r} and what it says of the reader"
+        letters = [one for one in text if one.isalpha()]
+        loud = len(letters) >= _LETTERS_MIN and sum(map(str.isupper, letters)) > _LOUD_SHARE * len(
+            letters
+        )
+        if loud or _CRIES.search(text):
+            return 3, "write calmly: no capitals throughout, one mark at a sentence's end"
+        if self._unwanted is not None and (found := self._unwanted.search(text)) is not None:
+            return 4, f"leave out {found[0]!r}"
+        return None
+
+
+def _any_of(words: Sequence[str]) -> re.Pattern[str] | None:
+    if not words:
+        return None
+    return re.compile(rf"\b(?:{'|'.join(map(re.escape, words))})\b", re.IGNORECASE)
+
+
+def _pattern(words: Sequence[str]) -> re.Pattern[str]:
+    found = _any_of(words)
+    assert found is not None, "no words"
+    return found
+
+
+_RUDE_WORDS: Final = _pattern(_RUDE)
+_BLAMING_WORDS: Final = _pattern(_BLAMING)
