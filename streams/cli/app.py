@@ -19,6 +19,7 @@ from batuta.streams.cli.models import models
 from batuta.streams.cli.plan import PlanCommand, plan
 from batuta.streams.cli.produce import produce
 from batuta.streams.cli.rehearse import rehearse
+from batuta.streams.cli.review import review
 from batuta.streams.cli.tail import tail
 from batuta.streams.cli.train import train
 from batuta.streams.cli.version import print_version, version
@@ -70,3 +71,4 @@ for command in (
     app.command(cls=PlanCommand if command is plan else None)(command)
 app.add_typer(deadletters)
 app.add_typer(models)
+app.add_typer(review)

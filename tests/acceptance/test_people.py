@@ -5,8 +5,10 @@ Real workers; verdicts come while nobody is at work, and are answered by the nex
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import sys
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from batuta.schemas.review import Reviewed
 
 PARTITIONS = 2
+BATUTA = (sys.executable, "-c", "import sys; from batuta.streams.cli import main; sys.exit(main())")
 PATIENCE_S = 120.0
 FILE = """\
 pipeline: NAME
@@ -105,6 +108,15 @@ class Claims:
             output = codec.encode_verdict(one, self.topics.verdicts)
             self.send(output.topic, one.case_id, output.value or b"")
 
+    async def shell(self, command: str, *words: str) -> str:
+        """Run `batuta review` as a person does, and return what it says."""
+        argv = [command, str(self.file), *words, "--by", "ada", "--wait", "60"]
+        process = await asyncio.create_subprocess_exec(
+            *BATUTA, "review", *argv, "--bootstrap", self.bootstrap, stdout=asyncio.subprocess.PIPE
+        )
+        out, _ = await process.communicate()
+        return out.decode()
+
     async def look(self) -> None:
         """Read on."""
         for record in await self.reader.poll():
@@ -154,7 +166,9 @@ async def test_an_answer_resumes_its_step_once_whoever_is_killed_when(
         doubtful_case, odd_case = claims.cases["doubtful"], claims.cases["odd"]
         assert (doubtful_case.asked, doubtful_case.queue) == ("analyst", "claims-review")
         assert doubtful_case.data["doubt"] == 0.5
-        claims.say(verdict(odd_case, "approve"))
+        assert await claims.shell("answer", odd_case.case_id[:8], "--verdict", "approve") == (
+            f"{odd_case.case_id} answered: its step goes on\n"
+        )
         await claims.until(first, lambda: claims.reviewed)
         # The answer is on its way to the step, or has just come there.
         first.process.kill()
