@@ -40,7 +40,7 @@ pipeline: NAME
 version: 1
 source: {schema: "claim_parts:Claim", id: claim, key: holder, time: at}
 models:
-  reader: {adapter: python, use: "claim_parts:Reader", inputs: [doubt]}
+  reader: {adapter: python, use: "claim_parts:Reader", inputs: [doubt], cost: 0 EUR}
   analyst: {kind: human, queue: claims-review, cost: 2.50 EUR, sla: 1h}
 plans:
   deep: {cascade: [reader, analyst], stop: "confidence > 0.97"}

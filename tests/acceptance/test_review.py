@@ -40,8 +40,8 @@ source:
   key: card_id
   time: event_time
 models:
-  forest: {{adapter: onnx, inputs: [amount]}}
-  analyst: {{kind: human, queue: fraud-review, sla: 1h}}
+  forest: {{adapter: onnx, inputs: [amount], cost: 0 EUR}}
+  analyst: {{kind: human, queue: fraud-review, sla: 1h, cost: 2.50 EUR}}
 plans:
   deep: {{cascade: [forest, analyst], stop: "confidence > 0.9"}}
 decide:
