@@ -88,7 +88,7 @@ class AtOnce:
         try:
             while True:
                 now_ms = round((loop.time() - began_s) * 1000)
-                calls = work.due(now_ms)
+                calls = work.due(now_ms, self._refuses)
                 if len(calls) == 1 and not under_way and work.end_ms != 0:
                     await self._ask_alone(work, calls[0], began_s)
                     continue
@@ -129,6 +129,13 @@ class AtOnce:
             work.fail(call, failure.kind, round((loop.time() - asked_s) * 1000))
         else:
             work.take(call, answers, round((loop.time() - asked_s) * 1000))
+
+    def _refuses(self, model: str) -> bool:
+        """Say whether a model that is wanted is not asked; its guard counts that."""
+        guard = self._guard(model)
+        if guard.refuses:
+            guard.count_refusal()
+        return guard.refuses
 
     def _guard(self, model: str) -> Guard:
         guard = self._guards.get(model)

@@ -231,8 +231,12 @@ class Guard:
 
     # Telling
 
-    def _refuse(self) -> NoReturn:
+    def count_refusal(self) -> None:
+        """Note that it would have been asked, but rests."""
         self._say("breaker_open")
+
+    def _refuse(self) -> NoReturn:
+        self.count_refusal()
         raise ModelFailedError("breaker_open", f"{self._name} fails too often and rests")
 
     def _say(self, attempt: Attempt) -> None:

@@ -107,21 +107,43 @@ class Work:
         """Whether nothing more is to be heard of any row."""
         return bool(self.reached.done[self.covered].all())
 
-    def due(self, elapsed_ms: int) -> list[Call]:
-        """Walk the plans; return the calls to make now, and note that they are made."""
+    def due(self, elapsed_ms: int, refusing: Callable[[str], bool] | None = None) -> list[Call]:
+        """Walk the plans; return the calls to make now, and note that they are made.
+
+        Args:
+            elapsed_ms: since the work began.
+            refusing: says of a model whether it is not to be asked now; its plan goes on at once.
+        """
         walk = self._walk(elapsed_ms)
         if (late := self._late(elapsed_ms)) is not None:
             self._give_up(late)
             walk = self._walk(elapsed_ms)
-            while wanted := [name for name, where in walk.wanted.items() if (where & late).any()]:
-                for model in wanted:
-                    self.heard.fail(model, np.flatnonzero(walk.wanted[model] & late), "late")
-                walk = self._walk(elapsed_ms)
+            walk = self._without(walk, lambda _: late, "late")
+        if refusing is not None:
+            everything = self.covered
+            walk = self._without(
+                walk, lambda model: everything if refusing(model) else None, "breaker_open"
+            )
         self.next_ms = self._earlier(walk.next_ms)
         self.end_ms = self._ends_ms if walk.next_ms is None else 0
         return [
             self._call(model, np.flatnonzero(w), elapsed_ms) for model, w in walk.wanted.items()
         ]
+
+    def _without(
+        self, walk: Walk, given_up: Callable[[str], Flags | None], kind: FailureKind
+    ) -> Walk:
+        """Walk again until nobody is wanted for rows that it is given up for."""
+        while True:
+            failed = False
+            for model, where in walk.wanted.items():
+                rows = given_up(model)
+                if rows is not None and (where & rows).any():
+                    self.heard.fail(model, np.flatnonzero(where & rows), kind)
+                    failed = True
+            if not failed:
+                return walk
+            walk = self._walk(walk.elapsed_ms)
 
     def _walk(self, elapsed_ms: int) -> Walk:
         walk = Walk(self.heard, elapsed_ms, verifier=self.asking.verifier)

@@ -265,6 +265,7 @@ def test_an_open_breaker_lets_the_plan_go_on_by_its_rule(loop: VirtualLoop) -> N
     work = driven.drive(node)
     assert failure(work, "a") == "breaker_open"
     assert work.reached.marked.all()
+    assert driven.models["a"].calls == 4
     assert driven.refusing() == {"a"}
 
 
