@@ -16,20 +16,23 @@ import json
 import statistics
 import time
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from batuta.agents.conductor import Conductor
 from batuta.agents.context import Context
-from batuta.agents.judging import Deciding
-from batuta.agents.models.port import Matrix, Scores
 from batuta.agents.state.parking import ParkingLot
 from batuta.schemas import codec
-from batuta.schemas.decision import Decision
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.partition import PartitionOf
 from batuta.streams.at_once import AtOnce
 from batuta.streams.pipelines.finding import find_pipeline
+
+if TYPE_CHECKING:
+    from batuta.agents.judging import Deciding
+    from batuta.agents.models.port import Matrix, Scores
+    from batuta.schemas.decision import Decision
 
 ROWS = 1_000
 
