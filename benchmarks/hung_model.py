@@ -3,10 +3,10 @@
     uv run python benchmarks/hung_model.py --json
 
 One worker with a broker of its own, open loop: each event is due at a moment that does not bend,
-and its age counts from there until its committed decision is read. Events ask a model in the worker's
-process; in the second of three spans one in ten asks a served model, which answers in 50 ms
-(`healthy`) or never (`hung`), and falls back on the other. The ages are those of events that do not
-need it; the second span is compared with the first and the third of the same worker. Loader,
+and its age counts from there until its committed decision is read. Events ask a model in the
+worker's process; in the second of three spans one in ten asks a served model, which answers in
+50 ms (`healthy`) or never (`hung`), and falls back on the other. The ages are those of events that
+do not need it; the second span is compared with the first and the third of the same worker. Loader,
 reader, broker, model server and worker share this machine.
 """
 
