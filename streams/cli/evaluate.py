@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from batuta.agents.history import HistoryMapping
     from batuta.agents.models.card import TrainedModel
     from batuta.streams.cli.evaluate_result import Walked
+    from batuta.streams.evaluation.crew import Crew
     from batuta.streams.evaluation.session import Walk
     from batuta.streams.pipelines.loading import PipelineOnDisk
     from batuta.streams.settings import Settings
@@ -174,6 +175,7 @@ def _trained(
     for seed in plan.seeds:
         with meter(f"training, seed {seed}") as bar:
             trained.append(mapping.train(history, weeks, seed, bar.reach))
+        say(f"  {trained[-1].version} trained, seed {seed}", style="dim")
     ModelStore(settings.model_dir).save(trained[0])
     return trained
 
@@ -209,17 +211,25 @@ def _measured(
 
 
 def _walked(plan: _Plan, on_disk: "PipelineOnDisk", history: Any, settings: "Settings") -> "Walk":
-    from batuta.streams.cli.progress import meter
+    from batuta.streams.cli.progress import Lines, meter
     from batuta.streams.evaluation.session import WalkPlan, walk
 
+    lines = Lines("decided", len(history))
+
     with meter("deciding", len(history)) as bar:
+
+        def watch(decided: int, crew: "Crew") -> None:
+            del crew
+            bar.reach(decided)
+            lines.reach(decided)
+
         walking = WalkPlan(
             plan.pipeline,
             on_disk.loaded.pipeline,
             history,
             settings,
             plan.workers,
-            lambda decided, _: bar.reach(decided),
+            watch,
         )
         return asyncio.run(walk(walking))
 
