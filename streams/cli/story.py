@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import orjson
 
+from batuta.schemas.action import Action
 from batuta.schemas.codec import (
     EventCodec,
+    decode_action,
     decode_any_case,
     decode_dead_letter,
     decode_decision,
     decode_ingested,
     decode_notification,
+    decode_outcome,
     decode_reviewed,
 )
 from batuta.schemas.dead_letter import DeadLetter
@@ -24,6 +27,7 @@ from batuta.schemas.decision import Decision
 from batuta.schemas.errors import RefusedEventError
 from batuta.schemas.event import Event
 from batuta.schemas.ingested import Ingested
+from batuta.schemas.labels import LabelOutcome
 from batuta.schemas.notification import Notification
 from batuta.schemas.record import Record
 from batuta.schemas.review import ReviewCase, Reviewed, StepCase
@@ -63,6 +67,8 @@ class Story:
     ingested: list[Evidence[Ingested]] = field(default_factory=list[Evidence[Ingested]])
     decisions: list[Evidence[Decision]] = field(default_factory=list[Evidence[Decision]])
     cases: list[Evidence[ReviewCase]] = field(default_factory=list[Evidence[ReviewCase]])
+    actions: list[Evidence[Action]] = field(default_factory=list[Evidence[Action]])
+    labels: list[Evidence[LabelOutcome]] = field(default_factory=list[Evidence[LabelOutcome]])
     questions: list[Evidence[StepCase]] = field(default_factory=list[Evidence[StepCase]])
     reviewed: list[Evidence[Reviewed]] = field(default_factory=list[Evidence[Reviewed]])
     notifications: list[Evidence[Notification]] = field(
@@ -118,6 +124,8 @@ class StorySearch:
             topics.decisions: self._decision,
             topics.escalations: self._case,
             topics.reviewed: self._reviewed,
+            topics.actions: self._action,
+            **({topics.outcomes: self._label} if shipped.pipeline.labels else {}),
             topics.notifications: self._notification,
             topics.deadletters: self._dead_letter,
         }
@@ -158,6 +166,16 @@ class StorySearch:
                 self.story.questions.append(Evidence(record, message))
         elif message.decision.event_id == self._event_id:
             self.story.cases.append(Evidence(record, message))
+
+    def _action(self, record: Record) -> None:
+        message = decode_action(record)
+        if message.event_id == self._event_id:
+            self.story.actions.append(Evidence(record, message))
+
+    def _label(self, record: Record) -> None:
+        message = decode_outcome(record)
+        if message.event_id == self._event_id:
+            self.story.labels.append(Evidence(record, message))
 
     def _reviewed(self, record: Record) -> None:
         message = decode_reviewed(record)

@@ -13,6 +13,7 @@ from batuta.schemas.decision import Decision, Outcome
 from batuta.schemas.pipeline_rules import Rule
 from batuta.streams.cli.records import as_json, at, clock, shown_value, when
 from batuta.streams.cli.story import Story
+from batuta.streams.cli.story_tree import tree_of
 
 if TYPE_CHECKING:
     from batuta.agents.pipelines import Shipped
@@ -45,6 +46,8 @@ def story_as_json(story: Story, shipped: "Shipped") -> dict[str, object]:
         "ingested": [as_json(found.record) for found in story.ingested],
         "decisions": [as_json(found.record) for found in story.decisions],
         "escalations": [as_json(found.record) for found in (*story.questions, *story.cases)],
+        "actions": [as_json(found.record) for found in story.actions],
+        "labels": [as_json(found.record) for found in story.labels],
         "reviewed": [as_json(found.record) for found in story.reviewed],
         "notifications": [as_json(found.record) for found in story.notifications],
         "deadletters": [as_json(found.record) for found in story.dead_letters],
@@ -82,14 +85,20 @@ def _chapters(story: Story, shipped: "Shipped") -> Iterator[tuple[str, Renderabl
         yield "Decision", _verdict(made.message, shipped.pipeline.decide)
         yield "", _where(at(made.record))
         yield "Because", _reasons(made.message, shipped)
-        yield "Model", f"{made.message.model}, which saw"
-        yield "", _features(made.message.features)
+        yield "How", tree_of(story, made.message, shipped.pipeline.decide)
+        yield "Seen", _features(made.message.features)
     yield from _consequences(story)
     yield "", ""
     yield "Times (UTC)", _times(story)
 
 
 def _consequences(story: Story) -> Iterator[tuple[str, RenderableType]]:
+    for asked in story.questions if not story.decisions else ():
+        question = asked.message
+        who = f"{question.asked}, case {question.case_id} for {question.queue}"
+        yield "", ""
+        yield "Waits for", f"{who}, due {when(question.due_at_ms)}"
+        yield "", _where(at(asked.record))
     for opened in story.cases:
         case = opened.message
         yield "", ""

@@ -6,19 +6,25 @@ import orjson
 import pytest
 from rich.console import Console
 
+from batuta.schemas.action import Action
 from batuta.schemas.codec import (
+    encode_action,
     encode_case,
     encode_dead_letter,
     encode_decision,
     encode_ingested,
     encode_notification,
+    encode_outcome,
+    encode_reviewed,
+    encode_step_case,
 )
 from batuta.schemas.dead_letter import DeadLetter
-from batuta.schemas.decision import Decision
+from batuta.schemas.decision import Decision, ModelAnswer, Selection
 from batuta.schemas.ingested import Ingested
+from batuta.schemas.labels import LabelOutcome
 from batuta.schemas.notification import Notification
 from batuta.schemas.record import Output, Record
-from batuta.schemas.review import ReviewCase
+from batuta.schemas.review import ReviewCase, Reviewed, StepCase, Verdict
 from batuta.streams.cli.story import StorySearch
 from batuta.streams.cli.story_screen import story_as_json, story_as_text
 from batuta.streams.pipelines.finding import PIPELINES
@@ -146,3 +152,69 @@ def test_of_what_is_not_there_nothing_is_told() -> None:
 def test_records_of_no_known_shape_are_passed_over() -> None:
     odd = [record._replace(value=b'{"event_id": "tx-1"}') for record in walk()]
     assert not search("tx-1", odd).story.told
+
+
+CHOSEN = DECISION._replace(
+    outcome="block",
+    reasons=("score_very_high",),
+    selection=Selection("deep", "weights", "no rule narrows", 0.25, {"fast": 0.75, "deep": 0.25}),
+    answers=(
+        ModelAnswer("forest", "forest@5f1d0c9a7b3e", 0.71, 0.8, "", 2, 10_000, "EUR", "the amount"),
+        ModelAnswer("sequence", "sequence@0c9a7b3e5f1d", None, None, "timeout", 150),
+        ModelAnswer(
+            "analyst",
+            "analyst@fraud-review",
+            0.9,
+            0.9,
+            "",
+            300_000,
+            2_500_000_000,
+            "EUR",
+            "ada: known",
+        ),
+    ),
+    fallback=True,
+)
+
+
+def test_a_tree_says_who_chose_what_each_said_and_what_came_of_it() -> None:
+    question = StepCase(
+        "case-2", "fraud-review", NOW_MS, NOW_MS + 1, "analyst", "tx-1", 3, "fraud", 1, "default",
+        "tx-1", "c1", NOW_MS, "deep", DATA, {},
+    )  # fmt: skip
+    verdict = Verdict("case-2", "block", "ada", NOW_MS, 0.9, "known")
+    reviewed = Reviewed("case-2", "answered", verdict, "fraud", "default", "tx-1", NOW_MS + 9)
+    action = Action(
+        "act-1", "fraud", 1, "default", "tx-1", "c1", "block_card", 1, ("score_very_high",), NOW_MS
+    )
+    outcome = LabelOutcome("tx-1", "default", "t1", NOW_MS, True, None, NOW_MS + 604_800_000)
+    outputs = [
+        encode_step_case(question, "fraud.escalations"),
+        encode_reviewed(reviewed, "fraud.reviewed"),
+        encode_decision(CHOSEN, "fraud.decisions"),
+        encode_action(action, "fraud.actions"),
+        encode_outcome(outcome, "fraud.outcomes"),
+    ]
+    waits = page(search("tx-1", [lying(outputs[0], 70, NOW_MS)]))
+    assert "analyst, case case-2 for fraud-review" in " ".join(waits.split())
+    found = search("tx-1", [lying(output, 70 + n, NOW_MS) for n, output in enumerate(outputs)])
+    told = " ".join(page(found, 200).split())
+    for part in (
+        "plan deep, chosen by weights with a propensity of 25%: no rule narrows",
+        "candidates: fast 75%, deep 25%",
+        "forest forest@5f1d0c9a7b3e 0.710, sure by 0.800, 2 ms, 0.00001 EUR",
+        "sequence sequence@0c9a7b3e5f1d no answer: timeout, 150 ms",
+        "analyst analyst@fraud-review 0.900, sure by 0.900, 300,000 ms, 2.5 EUR",
+        "case case-2 for fraud-review, due 2018-04-01T10:17:43.001Z",
+        "answered: block by ada, known 2018-04-01T10:17:43.009Z",
+        "fallback: another answer stands for the intended one",
+        "block score 0.710 rule: score >= 0.6",
+        "action block_card act-1",
+        "known since 2018-04-08T10:17:43.000Z: True",
+    ):
+        assert part in told.replace("│ ", "").replace("├── ", "").replace("└── ", "")
+    shown = story_as_json(found.story, FRAUD)
+    for kind in ("actions", "labels", "reviewed", "escalations"):
+        records = shown[kind]
+        assert isinstance(records, list)
+        assert len(records) == 1, kind

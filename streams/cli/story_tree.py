@@ -1,0 +1,124 @@
+"""How a decision came about, as a tree: chosen by whom, who answered what, what followed."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from rich.text import Text
+from rich.tree import Tree
+
+from batuta.agents.models.answers import NANO
+from batuta.schemas.decision import Decision, ModelAnswer, Selection
+from batuta.schemas.pipeline_rules import Rule
+from batuta.schemas.review import Reviewed, StepCase
+from batuta.streams.cli.records import when
+
+if TYPE_CHECKING:
+    from batuta.streams.cli.story import Evidence, Story
+
+__all__ = ["tree_of"]
+
+_LIKELY: Final = "{:.0%}"
+
+
+def tree_of(story: "Story", decision: Decision, rules: Sequence[Rule]) -> Tree:
+    """Return the tree of one decision.
+
+    Args:
+        story: what else is known of its event.
+        decision: the record.
+        rules: of the pipeline as it is now.
+    """
+    tree = Tree(_selected(decision.selection), guide_style="dim")
+    if decision.selection is not None and len(decision.selection.candidates) > 1:
+        tree.add(_candidates(decision.selection))
+    if decision.selection is not None and decision.selection.proposal:
+        tree.add(Text(f"proposed: {decision.selection.proposal}"))
+    asked = {found.message.asked: found.message for found in story.questions}
+    for answer in decision.answers:
+        branch = tree.add(_answer(answer))
+        if answer.evidence:
+            branch.add(Text(answer.evidence, style="dim"))
+        if answer.name in asked:
+            _add_question(branch, asked[answer.name], story.reviewed)
+    if not decision.answers:
+        tree.add(Text(f"{decision.model}, and no record of its answer", style="dim"))
+    if decision.fallback:
+        tree.add(Text("fallback: another answer stands for the intended one", style="yellow"))
+    if decision.control_offset is not None:
+        tree.add(Text(f"models live by control offset {decision.control_offset}", style="dim"))
+    _add_ruled(tree, decision, rules)
+    _add_followed(tree, story)
+    return tree
+
+
+def _selected(selection: Selection | None) -> Text:
+    if selection is None:
+        return Text("the one model there was")
+    line = Text("plan ")
+    line.append(selection.plan, style="bold").append(f", chosen by {selection.by}")
+    chance = _LIKELY.format(selection.propensity)
+    return line.append(f" with a propensity of {chance}: {selection.reason}", style="dim")
+
+
+def _candidates(selection: Selection) -> Text:
+    told = [f"{name} {_LIKELY.format(p)}" for name, p in selection.candidates.items()]
+    return Text(f"candidates: {', '.join(told)}", style="dim")
+
+
+def _answer(answer: ModelAnswer) -> Text:
+    line = Text(answer.name, style="bold")
+    line.append(f"  {answer.model}", style="dim not bold")
+    if answer.failure:
+        line.append(f"  no answer: {answer.failure}", style="red not bold")
+    else:
+        line.append(f"  {answer.score:.3f}", style="not bold")
+        if answer.confidence is not None:
+            line.append(f", sure by {answer.confidence:.3f}", style="not bold")
+    line.append(f", {answer.duration_ms:,} ms", style="dim not bold")
+    if answer.cost_nano:
+        cost = f"{answer.cost_nano / NANO:.9f}".rstrip("0").rstrip(".")
+        line.append(f", {cost} {answer.currency}", style="dim not bold")
+    return line
+
+
+def _add_question(branch: Tree, case: StepCase, reviewed: "Sequence[Evidence[Reviewed]]") -> None:
+    told = branch.add(Text(f"case {case.case_id} for {case.queue}, due {when(case.due_at_ms)}"))
+    for found in reviewed:
+        if found.message.case_id == case.case_id:
+            told.add(_reviewed(found.message))
+
+
+def _reviewed(reviewed: Reviewed) -> Text:
+    verdict = reviewed.verdict
+    line = Text(reviewed.result, style="bold")
+    if verdict is not None:
+        line.append(f": {verdict.verdict} by {verdict.by}", style="not bold")
+        if verdict.comment:
+            line.append(f", {verdict.comment}", style="not bold")
+    return line.append(f"  {when(reviewed.at_ms)}", style="dim not bold")
+
+
+def _add_ruled(tree: Tree, decision: Decision, rules: Sequence[Rule]) -> None:
+    """Say what the answers came to: checks that did not pass, or the rule that held."""
+    hit = next((rule for rule in rules if rule.reason == decision.reasons[0]), None)
+    line = Text(f"{decision.outcome}  score {decision.score:.3f}  ")
+    if hit is None:
+        line.append(f"reserved for a person: {decision.reasons[0]}", style="yellow")
+    else:
+        line.append(f"rule: {hit.when or 'no other holds'}", style="dim")
+    tree.add(line)
+
+
+def _add_followed(tree: Tree, story: "Story") -> None:
+    """Say what came of it: actions, the review and its verdict, what became known."""
+    for acted in story.actions:
+        tree.add(Text(f"action {acted.message.action}  {acted.message.action_id}"))
+    for opened in story.cases:
+        case = opened.message
+        branch = tree.add(Text(f"review case {case.case_id} for {case.queue}"))
+        for found in story.reviewed:
+            if found.message.case_id == case.case_id:
+                branch.add(_reviewed(found.message))
+    for known in story.labels:
+        label = known.message
+        tree.add(Text(f"known since {when(label.label_time_ms)}: {label.label}"))
