@@ -137,6 +137,7 @@ class Conductor:
         deadline_ms = self._pipeline.parking.deadline_ms
         question = Question.about(events, features, shared.expired, deadline_ms)
         question.choices, question.told = self._select(events, features), told
+        question.understood_ms = np.full(len(events), context.now_ms, np.int64)
         if context.parked.entries():
             question.asked[:] = [not context.parked.blocks(waiting_key(e)) for e in events]
         return question
@@ -232,7 +233,7 @@ class Conductor:
         if answer is None:
             verified = Verified.unusable(len(question.events), MODEL_FAILED)
         else:
-            verified = self._verify(answer)
+            verified = self._verify(answer).aged(self._delegation.stale(question, now_ms))
         chosen = np.array(rows, np.intp)
         if len(rows) < len(question.events):
             verified = verified.at(chosen)

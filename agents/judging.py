@@ -10,7 +10,7 @@ All but the last mean that a person decides.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -30,7 +30,7 @@ from batuta.agents.reasons import (
 from batuta.agents.understanding.features import Features
 from batuta.agents.understanding.isolation import DIRECT, Isolation
 from batuta.agents.understanding.steps import Understanding
-from batuta.agents.verification.taint import Taints
+from batuta.agents.verification.taint import Taint, Taints
 from batuta.schemas.decision import Outcome
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.pipeline_rules import Rule
@@ -67,6 +67,14 @@ class Verified:
         """Return what stands for answers that there are none of."""
         return cls(np.full(rows, SCORE_UNKNOWN), np.zeros(rows, np.bool_), reason)
 
+    def aged(self, stale: Flags | None) -> "Verified":
+        """Return the same, where features were too old tainted by that."""
+        if stale is None or not stale.any():
+            return self
+        before = np.zeros(len(stale), np.uint8) if self.taint is None else self.taint
+        label = np.where(stale, int(Taint.STALE_FEATURE), 0).astype(np.uint8)
+        return replace(self, taint=before | label)
+
     def at(self, places: npt.NDArray[np.int64]) -> "Verified":
         """Return some rows."""
         broke = None if self.broke is None else self.broke[places]
@@ -86,7 +94,6 @@ class Deciding:
     Attributes:
         understanding: computes the further features.
         names: what decide rules may use; None for the score and every feature as a number.
-        checks: of answers, in order.
         isolation: how parts of the user's own are called.
         delegating: which models are asked; None for the one model there is.
     """

@@ -52,6 +52,7 @@ class Delegation:
         self.chooser = delegating.chooser
         self.plans = delegating.plans
         self._terms = delegating.terms
+        self._stale_ms = delegating.stale_ms
         self._models = models
         self.people = delegating.people
         self._versions = {
@@ -78,6 +79,17 @@ class Delegation:
 
         asking = Asking(question.step_ids, question.patience_ms, verifier)
         return Work(heard, self._parts(question), inputs, self._terms, asking)
+
+    def stale(self, question: Question, now_ms: int) -> Flags | None:
+        """Return whose features are too old to act on; None where none can be.
+
+        What a person has answered is as good as the person, who saw how old it was.
+        """
+        work, understood_ms = question.work, question.understood_ms
+        if self._stale_ms is None or understood_ms is None or work is None:
+            return None
+        old = now_ms - understood_ms > self._stale_ms
+        return old & ~work.heard.answered_by(self.people)
 
     def terms_of(self, name: str) -> Terms:
         """Return the terms on which one is asked."""

@@ -45,6 +45,7 @@ class Question:
         answered: what was answered before, of each event; empty where nothing was.
         tried: what checkpoints found before, of each event; empty where nothing.
         patience_ms: (len(events),) how long each may still take; None: for ever.
+        understood_ms: (len(events),) when the features of each were computed; None: now.
         work: the asking, once it has begun.
         driver: who asks, from then on.
         control_offset: behind the control record that made live what is asked; None where nothing
@@ -62,6 +63,7 @@ class Question:
     answered: Sequence[Answered] = ()
     tried: Sequence[Answered] = ()
     patience_ms: npt.NDArray[np.int64] | None = None
+    understood_ms: npt.NDArray[np.int64] | None = None
     work: Work | None = None
     driver: Driver | None = None
     control_offset: int | None = None
@@ -112,6 +114,8 @@ def payload(question: Question, row: int, waits_for: tuple[str, str] | None = No
         body["waits_for"] = waits_for
     if tried := question.work.heard.trial_row(row) if question.work else {}:
         body["trials"] = tried
+    if question.understood_ms is not None:
+        body["understood_ms"] = int(question.understood_ms[row])
     return orjson.dumps(body)
 
 
@@ -126,13 +130,16 @@ def question_of(steps: Sequence[Step], now_ms: int) -> Question:
     choices: list[Selection | None] = []
     answered: list[Answered] = []
     tried: list[Answered] = []
+    understood_ms: list[int] = []
     for step in steps:
-        event, row, choice, answers, trials = _read(step)
+        event, row, choice, answers, trials, at_ms = _read(step)
         events.append(event)
         rows.append(row)
         choices.append(choice)
         answered.append(answers)
         tried.append(trials)
+        # Steps that were parked before it was written down count as understood now.
+        understood_ms.append(now_ms if at_ms is None else at_ms)
     ids = [step.id for step in steps]
     asked = np.ones(len(ids), np.bool_)
     features = np.array(rows, np.float64)
@@ -146,22 +153,25 @@ def question_of(steps: Sequence[Step], now_ms: int) -> Question:
         answered=answered,
         tried=tried,
         patience_ms=left_ms,
+        understood_ms=np.array(understood_ms, np.int64),
     )
 
 
-def _read(step: Step) -> tuple[Ingested, list[float], Selection | None, Answered, Answered]:
+def _read(
+    step: Step,
+) -> tuple[Ingested, list[float], Selection | None, Answered, Answered, int | None]:
     try:
         fields = orjson.loads(step.payload)
         value, row = orjson.dumps(fields["event"]), [_number(one) for one in fields["features"]]
         chosen, answered = fields.get("selection"), dict(fields.get("answers", {}))
-        tried = dict(fields.get("trials", {}))
+        tried, at_ms = dict(fields.get("trials", {})), fields.get("understood_ms")
         choice = None if chosen is None else Selection(*chosen)
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise StateCorruptError(f"parked step {step.id!r} is damaged: {error}") from error
     read = codec.decode_ingested([Record("", 0, 0, 0, None, value)])
     if read.refused:
         raise StateCorruptError(f"parked step {step.id!r}: {read.refused[0].error}")
-    return read.items[0], row, choice, answered, tried
+    return read.items[0], row, choice, answered, tried, None if at_ms is None else int(at_ms)
 
 
 def _number(value: float | None) -> float:

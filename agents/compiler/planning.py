@@ -90,7 +90,7 @@ def delegating_of(
     if all(name in people for node in chosen.values() for name in models_of(node)):
         what = "are people alone; ask a model before them, or in another plan"
         faults.add(("models",), list(people), what, key=True)
-    return Delegating(chosen, chooser, terms, people, verifying.names)
+    return Delegating(chosen, chooser, terms, people, verifying.names, file.verify.stale)
 
 
 def asked_of(delegating: Delegating) -> tuple[str, ...]:

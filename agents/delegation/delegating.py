@@ -21,6 +21,7 @@ class Delegating:
         terms: of each model, by name.
         people: who are asked as models are, by name.
         checked: what the expressions of checkpoints name.
+        stale_ms: features older than this are stale; None: none ever is.
     """
 
     plans: Mapping[str, Node]
@@ -28,6 +29,7 @@ class Delegating:
     terms: Mapping[str, Terms] = field(default_factory=dict[str, Terms])
     people: Mapping[str, Person] = field(default_factory=dict[str, Person])
     checked: frozenset[str] = frozenset()
+    stale_ms: int | None = None
 
     @classmethod
     def to(cls, model: str) -> "Delegating":

@@ -3,7 +3,7 @@
 A row of it, with nothing but what was answered, goes to JSON and back: so work is parked.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, cast
 
@@ -129,6 +129,14 @@ class Heard:
         for trials in self.trials.values():
             for row in np.flatnonzero(trials.state == REFUSED).tolist():
                 found.setdefault(row, trials.reason(row))
+        return found
+
+    def answered_by(self, names: Iterable[str]) -> npt.NDArray[np.bool_]:
+        """Return the rows that any of these has answered."""
+        found = np.zeros(self.rows, np.bool_)
+        for name in names:
+            if name in self.told:
+                found |= self.told[name].state == ANSWERED
         return found
 
     def stain(self, model: str, rows: Indexes, own: int, reads: Sequence[str]) -> None:

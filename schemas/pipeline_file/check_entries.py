@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from batuta.schemas.pipeline_file.quantities import (
     PROBLEM,
+    Duration,
     Expression,
     Name,
     Percentage,
@@ -142,6 +143,9 @@ class VerifyEntry(BaseModel):
 
     after: Literal["models"] = Field(default="models", description="where: behind the whole plan")
     check: Checks = Field(default=(), description="all of them are run")
+    stale: Duration | None = Field(
+        default=None, description="features older than this do not act; else none is too old"
+    )
 
 
 def _listed(value: object) -> object:

@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from batuta.agents.asking import Arrival, News
 from batuta.agents.conductor import Conductor
 from batuta.agents.context import Context
 from batuta.agents.delegation.plans import Checked, models_of
 from batuta.agents.ingestion import Ingestion
 from batuta.agents.models.answers import Answers
 from batuta.agents.policy.actions import actions_of
-from batuta.agents.questions import payload, question_of
+from batuta.agents.questions import Question, payload, question_of
 from batuta.agents.reasons import NoReasons
 from batuta.agents.selection.choosing import Only
-from batuta.agents.state.parking import Step
+from batuta.agents.state.parking import ParkingLot, Step
 from batuta.agents.verification.taint import TAINTS, Taint, names_of
 from batuta.schemas.errors import ModelFailedError
 from batuta.schemas.event_codec import EventCodec
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 
     from batuta.agents.models.port import AnyModel, Matrix, Scores
     from batuta.agents.pipelines import LoadedPipeline
-    from batuta.agents.questions import Question
     from batuta.schemas.decision import Decision
 
 FILE = """\
@@ -360,6 +360,33 @@ def example(name: str) -> Ingested:
 
 def test_taint_is_named_as_records_carry_it() -> None:
     assert TAINTS == ("outside_text", "unverified_model", "failed_check", "stale_feature")
+
+
+@pytest.mark.parametrize(("waited_ms", "taint"), [(4_000, ()), (6_000, ("stale_feature",))])
+def test_features_that_waited_too_long_do_not_act(
+    load: Callable[..., LoadedPipeline], waited_ms: int, taint: tuple[str, ...]
+) -> None:
+    """An event is parked, and its answer comes after a restart."""
+    loaded = load("{ask: a}", "{check: [range], stale: 5s}")
+    models: dict[str, AnyModel] = {
+        n: Telling(n, 0.95, loaded.plan.inputs[n]) for n in loaded.plan.inputs
+    }
+    conductor = Conductor(loaded.pipeline, models, NoReasons(), loaded.deciding)
+    state = conductor.open_state()
+    state.begin()
+    lot = ParkingLot(b"-", steps_max=9)
+    lot.begin()
+    first = Context(2_000, 0, PartitionOf(1), state, parked=lot)
+    conductor.conclude(conductor.understand([letter(1, amount=5.0)], first), "outstanding", first)
+    (step,) = lot.waiting("model")
+    again = question_of([step], 2_000 + waited_ms)
+    asyncio.run(conductor.ask(again))
+    later = Context(2_000 + waited_ms, 0, PartitionOf(1), state, parked=lot)
+    news = News((Arrival(again, again.work),))
+    concluded = conductor.conclude(Question.about([], again.features[:0]), None, later, news)
+    (decision,) = concluded.decisions
+    assert decision.taint == taint
+    assert (decision.action == "hold") == (not taint)
 
 
 def test_a_record_with_checks_and_taint_is_read_as_it_was_written(
