@@ -77,13 +77,23 @@ class Part:
         return News([answer for answer in answers if answer is not None], self.revived)
 
     def halves(self) -> "tuple[Part, Part]":
-        """Return two parts of it: what is no record and the records, or two halves of those."""
+        """Return two parts of it: what is no record and the records, or two halves of those.
+
+        Where watermarks are in it the records come first: heard before them, they would make late,
+        or in replay let go too early, what they were told behind.
+        """
+        if self.watermarks:
+            return Part(self.records, _ends_of(self.records)), replace(self, records=())
         if self._mixed:
             return replace(self, records=(), ends={}), Part(self.records, self.ends)
         middle = len(self.records) // 2
         first, second = self.records[:middle], self.records[middle:]
-        ends = {TopicPartition(r.topic, r.partition): r.offset + 1 for r in first}
-        return Part(first, ends), Part(second, self.ends)
+        return Part(first, _ends_of(first)), Part(second, self.ends)
+
+
+def _ends_of(records: Sequence[Record]) -> Offsets:
+    """Return the offsets behind some records."""
+    return {TopicPartition(r.topic, r.partition): r.offset + 1 for r in records}
 
 
 @dataclass(eq=False)

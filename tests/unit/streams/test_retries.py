@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from aiokafka import TopicPartition
 
 from batuta.schemas.errors import LaterError, OutputRefusedError, SinkUnavailableError
 from batuta.schemas.record import Record
+from batuta.schemas.watermark import Watermark
 from batuta.streams.lanes.flights import Part
 from batuta.streams.lanes.retries import (
     DeadLetterIt,
@@ -55,6 +57,15 @@ def test_what_is_no_record_is_tried_apart_from_the_records_and_never_given_up() 
     timers, records = part.halves()
     assert (timers.records, records.records) == ((), [RECORD])
     assert next_step(LATER, 3, timers, SETTINGS) == RetryIt(250)
+
+
+def test_watermarks_are_heard_behind_the_records_that_they_were_told_behind() -> None:
+    tp = TopicPartition(RECORD.topic, RECORD.partition)
+    told = ((0, Watermark(0, 9_000)),)
+    part = Part([RECORD], {tp: RECORD.offset + 5}, timers=True, watermarks=told)
+    records, rest = part.halves()
+    assert records == Part([RECORD], {tp: RECORD.offset + 1})
+    assert rest == Part((), {tp: RECORD.offset + 5}, timers=True, watermarks=told)
 
 
 def test_backoff_doubles_up_to_its_bound_however_long_it_goes_on() -> None:
