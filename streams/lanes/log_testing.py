@@ -1,9 +1,15 @@
-"""What tests of any log need: a member that remembers what it was given, and short readings."""
+"""What tests of any log need: a member that remembers what it was given, and short readings.
+
+A commit is answered before its markers are written, and until then no reader sees it: whoever
+expects records or offsets here waits for them, as a reader would.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Final
+
+from aiokafka import TopicPartition
 
 from batuta.streams.broker.testing import TopicFactory
 from batuta.streams.lanes.assignor import LaneAssignor
@@ -11,14 +17,13 @@ from batuta.streams.lanes.assignor import LaneAssignor
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from aiokafka import TopicPartition
-
     from batuta.schemas.record import Record
     from batuta.streams.lanes.log import Destination, Log, Member, PartitionReader, Row
 
-__all__ = ["Seat", "eventually", "read_all", "read_to_end", "write"]
+__all__ = ["Seat", "eventually", "read_all", "read_to_end", "reader_up_to", "write"]
 
-_DEADLINE_S: Final = 30.0
+_DEADLINE_S: Final = 60.0
+_AGAIN_S: Final = 0.01
 
 
 class Seat:
@@ -67,6 +72,16 @@ class Seat:
                 found += fetched.get(tp, [])
         return found
 
+    async def until_committed(self, tp: TopicPartition, offset: int) -> None:
+        """Wait until the group's committed offset is `offset`.
+
+        Raises:
+            TimeoutError: it is another one.
+        """
+        async with asyncio.timeout(_DEADLINE_S):
+            while await self.member.committed(tp) != offset:  # noqa: ASYNC110  a broker tells nobody
+                await asyncio.sleep(_AGAIN_S)
+
 
 async def eventually(condition: Callable[[], object]) -> None:
     """Return once `condition` holds.
@@ -76,7 +91,7 @@ async def eventually(condition: Callable[[], object]) -> None:
     """
     async with asyncio.timeout(_DEADLINE_S):
         while not condition():  # noqa: ASYNC110  nobody there sets an event
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(_AGAIN_S)
 
 
 async def write(
@@ -85,23 +100,52 @@ async def write(
     offsets: Mapping[TopicPartition, int] | None = None,
     group: str = "nobody",
 ) -> dict[Destination, int]:
-    """Write rows in one transaction of a producer of its own."""
+    """Write rows in one transaction of a producer of its own, and wait until they can be read."""
     producer = log.producer(TopicFactory.unique("writer"))
     await producer.start()
     try:
-        return await producer.transact(rows, offsets or {}, group)
+        ends = await producer.transact(rows, offsets or {}, group)
     finally:
         await producer.discard()
-
-
-async def read_all(log: Log, tp: TopicPartition) -> list[Record]:
-    """Everything that a reader is given up to the end."""
-    reader = log.reader(tp)
-    await reader.start()
-    try:
-        return await read_to_end(reader)
-    finally:
+    for (topic, partition), end in ends.items():
+        reader = await reader_up_to(log, TopicPartition(topic, partition), end + 1)
         await reader.stop()
+    return ends
+
+
+async def reader_up_to(log: Log, tp: TopicPartition, end: int) -> PartitionReader:
+    """Return a started reader of a partition that ends at `end` or behind.
+
+    Raises:
+        TimeoutError: the partition never does.
+    """
+    async with asyncio.timeout(_DEADLINE_S):
+        while True:
+            reader = log.reader(tp)
+            await reader.start()
+            if reader.end >= end:
+                return reader
+            await reader.stop()
+            await asyncio.sleep(_AGAIN_S)
+
+
+async def read_all(log: Log, tp: TopicPartition, count: int = 0) -> list[Record]:
+    """Everything that a reader is given up to the end, once that is `count` records or more.
+
+    Raises:
+        TimeoutError: there are not so many.
+    """
+    async with asyncio.timeout(_DEADLINE_S):
+        while True:
+            reader = log.reader(tp)
+            await reader.start()
+            try:
+                found = await read_to_end(reader)
+            finally:
+                await reader.stop()
+            if len(found) >= count:
+                return found
+            await asyncio.sleep(_AGAIN_S)
 
 
 async def read_to_end(reader: PartitionReader) -> list[Record]:

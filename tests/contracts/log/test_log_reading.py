@@ -16,7 +16,7 @@ from batuta.streams.broker.messages_records import (
     DeleteRecordsTopic,
 )
 from batuta.streams.broker.testing import TopicFactory
-from batuta.streams.lanes.log_testing import eventually, read_all, read_to_end, write
+from batuta.streams.lanes.log_testing import eventually, read_all, read_to_end, reader_up_to, write
 
 if TYPE_CHECKING:
     from conftest import Cluster
@@ -32,9 +32,8 @@ async def test_a_reader_ends_though_the_last_offsets_are_no_records(cluster: Clu
         await write(
             log, {(topic, 0): [(b"k", b"aborted", ())], (narrow, 0): [(b"k", b"x" * 900, ())]}
         )
-    reader = log.reader(TopicPartition(topic, 0))
-    await reader.start()
     # Two records and a commit's marker; an aborted record and its marker.
+    reader = await reader_up_to(log, TopicPartition(topic, 0), 5)
     assert (reader.beginning, reader.position, reader.end) == (0, 0, 5)
     found = await read_to_end(reader)
     assert [r.value for r in found] == [b"1", b"2"]
@@ -61,10 +60,10 @@ async def test_an_open_transaction_is_behind_the_end(cluster: Cluster) -> None:
         producer.transact({(topic, 0): [(b"k", b"open", ())]}, {}, "nobody")
     )
     await eventually(lambda: cluster.lost)
-    assert [r.value for r in await read_all(log, tp)] == [b"1"]
+    assert [r.value for r in await read_all(log, tp, 1)] == [b"1"]
     cluster.heal()
     await writing
-    assert [r.value for r in await read_all(log, tp)] == [b"1", b"open"]
+    assert [r.value for r in await read_all(log, tp, 2)] == [b"1", b"open"]
     await producer.discard()
 
 

@@ -56,9 +56,7 @@ async def test_what_is_committed_is_read_as_it_was_written(cluster: Cluster) -> 
         (b"gone", None, ()),
     ]
     await write(log, {(topic, 1): rows})
-    async with asyncio.timeout(30):  # a commit is answered before its markers are written
-        while not (found := await read_all(log, TopicPartition(topic, 1))):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    found = await read_all(log, TopicPartition(topic, 1), 3)
     assert [(r.key, r.value, r.headers) for r in found] == rows
     assert [(r.topic, r.partition, r.offset) for r in found] == [(topic, 1, n) for n in range(3)]
     assert all(r.timestamp_ms > 1_600_000_000_000 for r in found)
@@ -77,9 +75,9 @@ async def test_a_transaction_tells_how_far_each_partition_was_written(cluster: C
     await producer.discard()
     assert one == {(first, 1): 2}
     assert two == {(first, 1): 4, (second, 0): 7}
-    offsets = [r.offset for r in await read_all(log, TopicPartition(first, 1))]
+    offsets = [r.offset for r in await read_all(log, TopicPartition(first, 1), 3)]
     assert offsets == [0, 1, 3]
-    assert len(await read_all(log, TopicPartition(second, 0))) == 7
+    assert len(await read_all(log, TopicPartition(second, 0), 7)) == 7
 
 
 async def test_offsets_travel_with_the_transaction(cluster: Cluster, sit: Sit) -> None:
@@ -90,9 +88,11 @@ async def test_offsets_travel_with_the_transaction(cluster: Cluster, sit: Sit) -
     assert [await seat.member.committed(tp) for tp in tps] == [None, None]
     name = TopicFactory.unique("id")
     await _write_as(log, name, {(topic, 0): [row(b"1")]}, {tps[0]: 5, tps[1]: 7}, group)
-    assert [await seat.member.committed(tp) for tp in tps] == [5, 7]
+    await seat.until_committed(tps[0], 5)
+    await seat.until_committed(tps[1], 7)
     await _write_as(log, name, {}, {tps[1]: 9}, group)
-    assert [await seat.member.committed(tp) for tp in tps] == [5, 9]
+    await seat.until_committed(tps[1], 9)
+    assert await seat.member.committed(tps[0]) == 5
 
 
 async def test_a_refused_record_aborts_everything(cluster: Cluster, sit: Sit) -> None:
@@ -107,12 +107,12 @@ async def test_a_refused_record_aborts_everything(cluster: Cluster, sit: Sit) ->
         await _write_as(log, name, rows, {tp: 2}, group)
     assert not refused.value.retriable
     assert narrow in str(refused.value)
-    assert await seat.member.committed(tp) == 1
+    await seat.until_committed(tp, 1)
     await _write_as(log, name, {(topic, 0): [row(b"after")]}, {tp: 3}, group)
-    values = [r.value for r in await read_all(log, TopicPartition(topic, 0))]
+    values = [r.value for r in await read_all(log, TopicPartition(topic, 0), 2)]
     assert values == [b"before", b"after"]
     assert await read_all(log, TopicPartition(narrow, 0)) == []
-    assert await seat.member.committed(tp) == 3
+    await seat.until_committed(tp, 3)
 
 
 async def test_a_batch_refused_for_its_size_is_taken_in_smaller_ones(cluster: Cluster) -> None:
@@ -126,9 +126,7 @@ async def test_a_batch_refused_for_its_size_is_taken_in_smaller_ones(cluster: Cl
     with pytest.raises(OutputRefusedError) as alone:
         await write(log, {(narrow, 0): [row(b"x" * 3_000)]})
     assert not alone.value.retriable
-    async with asyncio.timeout(30):  # a commit is answered before its markers are written
-        while not (found := await read_all(log, TopicPartition(narrow, 0))):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    found = await read_all(log, TopicPartition(narrow, 0), 100)
     assert [r.value for r in found] == [value for _, value, _ in rows[narrow, 0]]
 
 
@@ -153,7 +151,7 @@ async def test_a_second_producer_of_an_id_fences_the_first(cluster: Cluster) -> 
     await second.transact({(topic, 0): [row(b"second")]}, {}, "nobody")
     await first.discard()
     await second.discard()
-    values = [r.value for r in await read_all(log, TopicPartition(topic, 0))]
+    values = [r.value for r in await read_all(log, TopicPartition(topic, 0), 2)]
     assert values == [b"first", b"second"]
 
 
@@ -173,7 +171,7 @@ async def test_what_a_former_owner_left_open_is_aborted(cluster: Cluster) -> Non
     await owner.start()
     assert await owner.transact({(topic, 0): [row(b"mine")]}, {}, "nobody") == {(topic, 0): 3}
     await owner.discard()
-    assert [r.value for r in await read_all(log, tp)] == [b"mine"]
+    assert [r.value for r in await read_all(log, tp, 1)] == [b"mine"]
 
 
 @pytest.mark.parametrize("what", ["request", "answer"])
@@ -193,7 +191,7 @@ async def test_a_commit_that_nobody_saw_end_is_unknown(cluster: Cluster, what: s
     assert not failed.value.fenced
     await producer.discard()
     happened = what == "answer"
-    assert len(await read_all(cluster.log(), tp)) == happened
+    assert len(await read_all(cluster.log(), tp, int(happened))) == happened
 
 
 @pytest.mark.parametrize("api", [INIT_PRODUCER_ID, ADD_PARTITIONS, PRODUCE, END_TXN])
@@ -215,7 +213,7 @@ async def test_a_lost_answer_is_asked_for_again_and_nothing_doubles(
     cluster.heal()
     await writing
     await producer.discard()
-    assert [r.value for r in await read_all(cluster.log(), tp)] == [b"1", b"2"]
+    assert [r.value for r in await read_all(cluster.log(), tp, 2)] == [b"1", b"2"]
 
 
 async def test_nothing_before_its_commit_was_asked_for_is_committed(cluster: Cluster) -> None:
