@@ -5,11 +5,13 @@ Everything else that the environment holds is a setting, and read in `settings.p
 
 import os
 import re
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from typing import Final
 
 from pydantic import SecretStr
 
-__all__ = ["MissingVariableError", "secret_of", "text_of"]
+__all__ = ["MissingVariableError", "lent", "secret_of", "text_of", "unset_of"]
 
 _VARIABLE: Final = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
 
@@ -34,6 +36,25 @@ def text_of(text: str) -> str:
     if not found:
         raise MissingVariableError(named[1])
     return found
+
+
+def unset_of(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return the variables that texts name and nobody has set, each once."""
+    named = (_VARIABLE.fullmatch(text) for text in texts)
+    names = dict.fromkeys(match[1] for match in named if match is not None)
+    return tuple(name for name in names if not os.environ.get(name))
+
+
+@contextmanager
+def lent(names: Iterable[str], value: str) -> Generator[None]:
+    """Let variables that nobody has set hold a value for a while."""
+    names = tuple(names)
+    os.environ.update(dict.fromkeys(names, value))
+    try:
+        yield
+    finally:
+        for name in names:
+            del os.environ[name]
 
 
 def secret_of(text: str | None) -> SecretStr | None:

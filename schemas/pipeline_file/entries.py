@@ -253,7 +253,8 @@ class ModelEntry(ServedEntry, PersonEntry):
     reads: tuple[str, ...] = Field(
         default=(),
         max_length=64,
-        description="for `openai`, in place of `inputs`: features, `event`, `event.FIELD`, answers",
+        description="for `openai` and `python`, in place of `inputs`: features, `event`, "
+        "`event.FIELD`, answers",
     )
     timeout: Duration = Field(default=1_000, description="a later answer counts as none")
     cost: MoneyText | None = Field(default=None, description="of one answer")

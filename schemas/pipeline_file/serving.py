@@ -39,7 +39,7 @@ _BELONGS: Final[dict[str, tuple[str, ...]]] = {
     "answer": ("openai",),
     "prices": ("openai",),
     "tokens": ("openai",),
-    "reads": ("openai",),
+    "reads": ("openai", "python"),
     "breaker": (*SERVED, "python"),
     "bulkhead": (*SERVED, "python"),
     "retry": (*SERVED, "python"),

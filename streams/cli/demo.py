@@ -103,7 +103,7 @@ def _demonstrate(plan: _Plan, settings: "Settings") -> "Result | None":
 
     configure_logs(settings)
     on_disk = find_pipeline(plan.pipeline)
-    with _broker(settings) as reached:
+    with _broker(settings) as reached, _stand_in(plan.pipeline, on_disk, settings):
         embedded = reached is not settings
         with step("model") as said:
             house = _furnished(on_disk, reached, embedded=embedded)
@@ -182,6 +182,25 @@ def _broker(settings: "Settings") -> "Generator[Settings]":
         said(f"{child.bootstrap}, embedded, in memory")
     with child:
         yield settings.model_copy(update={"bootstrap": child.bootstrap})
+
+
+@contextmanager
+def _stand_in(pipeline: str, on_disk: "PipelineOnDisk", settings: "Settings") -> "Generator[None]":
+    """Serve the chat models of a shipped pipeline, where nobody said at which address they are."""
+    from batuta.streams.environment import lent, unset_of
+    from batuta.streams.model_server.process import ModelServerProcess
+    from batuta.streams.pipelines.finding import SHIPPED
+
+    models = on_disk.document.file.models.values()
+    unset = unset_of(one.url or "" for one in models if one.adapter == "openai")
+    if not unset or pipeline not in SHIPPED or settings.bootstrap is not None:
+        yield
+        return
+    with step("server") as said:
+        server = ModelServerProcess()
+        said(f"{server.address}, stands in for {', '.join(unset)}, which nobody has set")
+    with server, lent(unset, server.url("honest") + "/v1"):
+        yield
 
 
 async def _run(cast: _Cast, stop: asyncio.Event) -> "Result | None":

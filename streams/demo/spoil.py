@@ -68,7 +68,9 @@ def _list(value: bytes, source: Source) -> bytes:
 def _no_number(value: bytes, source: Source) -> bytes:
     del source
     name, number = _first_number(value)
-    return value if name is None else value.replace(number, b"NaN", 1)
+    if name is None:  # none to take the place of
+        return value.removesuffix(b"}") + b',"no_number":NaN}'
+    return value.replace(number, b"NaN", 1)
 
 
 def _nothing(value: bytes, source: Source) -> None:

@@ -17,6 +17,7 @@ __all__ = ["PIPELINES", "SHIPPED", "find_pipeline", "is_path"]
 SHIPPED: Final[Mapping[str, str]] = {
     "fraud": "batuta.agents.fraud",
     "maintenance": "batuta.agents.maintenance",
+    "support": "batuta.agents.support",
 }
 _FILE: Final = "pipeline.yaml"
 _SUFFIXES: Final = (".yaml", ".yml")

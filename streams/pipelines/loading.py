@@ -193,7 +193,8 @@ class _Loading:
             if entry.use is not None:
                 path: FieldPath = ("models", name, "use")
                 given = _part(entry.use, entry.options)
-                part = self._fitting("model", path, given, ("answer",))
+                method = "answer_rows" if entry.reads else "answer"
+                part = self._fitting("model", path, given, (method,))
                 if part is not None:
                     found[name] = part
                     self._check_hash(name, entry, self._importer.found[-1].sha256)

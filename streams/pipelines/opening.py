@@ -9,7 +9,13 @@ from typing import cast
 from batuta.agents.models.card import VERSION_DIGITS, ModelCard
 from batuta.agents.models.port import AnyModel
 from batuta.schemas.pipeline_file.serving import SERVED
-from batuta.streams.adapters.python import PythonModel, PythonModelPart, PythonModelPlan
+from batuta.streams.adapters.python import (
+    PythonModel,
+    PythonModelPart,
+    PythonModelPlan,
+    PythonRowModel,
+    PythonRowModelPart,
+)
 from batuta.streams.model_store import sample_model
 from batuta.streams.pipelines.loading import PipelineOnDisk
 from batuta.streams.pipelines.opening_files import open_file, open_live
@@ -76,7 +82,7 @@ class _Opening:
         return self.shared.model(peer, name, card.inputs, opened)
 
 
-def _python(name: str, on_disk: PipelineOnDisk, timeout_ms: int) -> PythonModel:
+def _python(name: str, on_disk: PipelineOnDisk, timeout_ms: int) -> AnyModel:
     (found,) = [one for one in on_disk.imports if one.field == f"models.{name}.use"]
     plan = PythonModelPlan(
         name=name,
@@ -84,4 +90,7 @@ def _python(name: str, on_disk: PipelineOnDisk, timeout_ms: int) -> PythonModel:
         inputs=on_disk.loaded.plan.inputs[name],
         timeout_ms=timeout_ms,
     )
-    return PythonModel(cast("PythonModelPart", on_disk.models[name]), plan)
+    part = on_disk.models[name]
+    if on_disk.document.file.models[name].reads:
+        return PythonRowModel(cast("PythonRowModelPart", part), plan)
+    return PythonModel(cast("PythonModelPart", part), plan)
