@@ -15,7 +15,7 @@ import asyncio
 import json
 import statistics
 import time
-from collections import Counter
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,22 +60,19 @@ def events(number: int, names: tuple[str, ...]) -> list[Ingested]:
     made: list[Ingested] = []
     for row in range(ROWS):
         event_id, card = f"tx-{number}-{row}", f"c{cards[row]}"
+        terminal = f"t{terminals[row]}"
         time_ms = 1_522_540_800_000 + 1_000 * number + row
         data = {
             "transaction_id": event_id,
             "event_time": "2018-04-01T00:00:00.000Z",
             "card_id": card,
-            "terminal_id": f"t{terminals[row]}",
+            "terminal_id": terminal,
             "amount": round(float(amounts[row]), 2),
             "currency": "EUR",
             "channel": "pos",
         }
         carried = dict(zip(names, features[row].tolist(), strict=True))
-        made.append(
-            Ingested(
-                event_id, card, data["terminal_id"], time_ms, time_ms, "default", data, carried
-            )
-        )
+        made.append(Ingested(event_id, card, terminal, time_ms, time_ms, "default", data, carried))
     return made
 
 
@@ -94,7 +91,7 @@ class Lane:
         self.conductor.driver = AtOnce(models)
         self.state = self.conductor.open_state()
         self.lot = ParkingLot(b"p", steps_max=10_000)
-        self.used_s: Counter[str] = Counter()
+        self.used_s: defaultdict[str, float] = defaultdict(float)
         self._mark_s = 0.0
 
     def _used(self, step: str) -> None:
