@@ -104,15 +104,19 @@ class Progress:
             {"bootstrap.servers": bootstrap, "group.id": TOPICS.group(stage), "log_level": 0}
         )
         self._partitions = [TopicPartition(topic, n) for n in range(partitions)]
+        self._last = 0
 
     def done(self) -> int:
         try:
             found = self._consumer.committed(self._partitions, timeout=10)
         except KafkaException as error:
+            if error.args[0].code() == KafkaError._TIMED_OUT:  # noqa: SLF001  its only name
+                return self._last  # a busy broker; asked again in a moment
             if error.args[0].code() != KafkaError.NOT_COORDINATOR:
                 raise
             return 0  # Apache Kafka makes its offsets topic at the first question
-        return sum(max(0, p.offset) for p in found)
+        self._last = sum(max(0, p.offset) for p in found)
+        return self._last
 
     def end(self) -> int:
         return sum(self._consumer.get_watermark_offsets(p, timeout=10)[1] for p in self._partitions)
@@ -206,10 +210,20 @@ def run(bootstrap: str, options: argparse.Namespace) -> list[Figure]:
         for workers in options.workers
         if workers <= partitions
     ]
-    figures = [together(bootstrap, shape) for shape in shapes]
+    figures: list[Figure] = []
+    for shape in shapes:
+        figures.append(together(bootstrap, shape))
+        print(shown(figures[-1]), file=sys.stderr, flush=True)
     if len(shapes) == 1:
         figures += alone(bootstrap, shapes[0])
     return figures
+
+
+def shown(figure: Figure) -> str:
+    return (
+        f"{figure.stages:18s} {figure.partitions} partitions {figure.workers} workers "
+        f"{figure.events_per_second:10,.0f} events/s {figure.cpu_us_per_event:7.1f} CPU-us/event"
+    )
 
 
 def numbers(text: str) -> list[int]:
@@ -236,11 +250,7 @@ def main() -> None:
         print(json.dumps({"figures": [asdict(figure) for figure in figures]}))
         return
     for figure in figures:
-        print(
-            f"{figure.stages:18s} {figure.partitions} partitions {figure.workers} workers "
-            f"{figure.events_per_second:10,.0f} events/s "
-            f"{figure.cpu_us_per_event:7.1f} CPU-us/event"
-        )
+        print(shown(figure))
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ from yardstick.topics import Topics
 from batuta.streams.broker.apache import KAFKA_VERSION, ApacheKafka, find_libraries
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from multiprocessing.connection import Connection
 
 RATES = (20_000.0, 50_000.0)
@@ -53,27 +53,39 @@ SETTLING_SHARE = 0.3
 
 @dataclass(frozen=True)
 class Point:
-    """An engine at a rate; `got` is the share of events that were decided in time to be counted."""
+    """An engine at a rate.
+
+    Attributes:
+        got: the share of events that were decided in time; below 1 there are no ages, for those
+            of the others would flatter.
+    """
 
     engine: str
     commit_interval_ms: int | None
     events_per_second: float
     of_capacity: float | None
     got: float
-    p50_ms: float
-    p99_ms: float
-    p999_ms: float
+    p50_ms: float | None
+    p99_ms: float | None
+    p999_ms: float | None
 
 
 @dataclass(frozen=True)
 class Load:
-    """What is published: `warm` events at once, then the others when they are due."""
+    """What is published: `warm` events at once, then the others when they are due.
+
+    Attributes:
+        event: makes the key and the value of a number.
+        named: the field of a decision that names its event; the number stands behind `tx-`.
+    """
 
     bootstrap: str
     topic: str
     warm: int
     count: int
     rate: float
+    event: Callable[[int], tuple[bytes, bytes]] = event
+    named: str = "transaction_id"
 
 
 def publish(load: Load, ears: Connection) -> None:
@@ -83,26 +95,33 @@ def publish(load: Load, ears: Connection) -> None:
             "bootstrap.servers": load.bootstrap,
             "partitioner": "murmur2_random",
             "linger.ms": 1,
+            # Else a retry on a busy machine publishes an event twice, and it is decided twice.
+            "enable.idempotence": True,
             "queue.buffering.max.messages": 1_000_000,
         }
     )
     for number in range(load.warm):
-        key, value = event(number)
+        key, value = load.event(number)
         producer.produce(load.topic, value, key)
         producer.poll(0)
     producer.flush()
-    rows = [event(load.warm + number) for number in range(load.count)]
+    rows = [load.event(load.warm + number) for number in range(load.count)]
     ears.recv()
     start_s, sent = time.monotonic() + 0.2, 0
     ears.send(start_s)
     while sent < load.count:
-        due = min(load.count, int((time.monotonic() - start_s) * load.rate) + 1)
+        due = due_by(time.monotonic() - start_s, load)
         for key, value in rows[sent:due]:
             producer.produce(load.topic, value, key)
-        sent = max(sent, due)
+        sent = due
         producer.poll(0)
         time.sleep(0.001)
     producer.flush()
+
+
+def due_by(elapsed_s: float, load: Load) -> int:
+    """Return how many events are due by then; none before the start."""
+    return min(load.count, int(elapsed_s * load.rate) + 1) if elapsed_s >= 0.0 else 0
 
 
 @contextmanager
@@ -120,10 +139,10 @@ def publishing(load: Load) -> Generator[Connection]:
 class Reader:
     """Reads decisions as they are committed, and notes when each was seen."""
 
-    def __init__(self, topics: Topics, topic: str, load: Load) -> None:
+    def __init__(self, bootstrap: str, partitions: int, topic: str, load: Load) -> None:
         self._consumer = Consumer(
             {
-                "bootstrap.servers": topics.bootstrap,
+                "bootstrap.servers": bootstrap,
                 "group.id": "latency",
                 "isolation.level": "read_committed",
                 "enable.auto.commit": False,
@@ -131,12 +150,16 @@ class Reader:
                 "log_level": 0,
             }
         )
-        self._consumer.assign([TopicPartition(topic, n, 0) for n in range(topics.partitions)])
+        self._consumer.assign([TopicPartition(topic, n, 0) for n in range(partitions)])
         self._load = load
         self.seen_s = np.zeros(load.warm + load.count)
 
     def read_until(self, events: int, deadline_s: float, process: EngineProcess) -> int:
-        """Read until so many events are decided or time is up; return how many are."""
+        """Read until so many events are decided or time is up; return how many are.
+
+        Raises:
+            WrongOutputError: an event was decided twice, or one that nobody published.
+        """
         got = int(np.count_nonzero(self.seen_s))
         while got < events and time.monotonic() < deadline_s:
             if process.ended:
@@ -145,10 +168,12 @@ class Reader:
             now_s = time.monotonic()
             for message in messages:
                 if message.error() is None:
-                    number = int(orjson.loads(message.value() or b"")["transaction_id"][3:])
-                    if not self.seen_s[number]:
-                        self.seen_s[number] = now_s
-                        got += 1
+                    name = orjson.loads(message.value() or b"")[self._load.named]
+                    number = int(name[3:])
+                    if number >= len(self.seen_s) or self.seen_s[number]:
+                        raise WrongOutputError(f"{name} was decided twice, or never published")
+                    self.seen_s[number] = now_s
+                    got += 1
         return got
 
     def ages_ms(self, start_s: float) -> np.ndarray:
@@ -177,10 +202,8 @@ class Latency:
         set_to = () if engine.name in WITHOUT_INTERVAL else self._options.intervals
         for interval_ms in (None, *set_to):
             got, ages = self.measure(engine, launch, rate, interval_ms)
-            p50, p99, p999 = (round(float(q), 1) for q in np.percentile(ages, (50, 99, 99.9)))
-            point = Point(
-                engine.name, interval_ms, round(rate), share, round(got, 4), p50, p99, p999
-            )
+            about = (engine.name, interval_ms, round(rate), share, round(got, 4))
+            point = Point(*about, *quantiles(got, ages))
             say(f"  {shown(point)}")
             yield point
 
@@ -194,7 +217,7 @@ class Latency:
         self._topics.create(source, output, *side)
         count = int(rate * self._options.seconds)
         load = Load(self._topics.bootstrap, source, self._options.warm, count, rate)
-        reader = Reader(self._topics, output, load)
+        reader = Reader(load.bootstrap, self._topics.partitions, output, load)
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             told = {
                 **launch.environment,
@@ -209,29 +232,38 @@ class Latency:
             process = EngineProcess(launch.command, told, Path(folder) / "engine.log")
             try:
                 with publishing(load) as loader:
-                    return self._ages(reader, load, loader, process)
+                    return ages_of(reader, load, loader, process)
             finally:
                 process.kill()
                 reader.close()
                 self._topics.delete_all_but()
 
-    def _ages(
-        self, reader: Reader, load: Load, loader: Connection, process: EngineProcess
-    ) -> tuple[float, np.ndarray]:
-        warm = reader.read_until(load.warm, time.monotonic() + START_S, process)
-        if warm < load.warm:
-            raise EngineFailedError(f"it did {warm} events in {START_S} s: {process.said()}")
-        loader.send("start")
-        while not loader.poll(0.1):
-            reader.read_until(load.warm + 1, time.monotonic() + 0.01, process)
-        start_s = float(loader.recv())
-        ends_s = start_s + load.count / load.rate + LAST_S
-        reader.read_until(load.warm + load.count, ends_s, process)
-        ages = reader.ages_ms(start_s)
-        expected = load.count - round(load.count * SETTLING_SHARE)
-        if not len(ages):
-            raise EngineFailedError("nothing was decided in time")
-        return len(ages) / expected, ages
+
+def quantiles(got: float, ages_ms: np.ndarray) -> list[float | None]:
+    """Return p50, p99 and p99.9; nothing where decisions are missing."""
+    if got < 1.0:
+        return [None, None, None]
+    return [round(float(q), 1) for q in np.percentile(ages_ms, (50, 99, 99.9))]
+
+
+def ages_of(
+    reader: Reader, load: Load, loader: Connection, process: EngineProcess
+) -> tuple[float, np.ndarray]:
+    """Return the share of events that were decided, and the ages."""
+    warm = reader.read_until(load.warm, time.monotonic() + START_S, process)
+    if warm < load.warm:
+        raise EngineFailedError(f"it did {warm} events in {START_S} s: {process.said()}")
+    loader.send("start")
+    while not loader.poll(0.1):
+        reader.read_until(load.warm + 1, time.monotonic() + 0.01, process)
+    start_s = float(loader.recv())
+    ends_s = start_s + load.count / load.rate + LAST_S
+    reader.read_until(load.warm + load.count, ends_s, process)
+    ages = reader.ages_ms(start_s)
+    expected = load.count - round(load.count * SETTLING_SHARE)
+    if not len(ages):
+        raise EngineFailedError("nothing was decided in time")
+    return len(ages) / expected, ages
 
 
 def capacity(topics: Topics, options: argparse.Namespace, engine: Engine, launch: Launch) -> float:
@@ -274,11 +306,10 @@ def points(latency: Latency, topics: Topics, options: argparse.Namespace) -> dic
 def shown(point: Point) -> str:
     interval = "default" if point.commit_interval_ms is None else f"{point.commit_interval_ms} ms"
     of = "" if point.of_capacity is None else f"({point.of_capacity:.0%} of its own)"
-    short = "" if point.got >= 0.999 else f"  ONLY {point.got:.1%} IN TIME"
-    return (
-        f"{point.engine:16s} commit {interval:8s} {point.events_per_second:8,.0f}/s {of:18s} "
-        f"p50 {point.p50_ms:8.1f}  p99 {point.p99_ms:8.1f}  p99.9 {point.p999_ms:8.1f} ms{short}"
-    )
+    head = f"{point.engine:16s} commit {interval:8s} {point.events_per_second:8,.0f}/s {of:18s} "
+    if point.p50_ms is None or point.p99_ms is None or point.p999_ms is None:
+        return f"{head} NO FIGURE: {point.got:.1%} were decided in time"
+    return f"{head}p50 {point.p50_ms:8.1f}  p99 {point.p99_ms:8.1f}  p99.9 {point.p999_ms:8.1f} ms"
 
 
 def numbers(kind: type) -> type:
