@@ -94,11 +94,8 @@ class _Judge:
 
     name: str
     of: str
+    reads: tuple[str, ...]
     version: str = "judge@0"
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        return ("event.truth", f"event.other_{self.of}", f"{self.of}.score")
 
     async def answer_rows(self, rows: Sequence[Mapping[str, object]]) -> Answers:
         own = np.array([row["event.truth"] for row in rows], np.float64)
@@ -185,7 +182,8 @@ def _decided(events: Sequence[Ingested], where: str) -> list[Decision]:
     before = "event.truth"
     for name in _STEPS:
         models[name] = _Step(name, (before, "event.luck"))
-        models[f"judge_of_{name}"] = _Judge(f"judge_of_{name}", name)
+        judged = ("event.truth", f"event.other_{name}", f"{name}.score")
+        models[f"judge_of_{name}"] = _Judge(f"judge_of_{name}", name, judged)
         nodes.append(_judged(Ask(name), name) if where == "steps" else Ask(name))
         before = f"{name}.score"
     plan: Node = InTurn(tuple(nodes))
