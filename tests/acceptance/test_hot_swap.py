@@ -87,7 +87,7 @@ class Yard:
 
     @classmethod
     def found(cls, bootstrap: str, folder: Path) -> Yard:
-        name = f"crates_{os.getpid()}_{next(_numbers)}"
+        name = f"swapped_{os.getpid()}_{next(_numbers)}"
         (folder / "crates.yaml").write_text(FILE.format(name=name))
         (folder / "crate_parts.py").write_text(PARTS)
         admin = AdminClient({"bootstrap.servers": bootstrap})

@@ -76,7 +76,7 @@ class Line:
 
     @classmethod
     def found(cls, bootstrap: str, folder: Path, model: str, url: str) -> Line:
-        name = f"crates_{os.getpid()}_{next(_numbers)}"
+        name = f"shared_{os.getpid()}_{next(_numbers)}"
         file = folder / f"{name}.yaml"
         file.write_text(FILE.format(name=name, model=model, url=url))
         return cls(bootstrap, file, name, model)

@@ -75,7 +75,7 @@ class Yard:
 
     @classmethod
     def found(cls, bootstrap: str, folder: Path) -> Yard:
-        name, file = f"crates_{os.getpid()}_{next(_numbers)}", folder / "crates.yaml"
+        name, file = f"followed_{os.getpid()}_{next(_numbers)}", folder / "crates.yaml"
         file.write_text(file.read_text().replace("pipeline: crates", f"pipeline: {name}"))
         return cls(load_settings(bootstrap=bootstrap), folder, name)
 
