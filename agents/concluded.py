@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import cast
 
 import numpy as np
@@ -13,10 +14,11 @@ from batuta.agents.questions import Answer, Question
 from batuta.agents.understanding.features import Features
 from batuta.schemas.decision import CheckResult, Decision, ModelAnswer, Selection
 from batuta.schemas.ingested import Ingested
+from batuta.schemas.json_rows import json_rows
 from batuta.schemas.labels import LabelOutcome
 from batuta.schemas.review import StepAnswer, StepCase
 
-__all__ = ["Concluded", "ToldRows", "done_of", "told_apart"]
+__all__ = ["Concluded", "ToldRows", "digests_of", "done_of", "told_apart"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,3 +107,8 @@ def told_apart(
 def done_of(question: Question, answer: Answer) -> Flags:
     """Return which rows nothing more is to be heard of; all, where asking failed."""
     return np.ones(len(question.events), np.bool_) if answer is None else answer.reached.done
+
+
+def digests_of(events: Sequence[Ingested]) -> list[str]:
+    """Return the hex digest of each event's payload."""
+    return [sha256(written).hexdigest() for written in json_rows(event.data for event in events)]

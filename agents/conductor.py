@@ -14,9 +14,7 @@ verified score ever approves.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from hashlib import sha256
-from itertools import chain, repeat
-from operator import itemgetter
+from itertools import repeat
 from typing import Final
 
 import numpy as np
@@ -24,7 +22,9 @@ import numpy as np
 from batuta.agents.asking import News, Outstanding
 from batuta.agents.asking_people import CaseWriter, hear
 from batuta.agents.asking_people import late as late_answer
-from batuta.agents.concluded import Concluded, ToldRows, done_of, told_apart
+from batuta.agents.budgets.spending import Payment
+from batuta.agents.budgets.wallet import Wallet
+from batuta.agents.concluded import Concluded, ToldRows, digests_of, done_of, told_apart
 from batuta.agents.conductor_state import MEMORY_TAG, ConductorState
 from batuta.agents.context import Context
 from batuta.agents.delegation.delegating import Delegating
@@ -52,13 +52,12 @@ from batuta.agents.understanding.features import Features
 from batuta.agents.understanding.memories import MemoryTable
 from batuta.agents.understanding.share_sets import ShareSet
 from batuta.agents.understanding.steps import Surroundings
-from batuta.agents.understanding.window_sets import WindowSet
+from batuta.agents.understanding.window_sets import WindowSet, carried_matrix
 from batuta.agents.verification.taint import names_of
 from batuta.agents.waiting import Waiting
 from batuta.schemas.decision import Decision, Selection
 from batuta.schemas.errors import UsageError
 from batuta.schemas.ingested import Ingested
-from batuta.schemas.json_rows import json_rows
 from batuta.schemas.labels import LabelOutcome
 from batuta.schemas.pipeline import Pipeline
 from batuta.schemas.review import StepAnswer
@@ -120,7 +119,9 @@ class Conductor:
         """Return the empty state of one lane."""
         memories = MemoryTable(MEMORY_TAG) if self._understanding.remembers else None
         shares = ShareSet(self._pipeline.shares)
-        return ConductorState(WindowSet(self._pipeline.scoring_windows), shares, memories)
+        spending = self._delegation.spending
+        wallet = Wallet(spending) if spending is not None else None
+        return ConductorState(WindowSet(self._pipeline.scoring_windows), shares, memories, wallet)
 
     def understand(
         self,
@@ -134,9 +135,10 @@ class Conductor:
         shared = context.state.shares.take(others)
         events = [item for item in others if isinstance(item, Ingested)]
         features = self._understand(events, context.state, shared.features)
-        deadline_ms = self._pipeline.parking.deadline_ms
-        question = Question.about(events, features, shared.expired, deadline_ms)
-        question.choices, question.told = self._select(events, features), told
+        payment = None if (wallet := context.state.wallet) is None else wallet.payment(events)
+        question = Question.about(events, features, shared.expired, self._patience_ms(payment))
+        question.payment = payment
+        question.choices, question.told = self._select(question), told
         question.understood_ms = np.full(len(events), context.now_ms, np.int64)
         if context.parked.entries():
             question.asked[:] = [not context.parked.blocks(waiting_key(e)) for e in events]
@@ -153,7 +155,7 @@ class Conductor:
         """
         if question.work is None:
             if None in question.choices:
-                question.choices = self._select(question.events, question.features)
+                question.choices = self._select(question)
             question.work = self._begun(question)
         # Who began it finishes it: models may have moved on to other versions since.
         await (question.driver or self.driver).drive(question.work)
@@ -179,9 +181,8 @@ class Conductor:
             news: of questions that earlier batches have asked.
         """
         now_ms = context.now_ms
-        waiting = Waiting(
-            context.parked, now_ms, self._pipeline.parking.deadline_ms, self._delegation.people
-        )
+        patience_ms = self._patience_ms(question.payment)
+        waiting = Waiting(context.parked, now_ms, patience_ms, self._delegation.people)
         decisions: list[Decision] = []
         unfinished: list[Question] = []
         for arrival in news.arrivals:
@@ -207,11 +208,14 @@ class Conductor:
         for people, why in ((False, MODEL_LATE), (True, PERSON_LATE)):
             given_up = [one for one in waiting.given_up if (one.kind == "human") is people]
             decisions += self._unanswered(given_up, now_ms, why)
-        follow_ups = (*unfinished, question_of(to_ask, now_ms)) if to_ask else tuple(unfinished)
+        if to_ask:
+            unfinished.append(again := question_of(to_ask, now_ms))
+            wallet = context.state.wallet
+            again.payment = None if wallet is None else wallet.payment(again.events)
         cases = CaseWriter(self._pipeline, self._judge.columns, context.partition, now_ms)
         opened = tuple(cases.write(*one) for one in waiting.asked)
         ignored = len(question.told) - len(resumed)
-        return Concluded(decisions, follow_ups, opened, len(resumed), ignored)
+        return Concluded(decisions, tuple(unfinished), opened, len(resumed), ignored)
 
     async def decide(
         self, events: Sequence[Ingested], context: Context[ConductorState]
@@ -275,7 +279,7 @@ class Conductor:
             np.array([event.event_time_ms for event in events], np.int64),
             [event.data for event in events],
         )
-        carried = _matrix([event.features for event in events], self._carried)
+        carried = carried_matrix([event.features for event in events], self._carried)
         windows = dict(zip(self._carried, carried.T, strict=True))
         windows |= zip(state.windows.names, own.T, strict=True)
         windows |= zip(state.shares.names, shares.T, strict=True)
@@ -283,10 +287,17 @@ class Conductor:
         understood = self._understanding.complete(events, windows, around)
         return understood.matrix(self._judge.columns)
 
-    def _select(self, events: Sequence[Ingested], features: Features) -> Sequence[Selection]:
-        chooser = self._delegation.chooser
+    def _patience_ms(self, payment: Payment | None) -> int:
+        """Return how long an event may take: longer where its budget's window has to turn."""
+        deadline_ms = self._pipeline.parking.deadline_ms
+        return deadline_ms if payment is None else deadline_ms + payment.patience_ms()
+
+    def _select(self, question: Question) -> Sequence[Selection]:
+        chooser, events, features = self._delegation.chooser, question.events, question.features
         rows = self._judge.rows(events, features) if chooser.names else EventRows(events, {})
         choices = chooser.choose(events, rows)
+        if question.payment is not None:
+            choices = question.payment.cheaper(choices)
         refusing = self.refusing()
         return vetoed(choices, self._delegation.plans, refusing) if refusing else choices
 
@@ -313,7 +324,12 @@ class Conductor:
         scores = np.where(known, reached.scores, SCORE_UNKNOWN)
         broke = ~reached.usable & work.heard.broke()
         late = ~reached.usable & work.heard.late()
-        return Verified(scores, reached.usable, MODEL_ANSWER_INVALID, broke, late, refused, taint)
+        paid = work.asking.payment is not None
+        unpaid = ~reached.usable & work.heard.failed_by("budget_spent") if paid else None
+        verified = Verified(
+            scores, reached.usable, MODEL_ANSWER_INVALID, broke, late, refused, taint
+        )
+        return verified if unpaid is None else replace(verified, unpaid=unpaid)
 
     def _decide(self, told: ToldRows, verified: Verified, now_ms: int) -> list[Decision]:
         names, pipeline = self._judge.columns, self._pipeline
@@ -342,7 +358,7 @@ class Conductor:
                 map(self._delegation.version_of, selections, answers, repeat(told.versions))
             ),
             features=seen,
-            input_sha256=_digests(events),
+            input_sha256=digests_of(events),
             published_ms=[event.published_ms for event in events],
             action=["" if rule is None else rule.action for rule in acting],
             action_version=[0 if rule is None else rule.action_version for rule in acting],
@@ -379,15 +395,3 @@ class Conductor:
                     f"model {model.version} wants {', '.join(missing)}, which pipeline "
                     f"{self._pipeline.name} does not compute; it computes {', '.join(computed)}"
                 )
-
-
-def _digests(events: Sequence[Ingested]) -> list[str]:
-    """Return the hex digest of each event's payload."""
-    return [sha256(written).hexdigest() for written in json_rows(event.data for event in events)]
-
-
-def _matrix(rows: list[Mapping[str, float]], names: tuple[str, ...]) -> Features:
-    if len(names) <= 1:
-        return np.array([[row[name] for name in names] for row in rows], np.float64)
-    values = chain.from_iterable(map(itemgetter(*names), rows))
-    return np.fromiter(values, np.float64, len(rows) * len(names)).reshape(len(rows), len(names))

@@ -2,8 +2,9 @@
 
 from typing import Final
 
+from batuta.agents.budgets.wallet import Wallet
 from batuta.agents.state.control_mark import ControlMark
-from batuta.agents.state.port import Tables
+from batuta.agents.state.port import StateTable, Tables
 from batuta.agents.understanding.layout import Layout
 from batuta.agents.understanding.memories import MemoryTable
 from batuta.agents.understanding.share_sets import ShareSet
@@ -20,16 +21,23 @@ _CONTROL_TAG: Final = b"v"
 class ConductorState(Tables):
     """What scoring remembers: windows and shares of its key, what features keep of each series.
 
-    And under which control offset its batches ran, where versions of models follow control.
+    And under which control offset its batches ran, where versions of models follow control; what
+    it may spend, where the pipeline has budgets.
     """
 
     def __init__(
-        self, windows: WindowSet, shares: ShareSet, memories: MemoryTable | None = None
+        self,
+        windows: WindowSet,
+        shares: ShareSet,
+        memories: MemoryTable | None = None,
+        wallet: Wallet | None = None,
     ) -> None:
-        own = [memories] if memories is not None else []
+        own: list[StateTable] = [memories] if memories is not None else []
+        own += [wallet.purse.table] if wallet is not None else []
         layout = Layout({**windows.holds, **shares.holds})
         self.control = ControlMark(_CONTROL_TAG)
         super().__init__((layout, *windows.tables, *shares.tables, *own, self.control))
         self.windows = windows
         self.shares = shares
         self.memories = memories
+        self.wallet = wallet

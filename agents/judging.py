@@ -22,6 +22,7 @@ from batuta.agents.policy.event_rows import EventRows, feature_column
 from batuta.agents.policy.names import Column, Flags, Kind, Names
 from batuta.agents.policy.rules import Policy
 from batuta.agents.reasons import (
+    BUDGET_SPENT,
     FEATURE_FAILED,
     MODEL_FAILED,
     MODEL_LATE,
@@ -52,6 +53,7 @@ class Verified:
         late: where time ran out before it answered.
         refused: the rows that a checkpoint did not let pass, and the reason of each.
         taint: (rows,) what may be wrong with the answers; None: nothing.
+        unpaid: where a budget had nothing left for it.
     """
 
     scores: Scores
@@ -61,6 +63,7 @@ class Verified:
     late: npt.NDArray[np.bool_] | None = None
     refused: Mapping[int, str] = field(default_factory=dict[int, str])
     taint: Taints | None = None
+    unpaid: npt.NDArray[np.bool_] | None = None
 
     @classmethod
     def unusable(cls, rows: int, reason: str) -> "Verified":
@@ -80,10 +83,18 @@ class Verified:
         broke = None if self.broke is None else self.broke[places]
         late = None if self.late is None else self.late[places]
         taint = None if self.taint is None else self.taint[places]
+        unpaid = None if self.unpaid is None else self.unpaid[places]
         given = self.refused
         refused = {n: given[row] for n, row in enumerate(places.tolist()) if row in given}
         return Verified(
-            self.scores[places], self.usable[places], self.reason, broke, late, refused, taint
+            self.scores[places],
+            self.usable[places],
+            self.reason,
+            broke,
+            late,
+            refused,
+            taint,
+            unpaid,
         )
 
 
@@ -207,6 +218,8 @@ class Judge:
         for row, reason in verified.refused.items():
             if not passed[row]:
                 reasons[row] = reason
+        if verified.unpaid is not None:
+            _reserve(reasons, verified.unpaid, BUDGET_SPENT)
         if verified.late is not None:
             _reserve(reasons, verified.late, MODEL_LATE)
         if verified.broke is not None:

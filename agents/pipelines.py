@@ -15,6 +15,7 @@ from batuta.agents.understanding.features import window_names
 from batuta.agents.understanding.shares import share_names
 from batuta.schemas.errors import UsageError
 from batuta.schemas.pipeline import Pipeline
+from batuta.schemas.topics import Topics
 
 __all__ = ["LoadedPipeline", "NoSamples", "NoTrainer", "Shipped", "Trainer"]
 
@@ -87,6 +88,11 @@ class LoadedPipeline:
     reasons: Reasons
     samples: Samples
     trainer: Trainer
+
+    @property
+    def topics(self) -> Topics:
+        """Its topics."""
+        return Topics(self.pipeline.name, budgets=bool(self.plan.budgets))
 
     @property
     def deciding(self) -> Deciding:

@@ -41,6 +41,7 @@ class Delegation:
 
     Attributes:
         chooser: picks the plans.
+        spending: the budgets that calls are paid from; None where there are none.
         plans: those it may pick.
         people: who are asked as models are, by name.
     """
@@ -50,6 +51,7 @@ class Delegation:
     ) -> None:
         """Join plans, models and the columns of features."""
         self.chooser = delegating.chooser
+        self.spending = delegating.spending
         self.plans = delegating.plans
         self._terms = delegating.terms
         self._stale_ms = delegating.stale_ms
@@ -77,7 +79,7 @@ class Delegation:
         def inputs(model: str, rows: Indexes, heard: Heard) -> Inputs:
             return self._inputs(model, _Rows(events, features, rows, heard))
 
-        asking = Asking(question.step_ids, question.patience_ms, verifier)
+        asking = Asking(question.step_ids, question.patience_ms, verifier, question.payment)
         return Work(heard, self._parts(question), inputs, self._terms, asking)
 
     def stale(self, question: Question, now_ms: int) -> Flags | None:

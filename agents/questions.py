@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from batuta.agents.budgets.spending import Payment
 from batuta.agents.delegation.work import Driver, Work
 from batuta.agents.identity import scoped
 from batuta.agents.state.parking import Step
@@ -48,6 +49,7 @@ class Question:
         understood_ms: (len(events),) when the features of each were computed; None: now.
         work: the asking, once it has begun.
         driver: who asks, from then on.
+        payment: how asking is paid for; None where nothing bounds what it costs.
         control_offset: behind the control record that made live what is asked; None where nothing
             follows control.
         told: people's answers that came in the same batch, to other events.
@@ -69,6 +71,7 @@ class Question:
     control_offset: int | None = None
     told: Sequence[StepAnswer] = ()
     handed: set[int] = field(default_factory=set[int])
+    payment: Payment | None = None
 
     @classmethod
     def about(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final, Protocol
 
 __all__ = [
+    "BUDGET_SPENT",
     "CHECK_BROKE",
     "FEATURE_FAILED",
     "MODEL_ANSWER_INVALID",
@@ -28,6 +29,8 @@ MODEL_FAILED: Final = "model_failed"
 MODEL_LATE: Final = "model_late"
 #: Too many events waited for a person: this one waited longest, and goes to review for good.
 PERSON_LATE: Final = "person_late"
+#: What models may cost in this window is spent, so nobody asked one.
+BUDGET_SPENT: Final = "budget_spent"
 #: An expression or a part of the user's own could not tell a feature of the event.
 FEATURE_FAILED: Final = "feature_failed"
 #: A check of the user's own raised, or answered no truth value per event.
@@ -42,6 +45,7 @@ _TEXTS: Final[Mapping[str, str]] = {
     "score_high": "the score is above the review threshold",
     "score_very_high": "the score is above the block threshold",
     MODEL_ANSWER_INVALID: "the model gave no usable answer, so a person decides",
+    BUDGET_SPENT: "what models may cost is spent, so a person decides",
     MODEL_FAILED: "the model failed, so a person decides",
     FEATURE_FAILED: "a feature could not be told, so a person decides",
     CHECK_BROKE: "a check of the answer broke, so a person decides",

@@ -21,6 +21,13 @@ from batuta.schemas.label_codec import (
     encode_outcome,
 )
 from batuta.schemas.label_codec import read_outcome as decode_outcome
+from batuta.schemas.lease_codec import (
+    decode_budgeting,
+    encode_lease_grant,
+    encode_lease_request,
+    encode_limit_change,
+)
+from batuta.schemas.lease_codec import read_grant as decode_lease_grant
 from batuta.schemas.message_codec import (
     decode_action,
     decode_case,
@@ -57,6 +64,7 @@ __all__ = [
     "Refused",
     "decode_action",
     "decode_any_case",
+    "decode_budgeting",
     "decode_case",
     "decode_cases",
     "decode_dead_letter",
@@ -65,6 +73,7 @@ __all__ = [
     "decode_escalation",
     "decode_ingested",
     "decode_learning",
+    "decode_lease_grant",
     "decode_notification",
     "decode_notifications",
     "decode_outcome",
@@ -81,6 +90,9 @@ __all__ = [
     "encode_ingested",
     "encode_ingested_all",
     "encode_label",
+    "encode_lease_grant",
+    "encode_lease_request",
+    "encode_limit_change",
     "encode_notification",
     "encode_outcome",
     "encode_reviewed",

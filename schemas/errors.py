@@ -119,6 +119,7 @@ FailureKind = Literal[
     "broke",
     "breaker_open",
     "late",
+    "budget_spent",
 ]
 
 

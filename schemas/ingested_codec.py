@@ -10,6 +10,8 @@ from batuta.schemas.ingested import INGESTED_VERSION, Ingested
 from batuta.schemas.json_rows import json_rows
 from batuta.schemas.label_codec import kind_of, read_outcome
 from batuta.schemas.labels import LabelOutcome
+from batuta.schemas.lease import LeaseGrant
+from batuta.schemas.lease_codec import read_grant
 from batuta.schemas.message_reading import Messages, numbers_of, read_all, read_message
 from batuta.schemas.record import Output, Record
 from batuta.schemas.review import StepAnswer
@@ -62,18 +64,20 @@ def decode_ingested(records: Sequence[Record], _now_ms: int = 0) -> Messages[Ing
 
 def decode_scoring(
     records: Sequence[Record], _now_ms: int = 0
-) -> Messages[Ingested | LabelOutcome | StepAnswer]:
-    """Read a batch of what scoring reads: ingested events, outcomes and people's answers."""
-    return read_all(_decode_either, records)
+) -> Messages[Ingested | LabelOutcome | StepAnswer | LeaseGrant]:
+    """Read a batch of what scoring reads: events, outcomes, people's answers, and leases."""
+    return read_all(_decode_any, records)
 
 
-def _decode_either(record: Record) -> Ingested | LabelOutcome | StepAnswer:
+def _decode_any(record: Record) -> Ingested | LabelOutcome | StepAnswer | LeaseGrant:
     plain = _plain(record.value)
     if plain is not None:
         return plain
     kind = kind_of(record)
     if kind == "answer":
         return read_step_answer(record)
+    if kind == "grant":
+        return read_grant(record)
     return read_outcome(record) if kind == "outcome" else _checked(record)
 
 

@@ -12,20 +12,23 @@ from pydantic import BaseModel
 from batuta.schemas.codec import (
     EventCodec,
     Refused,
+    decode_budgeting,
     decode_escalation,
     decode_learning,
     decode_scoring,
 )
 from batuta.schemas.decision import Decision
 from batuta.schemas.errors import RefusedEventError
+from batuta.schemas.ingested import Ingested
 from batuta.schemas.label_codec import LabelWire
-from batuta.schemas.labels import EventIndex, Label
+from batuta.schemas.labels import EventIndex, Label, LabelOutcome
+from batuta.schemas.lease_codec import LeaseRequestWire
 from batuta.schemas.masking import Mask
 from batuta.schemas.message_codec import decode_notifications
 from batuta.schemas.personal import personal_fields
 from batuta.schemas.pipeline import Pipeline, Source
 from batuta.schemas.record import Record
-from batuta.schemas.review import Case, StepAnswer, Verdict
+from batuta.schemas.review import Case, Verdict
 from batuta.schemas.wire import DecisionWire, IngestedWire, NotificationWire
 
 __all__ = ["Door", "stage_doors"]
@@ -82,8 +85,11 @@ def stage_doors(
         "scoring": _door(
             decode_scoring,
             Mask(IngestedWire, keys, data, key=scoring_key),
-            # An answer belongs to the lane that asked for it, whatever its key.
-            lambda item: None if isinstance(item, StepAnswer) else item.scoring_key,
+            # What answers a lane belongs to the one that asked, whatever its key.
+            lambda item: item.scoring_key if isinstance(item, Ingested | LabelOutcome) else None,
+        ),
+        "budgeting": _door(
+            decode_budgeting, Mask(LeaseRequestWire, careful=careful), lambda item: item.budget
         ),
         "escalation": _door(
             decode_escalation,

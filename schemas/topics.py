@@ -42,9 +42,14 @@ SHARED: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """The topic names of one pipeline (DESIGN: the walk of one event)."""
+    """The topic names of one pipeline (DESIGN: the walk of one event).
+
+    Attributes:
+        budgets: whether it has budgets: else their topics are not declared.
+    """
 
     pipeline: str
+    budgets: bool = False
 
     @property
     def events(self) -> str:
@@ -127,6 +132,16 @@ class Topics:
         return f"{self.pipeline}.notifications"
 
     @property
+    def leases(self) -> str:
+        """What lanes ask of budgets and give back, keyed by the budget's id."""
+        return f"{self.pipeline}.leases"
+
+    @property
+    def grants(self) -> str:
+        """What lanes may spend, on the partition of the lane that asked."""
+        return f"{self.pipeline}.grants"
+
+    @property
     def deadletters(self) -> str:
         """The original bytes of what no stage could accept, and why."""
         return f"{self.pipeline}.deadletters"
@@ -194,4 +209,19 @@ class Topics:
             TopicSpec(self.state("learning"), partitions, changelog),
             TopicSpec(self.state("scoring"), partitions, changelog),
             TopicSpec(self.state("escalation"), partitions, changelog),
+            *(self._of_budgets(partitions, large, letters, changelog) if self.budgets else ()),
+        )
+
+    def _of_budgets(
+        self,
+        partitions: int,
+        large: Mapping[str, str],
+        letters: Mapping[str, str],
+        changelog: Mapping[str, str],
+    ) -> tuple[TopicSpec, ...]:
+        return (
+            TopicSpec(self.leases, partitions, large),
+            TopicSpec(self.grants, partitions, large),
+            TopicSpec(self.redrive("budgeting"), partitions, letters),
+            TopicSpec(self.state("budgeting"), partitions, changelog),
         )

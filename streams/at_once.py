@@ -96,10 +96,15 @@ class AtOnce:
                     asked = Asked(self._models[call.model], call)
                     task = asyncio.ensure_future(self._guard(call.model).put(asked))
                     under_way[task] = _UnderWay(asked, now_ms)
-                if work.done or not under_way:
+                if work.done or not (under_way or work.unpaid):
                     return
-                self._mind_patience({one.asked.call.model for one in under_way.values()})
                 wait_s = None if work.next_ms is None else max(work.next_ms - now_ms, 1) / 1000
+                if not under_way:
+                    assert wait_s is not None, "who waits to be paid for looks again"
+                    _let_the_batch_go()
+                    await asyncio.sleep(wait_s)
+                    continue
+                self._mind_patience({one.asked.call.model for one in under_way.values()})
                 await asyncio.wait(under_way, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
                 self._hear(work, under_way, round((loop.time() - began_s) * 1000))
         finally:
@@ -119,16 +124,18 @@ class AtOnce:
         self._mind_patience({call.model})
         until_s = None if work.end_ms is None else began_s + work.end_ms / 1000
         limit = asyncio.timeout_at(until_s)
+        asked = Asked(self._models[call.model], call)
         try:
             async with limit:
-                answers = await guard.put(Asked(self._models[call.model], call))
+                answers = await guard.put(asked)
         except TimeoutError:
             if not limit.expired():
                 raise
         except ModelFailedError as failure:
-            work.fail(call, failure.kind, round((loop.time() - asked_s) * 1000))
+            took_ms = round((loop.time() - asked_s) * 1000)
+            work.fail(call, failure.kind, took_ms, asked.attempts)
         else:
-            work.take(call, answers, round((loop.time() - asked_s) * 1000))
+            work.take(call, answers, round((loop.time() - asked_s) * 1000), asked.attempts)
 
     def _refuses(self, model: str) -> bool:
         """Say whether a model that is wanted is not asked; its guard counts that."""
@@ -159,9 +166,16 @@ class AtOnce:
             one = under_way.pop(task)
             call, took_ms = one.asked.call, now_ms - one.at_ms
             try:
-                work.take(call, task.result(), took_ms)
+                work.take(call, task.result(), took_ms, one.asked.attempts)
             except ModelFailedError as failure:
-                work.fail(call, failure.kind, took_ms)
+                work.fail(call, failure.kind, took_ms, one.asked.attempts)
+
+
+def _let_the_batch_go() -> None:
+    """Let the batch wait no longer for what it is to be paid from: it comes with a later one."""
+    patience = PATIENCE.get()
+    if patience is not None:
+        patience.lose()
 
 
 def _let_go(task: "asyncio.Task[Answers]") -> None:

@@ -44,6 +44,7 @@ class Asked:
     Attributes:
         model: as it is now.
         call: what it is asked.
+        attempts: how often the model was asked, so far.
         lapsed: set before the call is cancelled because it took too long for its plan.
     """
 
@@ -51,6 +52,7 @@ class Asked:
     call: Call
     lapsed: bool = False
     again: bool = False
+    attempts: int = 0
 
 
 class Guard:
@@ -214,6 +216,7 @@ class Guard:
     async def _timed(self, asked: Asked) -> Answers:
         began_ms = self._began_ms[call := object()] = _now_ms()
         took_ms = self._lately_ms
+        asked.attempts += 1
         try:
             answers = await put_call(asked.model, asked.call)
             self._durations.add(took_ms := _now_ms() - began_ms)

@@ -47,7 +47,7 @@ class House:
     @property
     def topics(self) -> Topics:
         """The pipeline's topics."""
-        return Topics(self.shipped.pipeline.name)
+        return self.shipped.topics
 
 
 def door_of(

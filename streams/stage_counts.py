@@ -5,27 +5,35 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from batuta.agents.budgeting import Budgeted
+from batuta.agents.budgets.rule import name_of
+from batuta.agents.budgets.wallet import Leased, Paying
 from batuta.agents.conductor import Concluded
 from batuta.agents.escalation import Escalated
 from batuta.agents.ingestion import Ingest
 from batuta.agents.learning import Learnt
+from batuta.agents.models.answers import NANO
 from batuta.agents.reasons import TAINTED
 from batuta.schemas.decision import Decision
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.labels import LabelOutcome
 from batuta.schemas.review import StepAnswer
 from batuta.streams.app import clock_ms
+from batuta.streams.telemetry.budget_facts import BudgetMoved, DecisionsPaid
 from batuta.streams.telemetry.facts import ActionsWithheld, AnswersChecked
 from batuta.streams.telemetry.stage_telemetry import StageTelemetry
 
 __all__ = [
     "count_answers",
+    "count_budgets",
     "count_checks",
+    "count_costs",
     "count_decided",
     "count_escalated",
     "count_ingested",
     "count_labels",
     "count_learnt",
+    "open_leases",
 ]
 
 
@@ -66,6 +74,34 @@ def count_labels(
     if outcomes:
         telemetry.labels({"counted": outcomes - expired, "expired": expired})
         telemetry.finished({"done": outcomes})
+
+
+def open_leases(telemetry: StageTelemetry, state: Paying, leased: Leased) -> None:
+    """Let a lane draw from what it has leased, now that it is committed that it has."""
+    if state.wallet is not None and leased.taken:
+        state.wallet.purse.opened(leased.taken)
+    if leased.grants:
+        telemetry.finished({"done": leased.grants})
+
+
+def count_budgets(telemetry: StageTelemetry, budgeted: Budgeted, items: int) -> None:
+    """Show what remains of budgets; those of single tenants have no metric: ids are no labels."""
+    for budget, account in budgeted.accounts.items():
+        if name_of(budget) == budget:
+            remaining = 1.0 - account.used_nano / account.limit_nano if account.limit_nano else 0.0
+            telemetry.tell(BudgetMoved(budget, max(remaining, 0.0)))
+    telemetry.finished({"done": items})
+
+
+def count_costs(telemetry: StageTelemetry, decided: Sequence[Decision]) -> None:
+    """Count what decisions cost, by outcome."""
+    amounts: Counter[tuple[str, str]] = Counter()
+    for decision in decided:
+        for answer in decision.answers:
+            if answer.cost_nano:
+                amounts[decision.outcome, answer.currency] += answer.cost_nano
+    if amounts:
+        telemetry.tell(DecisionsPaid({key: nano / NANO for key, nano in amounts.items()}))
 
 
 def count_decided(telemetry: StageTelemetry, decided: Sequence[Decision]) -> None:

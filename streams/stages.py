@@ -21,6 +21,8 @@ from typing import Final
 from faust.types import StreamT
 from pydantic import BaseModel
 
+from batuta.agents.budgeting import Budgeting, BudgetingState
+from batuta.agents.budgets.wallet import Scored, lease
 from batuta.agents.conductor_state import ConductorState
 from batuta.agents.escalation import Escalation
 from batuta.agents.indexing import index_of
@@ -33,12 +35,12 @@ from batuta.agents.state.port import State
 from batuta.schemas import codec
 from batuta.schemas.decision import Decision
 from batuta.schemas.event import Event
-from batuta.schemas.ingested import Ingested
-from batuta.schemas.labels import EventIndex, Label, LabelOutcome
+from batuta.schemas.labels import EventIndex, Label
+from batuta.schemas.lease import LeaseRequest, LimitChange
 from batuta.schemas.notification import Notification
 from batuta.schemas.pipeline import Source
 from batuta.schemas.record import Record
-from batuta.schemas.review import Case, StepAnswer, Verdict
+from batuta.schemas.review import Case, Verdict
 from batuta.streams.app import LaneApp
 from batuta.streams.conductors import Conductors
 from batuta.streams.delivery import Delivery
@@ -47,18 +49,20 @@ from batuta.streams.lanes.batch import Batch, Outlet
 from batuta.streams.lanes.stage import NoState, Stage
 from batuta.streams.stage_counts import (
     count_answers,
+    count_budgets,
+    count_costs,
     count_decided,
     count_escalated,
     count_ingested,
     count_labels,
     count_learnt,
+    open_leases,
 )
 from batuta.streams.stage_times import ingestion_time, lanes_of_ingestion, replayed, scoring_time
 
 __all__ = ["ROUTE"]
 
-#: What scoring reads, and what escalation does.
-Scored = Ingested | LabelOutcome | StepAnswer
+#: What escalation reads.
 Escalating = Decision | Case | Verdict
 
 
@@ -177,6 +181,7 @@ def scoring(app: LaneApp, house: House) -> None:
         # Of a label and an event of the same time the label comes first: it was known by then.
         inputs=(
             *((topics.outcomes,) if shipped.pipeline.shares else ()),
+            *((topics.grants,) if shipped.plan.budgets else ()),
             topics.ingested,
             *((topics.answers,) if shipped.plan.delegating.people else ()),
             topics.redrive("scoring"),
@@ -193,13 +198,15 @@ def scoring(app: LaneApp, house: House) -> None:
     decisions = Outlet(topics.decisions, codec.encode_decision, codec.encode_decisions)
     notifications = Outlet(topics.notifications, codec.encode_notification)
     cases = Outlet(topics.escalations, codec.encode_step_case)
+    leases = Outlet(topics.leases, codec.encode_lease_request)
 
     @app.agent(app.lanes(stage), name=stage.group, concurrency=app.concurrency(stage))
     async def score(batches: StreamT[Batch[Scored, ConductorState]]) -> None:
         async for batch in batches:
             async with batch as out:
+                leased = lease(batch.items, batch.context)
                 conductor = await conductors.under(batch.context.state.control.offset)
-                question = conductor.understand(batch.items, batch.context)
+                question = conductor.understand(leased.items, batch.context)
                 answer = await out.ask(question, conductor.ask(question))
                 concluded = conductor.conclude(question, answer, batch.context, batch.news)
                 for follow_up in concluded.follow_ups:
@@ -211,7 +218,44 @@ def scoring(app: LaneApp, house: House) -> None:
                 out.send_all(cases, concluded.cases)
                 out.after_commit(partial(count_decided, telemetry, decided))
                 out.after_commit(partial(count_answers, telemetry, concluded))
-                out.after_commit(partial(count_labels, telemetry, batch.items, question.expired))
+                for request in leased.requests:
+                    out.send(leases, request)
+                if shipped.plan.budgets:
+                    out.after_commit(partial(count_costs, telemetry, decided))
+                out.after_commit(partial(open_leases, telemetry, batch.context.state, leased))
+                out.after_commit(partial(count_labels, telemetry, leased.items, question.expired))
+
+
+def budgeting(app: LaneApp, house: House) -> None:
+    """Own the budgets; none where the pipeline has none."""
+    topics, shipped = house.topics, house.shipped
+    if not shipped.plan.budgets:
+        return
+    agent = Budgeting(shipped.pipeline.name, shipped.plan.budgets)
+    telemetry = app.telemetry(shipped.pipeline.name, "budgeting")
+    grants = Outlet(topics.grants, codec.encode_lease_grant)
+    notifications = Outlet(topics.notifications, codec.encode_notification)
+    stage = Stage(
+        pipeline=shipped.pipeline.name,
+        name="budgeting",
+        group=topics.group("budgeting"),
+        inputs=(topics.leases, topics.redrive("budgeting")),
+        decode=codec.decode_budgeting,
+        open_state=agent.open_state,
+        changelog=topics.state("budgeting"),
+        deadletters=topics.deadletters,
+    )
+
+    @app.agent(app.lanes(stage), name=stage.group, concurrency=app.concurrency(stage))
+    async def budget(batches: StreamT[Batch[LeaseRequest | LimitChange, BudgetingState]]) -> None:
+        async for batch in batches:
+            async with batch as out:
+                budgeted = agent.budget(batch.items, batch.context)
+                for grant in budgeted.grants:
+                    out.send(grants, grant)
+                for notification in budgeted.notifications:
+                    out.send(notifications, notification)
+                out.after_commit(partial(count_budgets, telemetry, budgeted, len(batch.items)))
 
 
 def escalation(app: LaneApp, house: House) -> None:
@@ -274,6 +318,7 @@ ROUTE: Final[tuple[Callable[[LaneApp, House], None], ...]] = (
     rekeying,
     learning,
     scoring,
+    budgeting,
     escalation,
     notification,
 )

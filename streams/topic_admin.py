@@ -109,7 +109,7 @@ async def present_topics(settings: Settings, topics: Topics) -> list[str]:
         counts = await _partition_counts(admin)
     finally:
         await admin.close()
-    return [spec.name for spec in topics.declared(1) if spec.name in counts]
+    return [spec.name for spec in replace(topics, budgets=True).declared(1) if spec.name in counts]
 
 
 async def delete_topics(settings: Settings, topics: Topics) -> None:
@@ -121,7 +121,7 @@ async def delete_topics(settings: Settings, topics: Topics) -> None:
     admin = AIOKafkaAdminClient(**client_options(settings))
     await admin.start()
     try:
-        await admin.delete_topics([spec.name for spec in topics.declared(1)])
+        await admin.delete_topics([spec.name for spec in replace(topics, budgets=True).declared(1)])
     finally:
         await admin.close()
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel
 
+from batuta.agents.budgets.rule import BudgetRule
+from batuta.agents.compiler.budgets import budgeted
 from batuta.agents.compiler.deciding import (
     inputs_of,
     notify_names,
@@ -64,6 +66,7 @@ class Plan:
         model: the first that is asked, by the plan to fall back on where it asks any.
         inputs: what each model sees, by model.
         delegating: the plans, and who chooses among them.
+        budgets: what asking models may cost.
     """
 
     pipeline: Pipeline
@@ -74,6 +77,7 @@ class Plan:
     model: str
     inputs: Mapping[str, tuple[str, ...]]
     delegating: Delegating
+    budgets: tuple[BudgetRule, ...] = ()
 
     @property
     def asked(self) -> tuple[str, ...]:
@@ -116,6 +120,7 @@ def compile_pipeline(document: Document, parts: Parts) -> Plan:
     faults.settle()
     delegating = delegating_of(file, plans, candidates, so_far, verifying)
     faults.settle()
+    budgets, delegating = budgeted(file, delegating, faults)
     rules = rules_of(file, so_far, faults)
     model = asked_of(delegating)[0]
     seen = (
@@ -138,6 +143,7 @@ def compile_pipeline(document: Document, parts: Parts) -> Plan:
         model=model,
         inputs=inputs,
         delegating=delegating,
+        budgets=budgets,
     )
 
 

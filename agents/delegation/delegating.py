@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from batuta.agents.budgets.spending import Spending
 from batuta.agents.delegation.people import Person
 from batuta.agents.delegation.plans import Ask, Node
 from batuta.agents.delegation.terms import Terms
@@ -22,6 +23,7 @@ class Delegating:
         people: who are asked as models are, by name.
         checked: what the expressions of checkpoints name.
         stale_ms: features older than this are stale; None: none ever is.
+        spending: the budgets that calls are paid from; None where there are none.
     """
 
     plans: Mapping[str, Node]
@@ -30,6 +32,7 @@ class Delegating:
     people: Mapping[str, Person] = field(default_factory=dict[str, Person])
     checked: frozenset[str] = frozenset()
     stale_ms: int | None = None
+    spending: Spending | None = None
 
     @classmethod
     def to(cls, model: str) -> "Delegating":

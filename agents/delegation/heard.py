@@ -206,9 +206,13 @@ class Heard:
 
     def late(self) -> npt.NDArray[np.bool_]:
         """Return where time ran out before a model was heard."""
+        return self.failed_by("late")
+
+    def failed_by(self, failure: FailureKind) -> npt.NDArray[np.bool_]:
+        """Return where a model failed in one way."""
         found = np.zeros(self.rows, np.bool_)
         for told in self.told.values():
-            found[[row for row, kind in told.failures.items() if kind == "late"]] = True
+            found[[row for row, kind in told.failures.items() if kind == failure]] = True
         return found
 
     def at(self, rows: Indexes) -> "Heard":

@@ -7,11 +7,13 @@ patience there is with its event is late: nobody is asked about it any more, wha
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, cast
+from functools import partial
+from typing import Final, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from batuta.agents.budgets.spending import Paid, Payment
 from batuta.agents.delegation.heard import ASKED, Heard, Indexes
 from batuta.agents.delegation.plans import Node, people_of
 from batuta.agents.delegation.reached import Flags, Reached
@@ -24,6 +26,10 @@ from batuta.schemas.errors import FailureKind, LaterError, ModelFailedError, Our
 
 __all__ = ["Asking", "Call", "Driver", "InTurn", "Inputs", "Work", "put_call"]
 
+#: So often work looks whether what it waits to be paid from has come.
+_UNPAID_LOOK_MS: Final = 10
+#: Nobody bills a call that was not made, or that was turned away at the door.
+_UNBILLED: Final[frozenset[FailureKind]] = frozenset({"breaker_open", "refused", "overloaded"})
 #: What a model is given about some rows: a matrix, or named values.
 Inputs = Matrix | list[Mapping[str, object]]
 
@@ -36,11 +42,13 @@ class Asking:
         ids: of each, so that what is drawn for it repeats; may be empty.
         patience_ms: (rows,) how long each may take from now on; None: for ever.
         verifier: runs the checkpoints of the plans; None where they have none.
+        payment: how calls are paid for; None where nothing bounds what they cost.
     """
 
     ids: Sequence[str] = ()
     patience_ms: npt.NDArray[np.int64] | None = None
     verifier: Verifier | None = None
+    payment: Payment | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +58,7 @@ class Call:
     Attributes:
         seed: names the call by its first event, so that what is drawn for it repeats.
         patience_ms: how long it is of use to anybody; None: for ever.
+        paid: how it is paid for; None where nothing bounds what it costs.
     """
 
     model: str
@@ -57,6 +66,7 @@ class Call:
     inputs: Inputs
     seed: str = ""
     patience_ms: int | None = None
+    paid: Paid | None = None
 
 
 class Work:
@@ -69,6 +79,7 @@ class Work:
         terms: of each model, by name.
         asking: the events.
         lapsed: whether time, not an answer, ended some of the waiting.
+        unpaid: whether some rows wait for what they are paid from, not for an answer.
         next_ms: when, since the beginning, time alone changes something; None: never.
         end_ms: when, since the beginning, time ends all of it at once; None: never; 0: it ends or
             changes some of it before.
@@ -88,6 +99,7 @@ class Work:
         self.terms = terms or {}
         self.asking = asking or Asking()
         self.lapsed = False
+        self.unpaid = False
         self.next_ms: int | None = None
         self.end_ms: int | None = None
         self.reached = _blank(heard.rows)
@@ -126,6 +138,8 @@ class Work:
             )
         self.next_ms = self._earlier(walk.next_ms)
         self.end_ms = self._ends_ms if walk.next_ms is None else 0
+        if self.asking.payment is not None:
+            return self._paid(self.asking.payment, walk, elapsed_ms)
         return [
             self._call(model, np.flatnonzero(w), elapsed_ms) for model, w in walk.wanted.items()
         ]
@@ -145,6 +159,33 @@ class Work:
                 return walk
             walk = self._walk(walk.elapsed_ms)
 
+    def _paid(self, payment: Payment, walk: Walk, elapsed_ms: int) -> list[Call]:
+        """Return the calls that there is enough for; where there is none, plans go on without."""
+        calls: list[Call] = []
+        refused = True
+        while refused:
+            refused, self.unpaid = False, False
+            for model, where in walk.wanted.items():
+                given = partial(self._inputs, model)
+                admitted = payment.admit(model, np.flatnonzero(where), given)
+                calls += [
+                    self._call(model, paid.rows, elapsed_ms, paid)
+                    for paid in admitted.paid
+                    if len(paid.rows)
+                ]
+                self.unpaid |= admitted.waits
+                if len(admitted.refused):
+                    self.heard.fail(model, admitted.refused, "budget_spent")
+                    refused = True
+            if refused:
+                walk = self._walk(elapsed_ms)
+        self.next_ms = self._earlier(walk.next_ms)
+        if self.unpaid:
+            again_ms = elapsed_ms + _UNPAID_LOOK_MS
+            self.next_ms = again_ms if self.next_ms is None else min(self.next_ms, again_ms)
+            self.end_ms = 0
+        return calls
+
     def _walk(self, elapsed_ms: int) -> Walk:
         walk = Walk(self.heard, elapsed_ms, verifier=self.asking.verifier)
         for node, where in self.plans:
@@ -152,13 +193,16 @@ class Work:
         self.lapsed |= walk.lapsed
         return walk
 
-    def _call(self, model: str, rows: Indexes, elapsed_ms: int) -> Call:
-        inputs = self.inputs_of(model, rows, self.heard)
+    def _inputs(self, model: str, rows: Indexes) -> Inputs:
+        return self.inputs_of(model, rows, self.heard)
+
+    def _call(self, model: str, rows: Indexes, elapsed_ms: int, paid: Paid | None = None) -> Call:
+        inputs = self._inputs(model, rows)
         self.heard.ask(model, rows)
         ids, patience_ms = self.asking.ids, self.asking.patience_ms
         seed = f"{model}/{ids[int(rows[0])]}" if ids else ""
         left_ms = None if patience_ms is None else int(patience_ms[rows].max()) - elapsed_ms
-        return Call(model, rows, inputs, seed, left_ms)
+        return Call(model, rows, inputs, seed, left_ms, paid)
 
     def _late(self, elapsed_ms: int) -> Flags | None:
         """Return which rows there is no patience with any more; None where there are none."""
@@ -198,18 +242,22 @@ class Work:
         """Walk the plans and ask no model: what they have come to, and whether people are asked."""
         self._walk(0)
 
-    def take(self, call: Call, answers: Answers, duration_ms: int) -> None:
-        """Take an answer."""
+    def take(self, call: Call, answers: Answers, duration_ms: int, attempts: int = 1) -> None:
+        """Take an answer; the call was made `attempts` times until it came."""
         terms = self.terms.get(call.model)
         if terms is not None and not answers.cost_nano and terms.price_nano:
             cost_nano = terms.price_nano * len(call.rows)
             answers = replace(answers, cost_nano=cost_nano, currency=terms.currency)
+        if call.paid is not None and self.asking.payment is not None:
+            self.asking.payment.settle(call.paid, answers.cost_nano, attempts)
         self.heard.take(call.model, call.rows, answers, duration_ms)
         if terms is not None and (terms.taint or terms.reads):
             self.heard.stain(call.model, call.rows, terms.taint, terms.reads)
 
-    def fail(self, call: Call, kind: FailureKind, duration_ms: int = 0) -> None:
-        """Note that there is no answer."""
+    def fail(self, call: Call, kind: FailureKind, duration_ms: int = 0, attempts: int = 1) -> None:
+        """Note that there is no answer, though the call was made `attempts` times."""
+        if call.paid is not None and self.asking.payment is not None:
+            self.asking.payment.fail(call.paid, 0 if kind in _UNBILLED else attempts)
         self.heard.fail(call.model, call.rows, kind, duration_ms)
 
 

@@ -1,6 +1,8 @@
 """The windows of one stage: several tables of one key, observed together, as named columns."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
+from operator import itemgetter
 from typing import Final
 
 import numpy as np
@@ -10,7 +12,7 @@ from batuta.agents.understanding.features import Features, amounts_of, window_na
 from batuta.agents.understanding.windows import TrailingWindows
 from batuta.schemas.pipeline import WindowFeature
 
-__all__ = ["WINDOW_TAGS", "WindowSet"]
+__all__ = ["WINDOW_TAGS", "WindowSet", "carried_matrix"]
 
 #: Tags of the tables, in the order in which a pipeline declares them: the first is `w`.
 WINDOW_TAGS: Final = tuple(bytes([code]) for code in b"wABCDEFGHIJKLMNO")
@@ -80,3 +82,11 @@ def _columns(feature: WindowFeature) -> list[int] | slice:
     whole = feature.model_copy(update={"counts_ms": None, "means_ms": None})
     chosen = set(window_names(feature))
     return [number for number, name in enumerate(window_names(whole)) if name in chosen]
+
+
+def carried_matrix(rows: list[Mapping[str, float]], names: tuple[str, ...]) -> Features:
+    """Return the features that came with events; (len(rows), len(names))."""
+    if len(names) <= 1:
+        return np.array([[row[name] for name in names] for row in rows], np.float64)
+    values = chain.from_iterable(map(itemgetter(*names), rows))
+    return np.fromiter(values, np.float64, len(rows) * len(names)).reshape(len(rows), len(names))

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from batuta.schemas.pipeline_file import entries
+from batuta.schemas.pipeline_file.budget_entries import BudgetEntry
 from batuta.schemas.pipeline_file.check_entries import CheckEntry, VerifyEntry
 from batuta.schemas.pipeline_file.file import PipelineFile
 from batuta.schemas.pipeline_file.guarding import BreakerEntry, BulkheadEntry, RetryEntry
@@ -38,6 +39,7 @@ SECTIONS: Final[dict[str, type[BaseModel]]] = {
     "select.rules[]": NarrowEntry,
     "verify": VerifyEntry,
     "verify.check[]": CheckEntry,
+    "budget[]": BudgetEntry,
     "decide[]": entries.DecideEntry,
     "actions.NAME": entries.ActionEntry,
     "escalate": entries.EscalateEntry,

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from batuta.schemas.pipeline_file.budget_entries import Budgets
 from batuta.schemas.pipeline_file.check_entries import Verify, VerifyEntry
 from batuta.schemas.pipeline_file.entries import (
     ActionEntry,
@@ -52,6 +53,7 @@ class PipelineFile(BaseModel):
     verify: Verify = Field(
         default=VerifyEntry(), description="checks of answers beyond: a number from 0 to 1"
     )
+    budget: Budgets = Field(default=(), description="what asking models may cost")
     decide: tuple[DecideEntry, ...] = Field(
         min_length=1, max_length=64, description="rules, the first that holds decides"
     )

@@ -140,7 +140,6 @@ def open_bureau(pipeline: str, bootstrap: str | None, wanted: Wanted) -> Bureau:
         UsageError: an option names what there is not, or cannot be read.
     """
     from batuta.schemas.stage_doors import stage_doors
-    from batuta.schemas.topics import Topics
     from batuta.streams.cli.connection import connection
     from batuta.streams.cli.pipelines import shipped_pipeline
     from batuta.streams.settings import load_settings
@@ -150,7 +149,7 @@ def open_bureau(pipeline: str, bootstrap: str | None, wanted: Wanted) -> Bureau:
     selection = _selection(wanted, list(doors))
     connection(bootstrap)  # silences the client library; an address that cannot be is told now
     settings = load_settings(bootstrap=bootstrap)
-    return Bureau(settings, shipped, Topics(shipped.pipeline.name), doors, selection)
+    return Bureau(settings, shipped, shipped.topics, doors, selection)
 
 
 def _selection(wanted: Wanted, stages: list[str]) -> "Selection":

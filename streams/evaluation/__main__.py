@@ -23,7 +23,7 @@ __all__ = ["main"]
 
 READY = "ready"
 #: Up to the decision: an evaluation opens no cases and tells nobody.
-_STAGES = ("ingestion", "rekeying", "learning", "scoring")
+_STAGES = ("ingestion", "rekeying", "learning", "scoring", "budgeting")
 
 
 def main() -> int:

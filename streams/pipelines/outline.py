@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass
 
+from batuta.agents.budgets.rule import budget_text
 from batuta.agents.compiler.compiling import Plan
 from batuta.agents.delegation.plans import people_of, text_of
 from batuta.schemas.pipeline_file.quantities import duration_text
@@ -47,6 +48,7 @@ def topics_of(plan: Plan) -> list[TopicOutline]:
         TopicOutline(topics.late, source_key),
         TopicOutline(topics.ingested, pipeline.scoring_key_field),
         *_label_topics(plan, topics),
+        *_budget_topics(plan, topics),
         TopicOutline(topics.decisions, source_key),
         TopicOutline(topics.actions, "action id"),
         TopicOutline(topics.escalations, "case id"),
@@ -84,9 +86,7 @@ def stages_of(on_disk: PipelineOnDisk) -> list[StageOutline]:
     duplicates = f"drops duplicates within {duration_text(pipeline.source.duplicates.within_ms)}"
     escalation = pipeline.escalation
     sinks = ", ".join(("log", "webhook where set", *on_disk.sinks))
-    asks_people = bool(_people(plan))
-    answers = (topics.answers,) if asks_people else ()
-    questions = (topics.escalations,) if asks_people else ()
+    answers = (topics.answers,) if _people(plan) else ()
     queue = f"queue {escalation.queue}, due in {duration_text(escalation.due_ms)}"
     return [
         stage(
@@ -103,10 +103,11 @@ def stages_of(on_disk: PipelineOnDisk) -> list[StageOutline]:
         *_label_stages(plan, topics),
         stage(
             "scoring",
-            (*((topics.outcomes,) if pipeline.shares else ()), topics.ingested, *answers),
-            (topics.decisions, topics.actions, topics.notifications, *questions),
+            _read_by_scoring(plan, topics),
+            _written_by_scoring(plan, topics),
             (*_features(plan, "scoring"), *_plans(plan), *_rules(plan)),
         ),
+        *_budget_stages(plan, topics),
         stage(
             "escalation",
             (topics.decisions, topics.escalations, topics.verdicts),
@@ -115,6 +116,25 @@ def stages_of(on_disk: PipelineOnDisk) -> list[StageOutline]:
         ),
         stage("notification", (topics.notifications,), (), (f"sinks: {sinks}",)),
     ]
+
+
+def _read_by_scoring(plan: Plan, topics: Topics) -> tuple[str, ...]:
+    return (
+        *((topics.outcomes,) if plan.pipeline.shares else ()),
+        *((topics.grants,) if plan.budgets else ()),
+        topics.ingested,
+        *((topics.answers,) if _people(plan) else ()),
+    )
+
+
+def _written_by_scoring(plan: Plan, topics: Topics) -> tuple[str, ...]:
+    return (
+        topics.decisions,
+        topics.actions,
+        topics.notifications,
+        *((topics.escalations,) if _people(plan) else ()),
+        *((topics.leases,) if plan.budgets else ()),
+    )
 
 
 def _label_topics(plan: Plan, topics: Topics) -> list[TopicOutline]:
@@ -158,6 +178,33 @@ def _label_stages(plan: Plan, topics: Topics) -> list[StageOutline]:
     ]
 
 
+def _budget_topics(plan: Plan, topics: Topics) -> list[TopicOutline]:
+    """Return the topics between lanes and the owners of budgets."""
+    if not plan.budgets:
+        return []
+    return [
+        TopicOutline(topics.leases, "budget"),
+        TopicOutline(topics.grants, "the asking lane's partition"),
+    ]
+
+
+def _budget_stages(plan: Plan, topics: Topics) -> list[StageOutline]:
+    """Return the stage that owns the budgets."""
+    if not plan.budgets:
+        return []
+    return [
+        StageOutline(
+            name="budgeting",
+            group=topics.group("budgeting"),
+            reads=(topics.leases, topics.redrive("budgeting")),
+            writes=(topics.grants, topics.notifications, topics.deadletters),
+            key="budget",
+            state=topics.state("budgeting"),
+            does=tuple(budget_text(rule) for rule in plan.budgets),
+        )
+    ]
+
+
 def outline_of(on_disk: PipelineOnDisk) -> dict[str, object]:
     """Return the whole as one JSON object."""
     plan, file = on_disk.loaded.plan, on_disk.document.file
@@ -188,6 +235,7 @@ def outline_of(on_disk: PipelineOnDisk) -> dict[str, object]:
             for name, entry in file.models.items()
         ],
         "plans": {name: text_of(node) for name, node in plan.delegating.plans.items()},
+        "budgets": [budget_text(rule) for rule in plan.budgets],
         "decide": [rule.model_dump() for rule in pipeline.decide],
         "notify": [rule.model_dump() for rule in pipeline.notify],
         "actions": {name: entry.version for name, entry in file.actions.items()},

@@ -102,6 +102,7 @@ class Families:
         self._declare_work(declare)
         self._declare_lanes(declare)
         self._declare_decisions(declare)
+        self._declare_costs(declare)
         self._declare = declare
         self._broker_up: Gauge | None = None
         declare.gauge("build_info", "Which build runs.", "version").labels(_version()).set(1)
@@ -197,6 +198,16 @@ class Families:
             "Changelog records that this release cannot read.",
             *_STAGE,
         )
+
+    def _declare_costs(self, declare: _Declare) -> None:
+        self.decision_cost = declare.counter(
+            "decision_cost_total", "What decisions cost, of pipelines with budgets.",
+            "pipeline", "outcome", "currency",
+        )  # fmt: skip
+        self.budget_remaining = declare.gauge(
+            "budget_remaining_ratio", "The share of a budget neither spent nor leased.",
+            "pipeline", "budget",
+        )  # fmt: skip
 
     def _declare_decisions(self, declare: _Declare) -> None:
         self.decisions = declare.counter(
@@ -299,6 +310,7 @@ class Meters:
         self.notifications = Tally(families.notifications, (pipeline,), ways)
         self.model_requests = Tally(families.model_requests, (pipeline,), ())
         self.model_cost = Tally(families.model_cost, (pipeline,), ())
+        self.decision_cost = Tally(families.decision_cost, (pipeline,), ())
         self._model_attempts = families.model_attempts
         self._attempts: dict[str, Tally] = {}
         self.breaker_transitions = Tally(families.breaker_transitions, (pipeline,), ())
@@ -311,6 +323,10 @@ class Meters:
         self._families = families
         self._live: Mapping[str, str] = {}
         self._pipeline = pipeline
+
+    def budget_remaining(self, budget: str, ratio: float) -> None:
+        """Show how much of a budget remains."""
+        self._families.budget_remaining.labels(self._pipeline, budget).set(ratio)
 
     def model_duration(self, model: str, version: str) -> Histogram:
         """Return the histogram of one model's calls."""

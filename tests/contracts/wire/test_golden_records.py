@@ -19,6 +19,7 @@ from batuta.schemas.decision import Decision, ModelAnswer, Selection
 from batuta.schemas.fraud import Transaction
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.labels import EventIndex, Label, LabelOutcome
+from batuta.schemas.lease import ClosedLease, LeaseGrant, LeaseRequest, LimitChange
 from batuta.schemas.notification import Notification
 from batuta.schemas.pipeline import Source
 from batuta.schemas.record import Output, Record
@@ -159,6 +160,9 @@ OUTCOME: Final = LabelOutcome(
     previous=True,
     label_time_ms=TIME_MS + 604_800_000,
 )
+REQUEST: Final = LeaseRequest("daily/acme", 3, 17, 500_000, 800, (ClosedLease(16, 499_200),))
+LIMIT: Final = LimitChange("daily/acme", 50_000_000_000)
+GRANT: Final = LeaseGrant("daily/acme", 3, 17, 500_000, TIME_MS, "warn", 40_000_000, 50_000_000)
 DEAD_LETTER: Final = DeadLetter(
     record=Record(
         topic="fraud.events",
@@ -253,6 +257,21 @@ MESSAGES: Final[dict[str, tuple[Output, Callable[[Record], object], object]]] = 
         codec.encode_outcome(OUTCOME, "fraud.outcomes"),
         lambda record: codec.decode_scoring([record]).items[0],
         OUTCOME,
+    ),
+    "lease_request-v1": (
+        codec.encode_lease_request(REQUEST, "fraud.leases"),
+        lambda record: codec.decode_budgeting([record]).items[0],
+        REQUEST,
+    ),
+    "limit_change-v1": (
+        codec.encode_limit_change(LIMIT, "fraud.leases"),
+        lambda record: codec.decode_budgeting([record]).items[0],
+        LIMIT,
+    ),
+    "lease_grant-v1": (
+        codec.encode_lease_grant(GRANT, "fraud.grants"),
+        lambda record: codec.decode_scoring([record]).items[0],
+        GRANT,
     ),
     "ingested-v1": (
         codec.encode_ingested(INGESTED, "fraud.ingested"),

@@ -1,0 +1,177 @@
+"""The budgeting agent: the one owner of each budget, which leases amounts to the lanes that ask.
+
+    request    leases that the lane uses no more come back, then it gets one, or nothing where too
+               little is left
+    limit      changed by hand: below what is already leased, nothing more is leased
+    ladder     each step is told once per window
+
+Every answer goes to the partition that asked, in the same transaction as the account: what a lane
+may spend was taken from the budget before the lane hears of it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from batuta.agents.budgets.account import Account
+from batuta.agents.budgets.ladder import Step
+from batuta.agents.budgets.rule import BudgetRule, amount_text, name_of
+from batuta.agents.budgets.windows import window_at
+from batuta.agents.context import Context
+from batuta.agents.identity import DEFAULT_TENANT, derived_id
+from batuta.agents.state.codecs import JSON, TEXT, Codec, JsonValue
+from batuta.agents.state.keyed import KeyedTable
+from batuta.schemas.lease import LeaseGrant, LeaseRequest, LimitChange
+from batuta.schemas.notification import Notification, Severity
+
+__all__ = ["ACCOUNTS_TAG", "Budgeted", "Budgeting", "BudgetingState", "accounts_table"]
+
+#: Under which the accounts stand in the changelog.
+ACCOUNTS_TAG: Final = b"a"
+_ACCOUNTS_MAX: Final = 100_000
+_URGENT: Final = frozenset(("queue", "stop"))
+#: The accounts of one lane, by the budget's id.
+BudgetingState = KeyedTable[str, JsonValue]
+
+
+@dataclass
+class Budgeted:
+    """What became of a batch.
+
+    Attributes:
+        now_ms: its clock.
+        grants: answers, in the order of the requests.
+        notifications: of steps that were reached.
+        accounts: as they are now, of every budget that was asked of.
+        unknown: requests for budgets that the pipeline does not have any more, or too many.
+    """
+
+    now_ms: int = 0
+    grants: list[LeaseGrant] = field(default_factory=list[LeaseGrant])
+    notifications: list[Notification] = field(default_factory=list[Notification])
+    accounts: dict[str, Account] = field(default_factory=dict[str, Account])
+    unknown: int = 0
+
+
+def accounts_table() -> BudgetingState:
+    """Return the empty table of one lane's accounts."""
+    return KeyedTable(ACCOUNTS_TAG, Codec(TEXT, JSON), "budgets", entries_max=_ACCOUNTS_MAX)
+
+
+class Budgeting:
+    """Owns the budgets of one pipeline whose ids belong to a lane."""
+
+    def __init__(self, pipeline: str, rules: Sequence[BudgetRule]) -> None:
+        self._pipeline = pipeline
+        self._rules: Mapping[str, BudgetRule] = {rule.name: rule for rule in rules}
+
+    def open_state(self) -> BudgetingState:
+        """Return the empty state of one lane."""
+        return accounts_table()
+
+    def budget(
+        self, items: Sequence[LeaseRequest | LimitChange], context: Context[BudgetingState]
+    ) -> Budgeted:
+        """Answer requests and take changes of limits, in order."""
+        done = Budgeted(context.now_ms)
+        for item in items:
+            rule = self._rules.get(name_of(item.budget))
+            table = context.state
+            held = table.get(item.budget)
+            if rule is None or (held is None and len(table) >= _ACCOUNTS_MAX):
+                self._deny(item, context.now_ms, done)
+                continue
+            account = _as_ruled(None if held is None else Account.read(held), rule)
+            account = account.at(window_at(rule.per, context.now_ms))
+            if isinstance(item, LimitChange):
+                account = _limited(account, item, rule)
+            else:
+                account = self._answer(account, item, rule, done)
+            dry = isinstance(item, LeaseRequest) and done.grants[-1].rung == rule.ladder.end.rung
+            reached = rule.ladder.all() if dry else account.reached(rule.ladder)
+            account = self._tell(account, item.budget, rule, reached, done)
+            table.put(item.budget, account.written())
+            done.accounts[item.budget] = account
+        return done
+
+    def _answer(
+        self, account: Account, request: LeaseRequest, rule: BudgetRule, done: Budgeted
+    ) -> Account:
+        for lease in request.closed:
+            account = account.closed(request.lane, lease)
+        account, granted = account.leased(request, rule.ladder.cap_nano(account.limit_nano))
+        reached = account.reached(rule.ladder)
+        rung = reached[-1].rung if reached else ""
+        if not granted and request.wanted_nano:
+            # Too little is left for what is to be asked: to the lane it is used up.
+            rung = rule.ladder.end.rung
+        done.grants.append(
+            LeaseGrant(
+                request.budget,
+                request.lane,
+                request.number,
+                granted,
+                account.window.end_ms,
+                rung,
+                account.used_nano,
+                account.limit_nano,
+            )
+        )
+        return account
+
+    def _deny(self, item: LeaseRequest | LimitChange, now_ms: int, done: Budgeted) -> None:
+        done.unknown += 1
+        if isinstance(item, LeaseRequest):
+            end_ms = window_at("hour", now_ms).end_ms
+            done.grants.append(
+                LeaseGrant(item.budget, item.lane, item.number, 0, end_ms, "stop", 0, 0)
+            )
+
+    def _tell(
+        self,
+        account: Account,
+        budget: str,
+        rule: BudgetRule,
+        reached: Sequence[Step],
+        done: Budgeted,
+    ) -> Account:
+        for step in reached[account.told :]:
+            done.notifications.append(self._notification(account, budget, rule, step, done.now_ms))
+        return replace(account, told=max(account.told, len(reached)))
+
+    def _notification(
+        self, account: Account, budget: str, rule: BudgetRule, step: Step, now_ms: int
+    ) -> Notification:
+        severity: Severity = "critical" if step.rung in _URGENT else "warning"
+        limit = amount_text(account.limit_nano, rule.currency)
+        _, _, tenant = budget.partition("/")
+        tenant = tenant if rule.each_tenant else DEFAULT_TENANT
+        about = f"budget {rule.name}"
+        start = str(account.window.start_ms)
+        share = f"{100 * step.share:g} %"
+        return Notification(
+            notification_id=derived_id(
+                "budget", self._pipeline, budget, start, step.rung, share, str(account.limit_nano)
+            ),
+            pipeline=self._pipeline,
+            tenant=tenant,
+            severity=severity,
+            title=f"{about}: {step.rung}",
+            summary=f"{share} of {limit} per {rule.per} are spent or leased.",
+            event_id=about,
+            labels={"budget": rule.name, "rung": step.rung},
+            created_at_ms=now_ms,
+        )
+
+
+def _as_ruled(account: Account | None, rule: BudgetRule) -> Account:
+    """Return the account under the limit of the file, unless somebody has set another."""
+    if account is None:
+        return Account(rule.limit_nano)
+    return account if account.set_by_hand else replace(account, limit_nano=rule.limit_nano)
+
+
+def _limited(account: Account, change: LimitChange, rule: BudgetRule) -> Account:
+    if change.limit_nano is None:
+        return replace(account, limit_nano=rule.limit_nano, set_by_hand=False, told=0)
+    return replace(account, limit_nano=change.limit_nano, set_by_hand=True, told=0)
