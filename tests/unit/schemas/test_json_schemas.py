@@ -16,7 +16,7 @@ from batuta.schemas.codec import (
     encode_step_case,
     encode_verdict,
 )
-from batuta.schemas.decision import Decision, ModelAnswer
+from batuta.schemas.decision import CheckResult, Decision, ModelAnswer
 from batuta.schemas.fraud import Transaction
 from batuta.schemas.json_schemas import MESSAGES, MessageKind, data_schema, json_schema
 from batuta.schemas.notification import Notification
@@ -24,7 +24,22 @@ from batuta.schemas.record import Output
 from batuta.schemas.review import ReviewCase, Reviewed, StepCase, Verdict
 
 DECISION = Decision(
-    "tx-1", "fraud", 1, "default", "c1", 0, 1, "block", 1.0, ("score_high",), "m", {}, "0" * 64
+    "tx-1",
+    "fraud",
+    1,
+    "default",
+    "c1",
+    0,
+    1,
+    "block",
+    1.0,
+    ("score_high",),
+    "m",
+    {},
+    "0" * 64,
+    control_offset=7,
+    checks=(CheckResult("models", "range"),),
+    taint=("outside_text",),
 )
 WRITTEN: dict[MessageKind, Output] = {
     "decision": encode_decision(DECISION, "t"),

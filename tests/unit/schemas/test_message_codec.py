@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from batuta.schemas import codec
 from batuta.schemas.codec import Messages
-from batuta.schemas.decision import Decision, ModelAnswer, Selection
+from batuta.schemas.decision import CheckResult, Decision, ModelAnswer, Selection
 from batuta.schemas.errors import RefusedEventError
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.notification import Notification
@@ -27,6 +27,7 @@ plain = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
     max_leaves=5,
 ).filter(lambda value: "inf" not in repr(value))
+taints = st.lists(code, max_size=2, unique=True).map(tuple)
 selections = st.builds(
     Selection,
     plan=code,
@@ -47,6 +48,7 @@ answers = st.builds(
     cost_nano=st.integers(1, 2**40),
     currency=code,
     evidence=text,
+    taint=taints,
 ) | st.builds(
     ModelAnswer,
     name=code,
@@ -58,7 +60,9 @@ answers = st.builds(
     cost_nano=st.just(0),
     currency=st.just(""),
     evidence=text,
+    taint=taints,
 )
+checks = st.builds(CheckResult, at=code, check=code, reason=st.just("") | code)
 decisions = st.builds(
     Decision,
     event_id=code,
@@ -82,6 +86,8 @@ decisions = st.builds(
     selection=st.none() | selections,
     answers=st.lists(answers, max_size=3).map(tuple),
     fallback=st.booleans(),
+    checks=st.lists(checks, max_size=2).map(tuple),
+    taint=taints,
 )
 cases = st.builds(
     ReviewCase, case_id=code, queue=code, opened_at_ms=moment, due_at_ms=moment, decision=decisions
