@@ -8,6 +8,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 
 from batuta.streams.cli import main
 from batuta.streams.lanes import kafka_log
+from batuta.streams.lanes.batch_limits import BatchLimits
 from batuta.streams.lanes.producer import Destination, LaneProducer, Row
 from batuta.streams.settings import Settings, client_options
 
@@ -15,8 +16,8 @@ from batuta.streams.settings import Settings, client_options
 class WithoutTransaction(LaneProducer):
     """Sends, waits a moment in which a kill doubles everything, then commits the offsets."""
 
-    def __init__(self, settings: Settings, transactional_id: str) -> None:
-        super().__init__(settings, transactional_id)
+    def __init__(self, settings: Settings, transactional_id: str, limits: BatchLimits) -> None:
+        super().__init__(settings, transactional_id, limits)
         self._plain = AIOKafkaProducer(**client_options(settings), linger_ms=5)
 
     async def start(self) -> None:

@@ -123,7 +123,7 @@ class Telling:
         return np.full(len(inputs), self.told)
 
 
-@dataclass(frozen=True)
+@dataclass
 class TellingRows:
     """One that reads texts, and answers as `Telling` does."""
 

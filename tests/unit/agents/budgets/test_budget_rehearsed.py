@@ -167,7 +167,10 @@ class Rehearsal:
             return
         purse.settle(ticket, cost)
         if fate < 0.3:
-            self.random.choice((purse.settle, lambda one, _: purse.release(one)))(ticket, cost)
+            if self.random.random() < 0.5:
+                purse.settle(ticket, cost)
+            else:
+                purse.release(ticket)
 
     def _owner_batch(self) -> None:
         count = self.random.randint(1, 5)
