@@ -38,6 +38,7 @@ from batuta.streams.pipelines.finding import find_pipeline
 from batuta.streams.rehearsal.plan import Plan, plan_of
 from batuta.streams.rehearsal.reading import read_topic
 from batuta.streams.rehearsal.recording import Recording
+from batuta.streams.rehearsal.seed_run import bury
 from batuta.streams.rehearsal.users import Users
 from batuta.streams.rehearsal.virtual_loop import VirtualLoop
 from batuta.streams.rehearsal.world import Cast, World
@@ -170,7 +171,9 @@ async def rehearsed(world: World, users: Sent) -> dict[str, object]:
     until_s = world.loop.time() + DRAIN_S
     while world.unread() and world.loop.time() < until_s:  # noqa: ASYNC110 - of virtual time
         await asyncio.sleep(1.0)
-    return checked(world, users)
+    found = checked(world, users)
+    await bury(world)
+    return found
 
 
 def checked(world: World, users: Sent) -> dict[str, object]:

@@ -12,7 +12,7 @@ from batuta.streams.rehearsal.users import Users
 from batuta.streams.rehearsal.virtual_loop import VirtualLoop
 from batuta.streams.rehearsal.world import Cast, World
 
-__all__ = ["SeedReport", "run_seed"]
+__all__ = ["SeedReport", "bury", "run_seed"]
 
 #: A seed takes about 60,000 calls; one that takes this many goes in circles.
 _CALLS_MAX: Final = 3_000_000
@@ -78,7 +78,7 @@ async def _run(loop: VirtualLoop, plan: Plan, cast: Cast, *, keep_trace: bool) -
     if world.house.broker is not None:
         await check_all(world, users)
     simulated_s = loop.time()
-    await _bury(world)
+    await bury(world)
     return SeedReport(
         seed=plan.seed,
         events=len(users.acknowledged),
@@ -106,7 +106,7 @@ async def _quiet(world: World) -> bool:
     return True
 
 
-async def _bury(world: World) -> None:
+async def bury(world: World) -> None:
     """Let the processes' code come to its end, so that nothing is left for the next seed."""
     world.network.close()
     left = [task for worker in world.everybody() for task in worker.process.bury()]

@@ -6,9 +6,7 @@ Pipelines are files, as users write them; their models answer as a test tells th
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
-from functools import cache
-from itertools import product
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,22 +15,16 @@ import pytest
 from batuta.agents.asking import Arrival, News
 from batuta.agents.conductor import Conductor
 from batuta.agents.context import Context
-from batuta.agents.delegation.plans import Checked, models_of
-from batuta.agents.ingestion import Ingestion
 from batuta.agents.models.answers import Answers
-from batuta.agents.policy.actions import actions_of
 from batuta.agents.questions import Question, payload, question_of
 from batuta.agents.reasons import NoReasons
-from batuta.agents.selection.choosing import Only
 from batuta.agents.state.parking import ParkingLot, Step
-from batuta.agents.verification.taint import TAINTS, Taint, names_of
+from batuta.agents.verification.taint import TAINTS
 from batuta.schemas.errors import ModelFailedError
-from batuta.schemas.event_codec import EventCodec
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.message_codec import decode_decision, encode_decision
 from batuta.schemas.partition import PartitionOf
 from batuta.schemas.record import Record
-from batuta.streams.pipelines.finding import PIPELINES
 from batuta.streams.pipelines.loading import load_file
 
 if TYPE_CHECKING:
@@ -87,7 +79,6 @@ class Broken:
     def check(self, batch):
         raise ZeroDivisionError
 """
-NOW_MS = 1_795_000_000_000
 
 
 @pytest.fixture
@@ -121,27 +112,6 @@ class Telling:
         if self.told is None:
             raise ModelFailedError("unavailable", self.name)
         return np.full(len(inputs), self.told)
-
-
-@dataclass
-class TellingRows:
-    """One that reads texts, and answers as `Telling` does."""
-
-    telling: Telling
-    reads: tuple[str, ...]
-    name: str
-    version: str = "told@0"
-
-    async def answer_rows(self, rows: Sequence[Mapping[str, object]]) -> Answers:
-        scores = await self.telling.answer(np.zeros((len(rows), 1), np.float32))
-        return Answers(scores, scores, ["" for _ in rows])
-
-
-def telling(name: str, told: Told, sees: tuple[str, ...]) -> AnyModel:
-    """Return a model that is shown what the pipeline shows it."""
-    one = Telling(name, told, sees)
-    texts = any(path.startswith("event") or path.endswith(".value") for path in sees)
-    return TellingRows(one, sees, name) if texts else one
 
 
 def letter(number: int, **data: object) -> Ingested:
@@ -334,49 +304,6 @@ def test_a_model_carries_the_taint_of_what_it_reads(
     file.write_text(text.replace(plain, f"{{sequence: [{verified}, b]}}"))
     (decision,) = decided(load_file(file).loaded, {"served": 0.5, "b": 0.95})
     assert (decision.taint, decision.action) == ((), "hold"), "what was verified is read as such"
-
-
-ANSWERS: tuple[Told, ...] = (0.01, 0.97, None)
-
-
-@pytest.mark.parametrize("name", sorted(PIPELINES))
-@pytest.mark.parametrize("taint", [0, *Taint], ids=lambda one: "+".join(names_of(one)) or "clean")
-def test_no_path_of_a_shipped_pipeline_acts_on_a_tainted_answer(name: str, taint: int) -> None:
-    """Every plan, every combination of answers and failures of its models, each label in turn."""
-    loaded = PIPELINES[name]
-    delegating = loaded.deciding.delegating
-    assert delegating is not None
-    acted = 0
-    for plan, node in delegating.plans.items():
-        asked = tuple(dict.fromkeys(models_of(node)))
-        terms = {one: replace(delegating.terms[one], taint=taint) for one in delegating.terms}
-        alone = replace(delegating, plans={plan: node}, chooser=Only(plan), terms=terms)
-        for told in product(ANSWERS, repeat=len(asked)):
-            models = {
-                m: telling(m, t, loaded.plan.inputs[m]) for m, t in zip(asked, told, strict=True)
-            }
-            deciding = replace(loaded.deciding, delegating=alone)
-            conductor = Conductor(loaded.pipeline, models, NoReasons(), deciding)
-            (decision,) = run(conductor, [example(name)])
-            actions = actions_of([decision])
-            acted += len(actions)
-            vouched = isinstance(node, Checked) and not decision.taint
-            assert not actions or not taint or vouched, (plan, told, decision)
-    assert acted or taint, "nothing ever acts: the test would see nothing"
-
-
-@cache
-def example(name: str) -> Ingested:
-    """Return an event of a shipped pipeline, as ingestion hands it on."""
-    loaded = PIPELINES[name]
-    sample = next(iter(loaded.samples(7, NOW_MS)))
-    record = Record(f"{name}.events", 0, 0, NOW_MS, sample.key.encode(), sample.data)
-    opened = EventCodec(loaded.pipeline.source, loaded.data).decode([record], NOW_MS)
-    ingestion = Ingestion(loaded.pipeline)
-    state = ingestion.open_state()
-    state.begin()
-    context = Context(NOW_MS, 0, PartitionOf(1), state)
-    return ingestion.ingest(opened.events, context).accepted[0]
 
 
 def test_taint_is_named_as_records_carry_it() -> None:
