@@ -20,6 +20,9 @@ SPOILED_HEADER: Final = "batuta-demo-spoiled"
 
 Fields = dict[str, object]
 
+#: Stands where a number that is none goes, until the rest is written.
+_NOT_A_NUMBER: Final = "<no number>"
+
 
 class Sample(NamedTuple):
     """One event to publish, and by what it is recognised when it comes back.
@@ -66,11 +69,10 @@ def _list(value: bytes, source: Source) -> bytes:
 
 
 def _no_number(value: bytes, source: Source) -> bytes:
-    del source
-    name, number = _first_number(value)
-    if name is None:  # none to take the place of
-        return value.removesuffix(b"}") + b',"no_number":NaN}'
-    return value.replace(number, b"NaN", 1)
+    # Its digits may stand in a text as well: what is replaced stands nowhere else.
+    name = _first_number(value) or source.time_field
+    marked = _changed(value, {name: _NOT_A_NUMBER})
+    return marked.replace(orjson.dumps(_NOT_A_NUMBER), b"NaN", 1)
 
 
 def _nothing(value: bytes, source: Source) -> None:
@@ -121,9 +123,7 @@ def _changed(value: bytes, changes: Fields, without: str = "") -> bytes:
     return orjson.dumps(fields)
 
 
-def _first_number(value: bytes) -> tuple[str | None, bytes]:
+def _first_number(value: bytes) -> str | None:
+    """Return the name of the first field that holds a number."""
     fields: Fields = orjson.loads(value)
-    for name, field in fields.items():
-        if isinstance(field, float):
-            return name, orjson.dumps(field)
-    return None, b""
+    return next((name for name, field in fields.items() if isinstance(field, float)), None)
