@@ -326,10 +326,9 @@ class Conductor:
         late = ~reached.usable & work.heard.late()
         paid = work.asking.payment is not None
         unpaid = ~reached.usable & work.heard.failed_by("budget_spent") if paid else None
-        verified = Verified(
-            scores, reached.usable, MODEL_ANSWER_INVALID, broke, late, refused, taint
+        return Verified(
+            scores, reached.usable, MODEL_ANSWER_INVALID, broke, late, refused, taint, unpaid
         )
-        return verified if unpaid is None else replace(verified, unpaid=unpaid)
 
     def _decide(self, told: ToldRows, verified: Verified, now_ms: int) -> list[Decision]:
         names, pipeline = self._judge.columns, self._pipeline

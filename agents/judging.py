@@ -11,7 +11,7 @@ All but the last mean that a person decides.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,8 @@ from batuta.schemas.rows import rows_of
 __all__ = ["SCORE_UNKNOWN", "Deciding", "Judge", "Judged", "Verified"]
 
 #: What a decision's score reads where the model gave none: unknown risk counts as the highest.
+ScalarT = TypeVar("ScalarT", bound=np.generic)
+
 SCORE_UNKNOWN: Final = 1.0
 _REVIEW: Final[Outcome] = "review"
 
@@ -80,22 +82,24 @@ class Verified:
 
     def at(self, places: npt.NDArray[np.int64]) -> "Verified":
         """Return some rows."""
-        broke = None if self.broke is None else self.broke[places]
-        late = None if self.late is None else self.late[places]
-        taint = None if self.taint is None else self.taint[places]
-        unpaid = None if self.unpaid is None else self.unpaid[places]
         given = self.refused
         refused = {n: given[row] for n, row in enumerate(places.tolist()) if row in given}
         return Verified(
             self.scores[places],
             self.usable[places],
             self.reason,
-            broke,
-            late,
+            _some(self.broke, places),
+            _some(self.late, places),
             refused,
-            taint,
-            unpaid,
+            _some(self.taint, places),
+            _some(self.unpaid, places),
         )
+
+
+def _some(
+    told: npt.NDArray[ScalarT] | None, places: npt.NDArray[np.int64]
+) -> npt.NDArray[ScalarT] | None:
+    return None if told is None else told[places]
 
 
 @dataclass(frozen=True)

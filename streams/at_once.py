@@ -15,18 +15,15 @@ from batuta.agents.delegation.terms import Terms
 from batuta.agents.delegation.work import Call, Work
 from batuta.agents.models.port import AnyModel
 from batuta.schemas.errors import ModelFailedError
-from batuta.streams.guard import Asked, Guard
+from batuta.streams.guard import Asked, Guard, unheard
 from batuta.streams.lanes.patience import PATIENCE
 from batuta.streams.telemetry.facts import Fact
+from batuta.streams.unwaited import look_at
 
 if TYPE_CHECKING:
     from batuta.agents.models.answers import Answers
 
 __all__ = ["AtOnce"]
-
-
-def _unheard(fact: Fact) -> None:
-    del fact
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +41,7 @@ class AtOnce:
         self,
         models: Mapping[str, AnyModel],
         terms: Mapping[str, Terms] | None = None,
-        tell: Callable[[Fact], None] = _unheard,
+        tell: Callable[[Fact], None] = unheard,
         guards: Mapping[str, Guard] | None = None,
     ) -> None:
         """Guard models.
@@ -110,7 +107,7 @@ class AtOnce:
         finally:
             for task, one in under_way.items():
                 one.asked.lapsed = work.lapsed
-                task.add_done_callback(_let_go)
+                task.add_done_callback(look_at)
                 task.cancel()
 
     async def _ask_alone(self, work: Work, call: Call, began_s: float) -> None:
@@ -140,9 +137,10 @@ class AtOnce:
     def _refuses(self, model: str) -> bool:
         """Say whether a model that is wanted is not asked; its guard counts that."""
         guard = self._guard(model)
-        if guard.refuses:
+        refuses = guard.refuses
+        if refuses:
             guard.count_refusal()
-        return guard.refuses
+        return refuses
 
     def _guard(self, model: str) -> Guard:
         guard = self._guards.get(model)
@@ -176,9 +174,3 @@ def _let_the_batch_go() -> None:
     patience = PATIENCE.get()
     if patience is not None:
         patience.lose()
-
-
-def _let_go(task: "asyncio.Task[Answers]") -> None:
-    """Take note of how a call ended that nobody waits for, so that nobody else has to."""
-    if not task.cancelled():
-        task.exception()

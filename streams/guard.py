@@ -26,14 +26,16 @@ from batuta.schemas.errors import ModelFailedError
 from batuta.streams.places import Places
 from batuta.streams.telemetry.facts import Fact
 from batuta.streams.telemetry.guard_facts import Attempt, AttemptMade, BreakerChanged
+from batuta.streams.unwaited import look_at
 
-__all__ = ["Asked", "Guard"]
+__all__ = ["Asked", "Guard", "unheard"]
 
 #: A call fails where so large a share of its rows does.
 _ROWS_SHARE: Final = 0.5
 
 
-def _unheard(fact: Fact) -> None:
+def unheard(fact: Fact) -> None:
+    """Take in a fact that nobody is told of."""
     del fact
 
 
@@ -62,7 +64,7 @@ class Guard:
         self,
         model: str,
         terms: Terms,
-        tell: Callable[[Fact], None] = _unheard,
+        tell: Callable[[Fact], None] = unheard,
         places: Places | None = None,
     ) -> None:
         """Keep the terms of a model.
@@ -202,7 +204,7 @@ class Guard:
         finally:
             for task in tasks:
                 if task.cancel():
-                    task.add_done_callback(_let_go)
+                    task.add_done_callback(look_at)
                     self._say("cancelled")
 
     def _may_hedge(self, call: Call) -> bool:
@@ -265,9 +267,3 @@ async def _winner(tasks: "list[asyncio.Task[Answers]]") -> "asyncio.Task[Answers
 
 def _now_ms() -> int:
     return round(asyncio.get_running_loop().time() * 1000)
-
-
-def _let_go(task: "asyncio.Task[Answers]") -> None:
-    """Take note of how a call ended that nobody waits for, so that nobody else has to."""
-    if not task.cancelled():
-        task.exception()

@@ -91,9 +91,7 @@ class CheckEntry(BaseModel):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        kinds = [
-            kind for kind in CHECK_KINDS if getattr(self, _ATTRIBUTES.get(kind, kind)) is not None
-        ]
+        kinds = self._kinds()
         if len(kinds) != 1:
             found = " and ".join(kinds) or "nothing"
             known = ", ".join(CHECK_KINDS)
@@ -114,9 +112,11 @@ class CheckEntry(BaseModel):
     @property
     def kind(self) -> str:
         """Which kind of check it is."""
-        return next(
-            kind for kind in CHECK_KINDS if getattr(self, _ATTRIBUTES.get(kind, kind)) is not None
-        )
+        return self._kinds()[0]
+
+    def _kinds(self) -> list[str]:
+        told = ((kind, getattr(self, _ATTRIBUTES.get(kind, kind))) for kind in CHECK_KINDS)
+        return [kind for kind, value in told if value is not None]
 
 
 _ATTRIBUTES: Final = {"schema": "shape"}

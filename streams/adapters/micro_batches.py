@@ -17,6 +17,7 @@ import numpy as np
 from batuta.agents.models.answers import Answers, Usage
 from batuta.agents.models.port import Matrix
 from batuta.schemas.errors import FailureKind, ModelFailedError
+from batuta.streams.unwaited import look_at
 
 __all__ = ["BatchLimits", "MicroBatches", "joined", "parted"]
 
@@ -76,8 +77,8 @@ class MicroBatches:
             for part in parts:
                 if not part.answered.done():
                     part.answered.cancel()
-                elif not part.answered.cancelled():
-                    part.answered.exception()
+                else:
+                    look_at(part.answered)
 
     async def close(self) -> None:
         """Give up what is under way."""

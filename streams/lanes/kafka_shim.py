@@ -22,6 +22,7 @@ from aiokafka.protocol.group import HeartbeatRequest, HeartbeatResponse_v1
 from aiokafka.protocol.types import Int32, Schema, String
 
 from batuta.streams.lanes.log import Row
+from batuta.streams.unwaited import look_at
 
 __all__ = [
     "Place",
@@ -60,9 +61,7 @@ def hear_failed_batches() -> None:
 
 def _fail_heard(self: MessageBatch, exception: Exception) -> None:
     _FAIL(self, exception)
-    waiter = self._drain_waiter  # pyright: ignore[reportPrivateUsage]
-    if not waiter.cancelled():
-        waiter.exception()
+    look_at(self._drain_waiter)  # pyright: ignore[reportPrivateUsage]
 
 
 def append_rows(batch: BatchBuilder, rows: Iterable[Row]) -> Row | None:

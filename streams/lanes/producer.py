@@ -8,7 +8,7 @@ OutOfOrderSequenceNumber from then on); the lane throws it away and starts anoth
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import (
@@ -18,7 +18,6 @@ from aiokafka.errors import (
     UnknownError,
 )
 from aiokafka.producer.message_accumulator import BatchBuilder
-from aiokafka.structs import RecordMetadata
 
 from batuta.schemas.errors import LaterError, OutputRefusedError
 from batuta.streams.lanes.batch_limits import BatchLimits
@@ -26,6 +25,10 @@ from batuta.streams.lanes.failpoints import reach
 from batuta.streams.lanes.kafka_shim import abandon_producer, append_rows
 from batuta.streams.lanes.log import Destination, Row, TransactionFailedError
 from batuta.streams.settings import Settings, client_options
+from batuta.streams.unwaited import look_at
+
+if TYPE_CHECKING:
+    from aiokafka.structs import RecordMetadata
 
 __all__ = ["Destination", "LaneProducer", "Row", "TransactionFailedError"]
 
@@ -148,7 +151,7 @@ class LaneProducer:
             reach("producer.send")
             sent = await self._producer.send_batch(batch, topic, partition=partition)
             # Where an earlier one fails nobody may be left to look at this one.
-            sent.add_done_callback(_look_at)
+            sent.add_done_callback(look_at)
             deliveries.append((parcel, sent))
         ends: dict[Destination, int] = {}
         for (topic, partition, batch), sent in deliveries:
@@ -193,8 +196,3 @@ class LaneProducer:
 
 def _open_batch(limit_bytes: int) -> BatchBuilder:
     return BatchBuilder(limit_bytes, _NO_COMPRESSION, is_transactional=1)
-
-
-def _look_at(delivery: asyncio.Future[RecordMetadata]) -> None:
-    if not delivery.cancelled():
-        delivery.exception()

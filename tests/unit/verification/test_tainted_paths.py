@@ -29,7 +29,6 @@ from batuta.streams.pipelines.finding import PIPELINES
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from batuta.agents.models.port import AnyModel, Matrix, Scores
     from batuta.schemas.decision import Decision
     from batuta.schemas.ingested import Ingested
 
@@ -38,38 +37,18 @@ Told = float | None
 
 @dataclass
 class Telling:
-    """A model that answers every row alike, or not at all."""
+    """A model that answers every row alike, or not at all; whatever stands in a row."""
 
     name: str
     told: Told
-    inputs: tuple[str, ...] = ("amount",)
-    version: str = "told@0"
-
-    async def answer(self, inputs: Matrix) -> Scores:
-        if self.told is None:
-            raise ModelFailedError("unavailable", self.name)
-        return np.full(len(inputs), self.told)
-
-
-@dataclass
-class TellingRows:
-    """One that reads texts, and answers as `Telling` does."""
-
-    telling: Telling
     reads: tuple[str, ...]
-    name: str
     version: str = "told@0"
 
     async def answer_rows(self, rows: Sequence[Mapping[str, object]]) -> Answers:
-        scores = await self.telling.answer(np.zeros((len(rows), 1), np.float32))
+        if self.told is None:
+            raise ModelFailedError("unavailable", self.name)
+        scores = np.full(len(rows), self.told)
         return Answers(scores, scores, ["" for _ in rows])
-
-
-def telling(name: str, told: Told, sees: tuple[str, ...]) -> AnyModel:
-    """Return a model that is shown what the pipeline shows it."""
-    one = Telling(name, told, sees)
-    texts = any(path.startswith("event") or path.endswith(".value") for path in sees)
-    return TellingRows(one, sees, name) if texts else one
 
 
 def run(conductor: Conductor, events: Sequence[Ingested]) -> list[Decision]:
@@ -96,7 +75,7 @@ def test_no_path_of_a_shipped_pipeline_acts_on_a_tainted_answer(name: str, taint
         alone = replace(delegating, plans={plan: node}, chooser=Only(plan), terms=terms)
         for told in product(ANSWERS, repeat=len(asked)):
             models = {
-                m: telling(m, t, loaded.plan.inputs[m]) for m, t in zip(asked, told, strict=True)
+                m: Telling(m, t, loaded.plan.inputs[m]) for m, t in zip(asked, told, strict=True)
             }
             deciding = replace(loaded.deciding, delegating=alone)
             conductor = Conductor(loaded.pipeline, models, NoReasons(), deciding)
