@@ -30,6 +30,8 @@ async def test_a_static_worker_that_restarts_moves_no_lane(make_bench: MakeBench
             ids = await bench.publish(200, keys=40)
             await bench.until_output(200)
             lanes, rebalances = _lanes(first), _rebalances(second)
+            # Who comes first may have had all lanes for a moment, and restored them.
+            restored = len(second.states)
         # Nobody has these lanes now, and nobody is given them.
         ids += await bench.publish(200, keys=40)
         async with again.running():
@@ -37,7 +39,7 @@ async def test_a_static_worker_that_restarts_moves_no_lane(make_bench: MakeBench
             assert _lanes(again) == lanes
             seen = await bench.until_output(400)
             assert _rebalances(second) == rebalances
-            assert len(second.states) == 2, "lanes that stay restore nothing"
+            assert len(second.states) == restored, "lanes that stay restore nothing"
             assert len(again.states) == 2
     bench.check_exactly_once(seen, ids)
 
