@@ -50,6 +50,8 @@ LAST_S = 15.0
 #: Of the events in the open loop, the first ones go by unmetered.
 SETTLING_SHARE = 0.3
 
+Failed = dict[str, str]
+
 
 @dataclass(frozen=True)
 class Point:
@@ -271,34 +273,51 @@ def capacity(topics: Topics, options: argparse.Namespace, engine: Engine, launch
     return Bench(topics, options.events, 1 / 3).run(engine, launch).events_per_second
 
 
+def capacities(
+    topics: Topics, options: argparse.Namespace, launches: dict[Engine, Launch], failed: Failed
+) -> dict[Engine, float]:
+    """Measure every engine's capacity; the broker has warmed up by then, for all of them."""
+    found: dict[Engine, float] = {}
+    for engine, launch in launches.items():
+        with noted(engine, failed):
+            found[engine] = capacity(topics, options, engine, launch)
+            topics.delete_all_but()
+    return found
+
+
+@contextmanager
+def noted(engine: Engine, failed: Failed) -> Iterator[None]:
+    """Note that an engine failed, and go on with the others."""
+    try:
+        yield
+    except (EngineFailedError, WrongOutputError) as error:
+        failed[engine.name] = f"{type(error).__name__}: {error}"
+        say(f"  {engine.name}: NO FIGURE: {error}")
+
+
 def points(latency: Latency, topics: Topics, options: argparse.Namespace) -> dict[str, object]:
-    failed: dict[str, str] = {}
+    """Measure rate by rate, the engines by turns, so that all meet the same machine."""
+    failed: Failed = {}
     chosen = [e for e in ENGINES if e.name in options.only]
-    launches = prepare(chosen, failed)
+    prepared = prepare(chosen, failed)
+    launches = {e: prepared[e.name] for e in chosen if e.name in prepared}
+    known = capacities(topics, options, launches, failed)
+    rates: list[tuple[float, float | None]] = [(rate, None) for rate in options.rates]
+    rates += [(share, share) for share in options.shares]
     found: list[Point] = []
-    capacities: dict[str, float] = {}
-    for engine in chosen:
-        if engine.name not in launches:
-            continue
-        launch = launches[engine.name]
-        rates: list[tuple[float, float | None]] = [(rate, None) for rate in options.rates]
-        try:
-            if options.shares:
-                capacities[engine.name] = capacity(topics, options, engine, launch)
-                topics.delete_all_but()
-                rates += [(share * capacities[engine.name], share) for share in options.shares]
-            for rate, share in rates:
-                found += latency.points(engine, launch, rate, share)
-        except (EngineFailedError, WrongOutputError) as error:
-            failed[engine.name] = f"{type(error).__name__}: {error}"
-            say(f"  {engine.name}: NO FIGURE: {error}")
+    for rate, share in rates:
+        for engine in known:
+            if engine.name not in failed:
+                due = rate if share is None else share * known[engine]
+                with noted(engine, failed):
+                    found += latency.points(engine, launches[engine], due, share)
     return {
         "points": [asdict(point) for point in found],
-        "capacities": {name: round(rate) for name, rate in capacities.items()},
+        "capacities": {engine.name: round(rate) for engine, rate in known.items()},
         "failed": failed,
         "seconds": options.seconds,
         "broker": f"Apache Kafka {KAFKA_VERSION}, one node",
-        "versions": {name: launch.version for name, launch in launches.items()},
+        "versions": {name: launch.version for name, launch in prepared.items()},
         "machine": machine(),
     }
 
