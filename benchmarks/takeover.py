@@ -145,7 +145,7 @@ def until_members(bootstrap: str, members: int) -> None:
     def stable() -> bool:
         try:
             found = [f.result(10) for f in admin.describe_consumer_groups(groups).values()]
-        except KafkaException:  # their coordinator comes up
+        except (KafkaException, TimeoutError):  # their coordinator comes up
             return False
         return all(g.state.name == "STABLE" and len(g.members) == members for g in found)
 
