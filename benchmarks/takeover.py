@@ -166,6 +166,8 @@ def kill(victim: subprocess.Popen[bytes], stages: Mapping[str, Offset]) -> list[
     victim.send_signal(signal.SIGKILL)
     killed_s = time.monotonic()
     victim.wait()
+    # What it had committed last may be seen a moment later only.
+    time.sleep(STILL_S)
     before = {stage: offset.now() for stage, offset in stages.items()}
     time.sleep(STILL_S)
     dead = {
@@ -181,10 +183,10 @@ def kill(victim: subprocess.Popen[bytes], stages: Mapping[str, Offset]) -> list[
         return all(len(moved_s[stage]) == len(dead[stage]) for stage in stages)
 
     until(all_moved)
+    assert all(moved_s.values()), "a stage had no lane on the victim: nothing was measured"
     return [
         Round(stage, len(dead[stage]), min(moved.values()), max(moved.values()))
         for stage, moved in moved_s.items()
-        if moved
     ]
 
 
