@@ -1,7 +1,6 @@
 """Ingested events between bytes and values; internal, so compact and without headers."""
 
 from collections.abc import Sequence
-from itertools import repeat
 from typing import Final, cast
 
 import orjson
@@ -13,10 +12,9 @@ from batuta.schemas.labels import LabelOutcome
 from batuta.schemas.lease import LeaseGrant
 from batuta.schemas.lease_codec import read_grant
 from batuta.schemas.message_reading import Messages, numbers_of, read_all, read_message
-from batuta.schemas.record import Output, Record
+from batuta.schemas.record import Output, OutputColumns, Record
 from batuta.schemas.review import StepAnswer
 from batuta.schemas.review_codec import read_step_answer
-from batuta.schemas.rows import rows_of
 from batuta.schemas.wire import IngestedWire
 
 __all__ = ["decode_ingested", "decode_scoring", "encode_ingested", "encode_ingested_all"]
@@ -26,18 +24,13 @@ _NUMBERS: Final = frozenset((float, type(None)))
 
 def encode_ingested(message: Ingested, topic: str) -> Output:
     """Write an ingested event, keyed by what scoring needs."""
-    return encode_ingested_all([message], topic)[0]
+    return next(encode_ingested_all([message], topic).outputs())
 
 
-def encode_ingested_all(messages: Sequence[Ingested], topic: str) -> list[Output]:
+def encode_ingested_all(messages: Sequence[Ingested], topic: str) -> OutputColumns:
     """Write ingested events, each keyed by what scoring needs."""
-    return rows_of(
-        Output,
-        len(messages),
-        topic=repeat(topic),
-        key=[message.scoring_key.encode() for message in messages],
-        value=json_rows(map(_body, messages)),
-    )
+    keys = [message.scoring_key.encode() for message in messages]
+    return OutputColumns(topic, keys, json_rows(map(_body, messages)))
 
 
 def _body(message: Ingested) -> dict[str, object]:

@@ -5,7 +5,6 @@ JSON that anyone can read, with CloudEvents 1.0 binary mode headers around it.
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import repeat
 
 import orjson
 
@@ -15,9 +14,8 @@ from batuta.schemas.event import DEFAULT_TENANT
 from batuta.schemas.json_rows import json_rows
 from batuta.schemas.message_reading import Messages, numbers_of, read_all, read_message
 from batuta.schemas.notification import NOTIFICATION_VERSION, Notification
-from batuta.schemas.record import Headers, Output, Record
+from batuta.schemas.record import Headers, Output, OutputColumns, Record
 from batuta.schemas.review import REVIEW_CASE_VERSION, ReviewCase
-from batuta.schemas.rows import rows_of
 from batuta.schemas.times import rfc3339, time_ms
 from batuta.schemas.wire import (
     ActionWire,
@@ -49,17 +47,15 @@ __all__ = [
 
 def encode_decision(decision: Decision, topic: str) -> Output:
     """Write a decision record, keyed by its entity."""
-    return encode_decisions([decision], topic)[0]
+    return next(encode_decisions([decision], topic).outputs())
 
 
-def encode_decisions(decisions: Sequence[Decision], topic: str) -> list[Output]:
+def encode_decisions(decisions: Sequence[Decision], topic: str) -> OutputColumns:
     """Write decision records, each keyed by its entity."""
-    return rows_of(
-        Output,
-        len(decisions),
-        topic=repeat(topic),
-        key=[decision.entity.encode() for decision in decisions],
-        value=json_rows(_decision_bodies(decisions)),
+    return OutputColumns(
+        topic,
+        keys=[decision.entity.encode() for decision in decisions],
+        values=json_rows(_decision_bodies(decisions)),
         headers=[
             (
                 *headers_of("batuta.decision.v2", decision.pipeline, decision.tenant),

@@ -4,6 +4,9 @@ Producers' partitioners differ (librdkafka's default is CRC32), so nothing that 
 trusted to lie where its key belongs: ingestion compares, and forwards what lies elsewhere.
 """
 
+from collections.abc import Sequence
+from typing import cast
+
 __all__ = ["PartitionOf", "murmur2"]
 
 _SEED = 0x9747B28C
@@ -39,7 +42,7 @@ class PartitionOf:
     def __init__(self, partitions: int) -> None:
         assert partitions > 0, partitions
         self.partitions = partitions
-        self._known: dict[bytes, int] = {}
+        self._known: dict[bytes | None, int] = {}
 
     def __call__(self, key: bytes) -> int:
         """Return the partition of `key`, 0 to `partitions` - 1."""
@@ -50,3 +53,10 @@ class PartitionOf:
             self._known.clear()
         partition = self._known[key] = (murmur2(key) & 0x7FFFFFFF) % self.partitions
         return partition
+
+    def of_all(self, keys: Sequence[bytes | None]) -> list[int]:
+        """Return the partition of each key, 0 where there is none."""
+        found = list(map(self._known.get, keys))
+        if None in found:
+            return [0 if key is None else self(key) for key in keys]
+        return cast("list[int]", found)

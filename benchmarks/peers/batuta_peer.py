@@ -22,7 +22,7 @@ from batuta.agents.state.codecs import TEXT, Codec, Packed
 from batuta.agents.state.keyed import KeyedTable
 from batuta.schemas.codec import Refused
 from batuta.schemas.errors import RefusedEventError
-from batuta.schemas.record import Output, Record
+from batuta.schemas.record import OutputColumns, Record
 from batuta.streams.app import LaneApp
 from batuta.streams.lanes.stage import Stage
 from batuta.streams.settings import load_settings
@@ -90,13 +90,16 @@ async def scorer(batches: StreamT[Batch[Transaction, KeyedTable[str, Sum]]]) -> 
     async for batch in batches:
         async with batch as out:
             sums = out.context.state
+            keys: list[bytes] = []
+            values: list[bytes] = []
             for tx in batch.items:
                 card = tx["card_id"]
                 n, total = sums.get(card) or (0, 0.0)
                 known = Sum(n + 1, total + tx["amount"])
                 sums.put(card, known)
-                decision = orjson.dumps(decide(tx, known.n, known.total))
-                out.forward(Output(OUTPUT, card.encode(), decision))
+                keys.append(card.encode())
+                values.append(orjson.dumps(decide(tx, known.n, known.total)))
+            out.forward(OutputColumns(OUTPUT, keys, values))
 
 
 async def main() -> None:

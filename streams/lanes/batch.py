@@ -29,7 +29,8 @@ from batuta.agents.asking import News, Outstanding
 from batuta.agents.context import Context
 from batuta.schemas.codec import Refused
 from batuta.schemas.errors import BatchAbandonedError, OursError
-from batuta.schemas.record import Output, Record
+from batuta.schemas.partition import PartitionOf
+from batuta.schemas.record import Output, OutputColumns, Record
 from batuta.streams.lanes.failpoints import reach
 from batuta.streams.lanes.producer import Destination, Row
 from batuta.streams.lanes.whose import STAGE
@@ -57,7 +58,7 @@ class Outlet(Generic[MessageT]):
 
     topic: str
     encode: Callable[[MessageT, str], Output]
-    encode_all: Callable[[Sequence[MessageT], str], Sequence[Output]] | None = None
+    encode_all: Callable[[Sequence[MessageT], str], OutputColumns] | None = None
 
 
 class Turns(Protocol):
@@ -132,7 +133,7 @@ class Batch(Generic[ItemT_co, StateT_co]):
         self.firings: Sequence[Firing] = ()
         self.news: News[Any, Any] = News()
         self.questions: list[tuple[object, Callable[[], Coroutine[Any, Any, object]]]] = []
-        self.outputs: list[Output] = []
+        self.outputs: list[Output | OutputColumns] = []
         self.error: BaseException | None = None
         self._ended = asyncio.Event()
         self.context = context
@@ -147,12 +148,12 @@ class Batch(Generic[ItemT_co, StateT_co]):
     def send_all(self, outlet: Outlet[MessageT], messages: Sequence[MessageT]) -> None:
         """Write messages, in order, when the batch commits."""
         if outlet.encode_all is not None:
-            self.outputs += outlet.encode_all(messages, outlet.topic)
+            self.outputs.append(outlet.encode_all(messages, outlet.topic))
         else:
             self.outputs += [outlet.encode(message, outlet.topic) for message in messages]
 
-    def forward(self, output: Output) -> None:
-        """Write a record as it is when the batch commits."""
+    def forward(self, output: Output | OutputColumns) -> None:
+        """Write a record, or many of one topic, as they are when the batch commits."""
         self.outputs.append(output)
 
     def refuse(self, refused: Iterable[Refused]) -> None:
@@ -264,12 +265,34 @@ class Handover:
 
 
 def group_rows(
-    outputs: Iterable[Output], partition_of: Mapping[str, Callable[[bytes], int]]
+    outputs: Iterable[Output | OutputColumns], partition_of: Mapping[str, PartitionOf]
 ) -> Rows:
     """Group outputs by topic and partition, order kept; a keyless output goes to partition 0."""
     rows: Rows = defaultdict(list)
-    for topic, key, value, headers, partition in outputs:
+    for output in outputs:
+        if isinstance(output, OutputColumns):
+            _add_columns(rows, output, partition_of)
+            continue
+        topic, key, value, headers, partition = output
         if partition is None:
-            partition = partition_of[topic](key) if key is not None else 0  # noqa: PLW2901
+            partition = partition_of[topic](key) if key is not None else 0
         rows[topic, partition].append((key, value, headers))
     return rows
+
+
+def _add_columns(
+    rows: Rows, columns: OutputColumns, partition_of: Mapping[str, PartitionOf]
+) -> None:
+    """Add what is written in columns; mostly all of it goes to one partition."""
+    if not columns.keys:
+        return
+    topic, first = columns.topic, columns.partition
+    partitions: Sequence[int] = ()
+    if first is None:
+        partitions = partition_of[topic].of_all(columns.keys)
+        first = partitions[0]
+    if partitions.count(first) == len(partitions):
+        rows[topic, first].extend(columns.rows)
+    else:
+        for partition, row in zip(partitions, columns.rows, strict=True):
+            rows[topic, partition].append(row)

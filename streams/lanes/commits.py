@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError
 
 from batuta.schemas.errors import LaterError, TopicMismatchError
 from batuta.schemas.partition import PartitionOf
-from batuta.schemas.record import Output
+from batuta.schemas.record import Output, OutputColumns
 from batuta.streams.lanes.batch import Rows, group_rows
 from batuta.streams.lanes.failpoints import reach
 from batuta.streams.lanes.flights import Flight
@@ -109,7 +109,7 @@ class Commits:
             self._producer = producer
 
     async def transact(
-        self, outputs: Sequence[Output], offsets: Offsets, flight: Flight | None
+        self, outputs: Sequence[Output | OutputColumns], offsets: Offsets, flight: Flight | None
     ) -> None:
         """Commit outputs and offsets; after any failure the producer is gone.
 

@@ -6,7 +6,7 @@ from batuta.agents.state.port import Change
 from batuta.schemas.codec import Refused, encode_dead_letter
 from batuta.schemas.dead_letter import DeadLetter
 from batuta.schemas.errors import RefusedEventError
-from batuta.schemas.record import Output, Record
+from batuta.schemas.record import Output, OutputColumns, Record
 from batuta.streams.lanes.stage import AnyStage
 
 __all__ = ["Outbox"]
@@ -44,12 +44,13 @@ class Outbox:
         )
         return encode_dead_letter(letter, self._stage.deadletters)
 
-    def changelog(self, changes: Sequence[Change]) -> list[Output]:
+    def changelog(self, changes: Sequence[Change]) -> list[OutputColumns]:
         """Return the changelog records of what a batch changed; none where nothing is kept."""
         topic = self._stage.changelog
-        if topic is None:
+        if topic is None or not changes:
             return []
-        return [Output(topic, key, value, (), self._partition) for key, value in changes]
+        keys, values = zip(*changes, strict=True)
+        return [OutputColumns(topic, keys, values, partition=self._partition)]
 
 
 def _position(refused: Refused) -> int:

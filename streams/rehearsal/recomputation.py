@@ -17,7 +17,7 @@ import orjson
 
 from batuta.agents.asking import Outstanding
 from batuta.schemas.dead_letter import DeadLetter
-from batuta.schemas.record import Output, Record
+from batuta.schemas.record import Output, OutputColumns, Record
 from batuta.streams.lanes.batch import Batch
 from batuta.streams.lanes.memory import LaneMemory
 from batuta.streams.lanes.stage import AnyStage
@@ -178,7 +178,8 @@ async def _again(
             into.changelog[key] = value
     memory.answer_changes(batch, now_ms)
     memory.commit(batch)
-    into.outputs += outputs
+    for output in outputs:
+        into.outputs += output.outputs() if isinstance(output, OutputColumns) else (output,)
 
 
 class _Once:

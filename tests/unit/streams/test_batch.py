@@ -11,13 +11,15 @@ import pytest
 
 from batuta.agents.context import Context
 from batuta.schemas.errors import BatchAbandonedError, OursError, OwnershipLostError
-from batuta.schemas.record import Output
+from batuta.schemas.partition import PartitionOf
+from batuta.schemas.record import Output, OutputColumns
 from batuta.streams.lanes.batch import Batch, Handover, group_rows
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from batuta.agents.asking import Outstanding
+    from batuta.schemas.record import Headers
 
 Work = Batch[int, None]
 AnswerT = TypeVar("AnswerT")
@@ -139,12 +141,30 @@ def test_rows_keep_their_order_and_keyless_ones_go_to_the_first_partition() -> N
         Output("t", b"a", b"3", (), 7),
         Output("t", b"b", b"4"),
     ]
-    rows = group_rows(outputs, {"t": len})
-    assert rows == {
-        ("t", 1): [(b"b", b"1", ()), (b"b", b"4", ())],
+    home = PartitionOf(6)(b"b")
+    assert home not in (0, 7)
+    assert group_rows(outputs, {"t": PartitionOf(6)}) == {
+        ("t", home): [(b"b", b"1", ()), (b"b", b"4", ())],
         ("t", 0): [(None, b"2", ())],
         ("t", 7): [(b"a", b"3", ())],
     }
+
+
+@pytest.mark.parametrize("partition", [None, 3])
+@pytest.mark.parametrize("headers", [None, [(("n", b"%d" % n),) for n in range(40)]])
+def test_columns_are_grouped_as_their_records_would_be_one_by_one(
+    partition: int | None, headers: list[Headers] | None
+) -> None:
+    keys = [None if n % 9 == 0 else b"k%d" % (n % 7) for n in range(40)]
+    values = [None if n % 11 == 0 else b"v%d" % n for n in range(40)]
+    columns = OutputColumns("t", keys, values, headers, partition)
+    before, after = Output("t", b"k1", b"before"), Output("t", b"k1", b"after")
+    one_by_one = group_rows([before, *columns.outputs(), after], {"t": PartitionOf(4)})
+    assert group_rows([before, columns, after], {"t": PartitionOf(4)}) == one_by_one
+
+
+def test_no_partition_is_written_to_for_columns_without_records() -> None:
+    assert group_rows([OutputColumns("t", [], [])], {"t": PartitionOf(4)}) == {}
 
 
 async def test_what_has_ended_is_let_go_of_without_the_collector() -> None:
