@@ -129,7 +129,7 @@ class Settings(BaseSettings):
     replication_factor: Annotated[int, Field(ge=1, le=32_767)] = 1
 
     # What a lane takes at once.
-    batch_records_max: Annotated[int, Field(ge=1, le=100_000)] = 2_000
+    batch_records_max: Annotated[int, Field(ge=1, le=100_000)] = 8_000
     batches_in_flight_max: Annotated[int, Field(ge=1, le=16)] = 2
     # How long a batch waits for a model; then its events are parked and the batch goes on.
     soft_deadline_ms: Milliseconds = 20
