@@ -16,6 +16,7 @@ from typing import Final
 from batuta.agents.budgets.account import Account
 from batuta.agents.budgets.ladder import Step
 from batuta.agents.budgets.rule import BudgetRule, amount_text, name_of
+from batuta.agents.budgets.standing import BudgetStanding, ruled
 from batuta.agents.budgets.windows import window_at
 from batuta.agents.context import Context
 from batuta.agents.identity import DEFAULT_TENANT, derived_id
@@ -42,14 +43,14 @@ class Budgeted:
         now_ms: its clock.
         grants: answers, in the order of the requests.
         notifications: of steps that were reached.
-        accounts: as they are now, of every budget that was asked of.
+        standings: of every budget that was asked of, as they are now.
         unknown: requests for budgets that the pipeline does not have any more, or too many.
     """
 
     now_ms: int = 0
     grants: list[LeaseGrant] = field(default_factory=list[LeaseGrant])
     notifications: list[Notification] = field(default_factory=list[Notification])
-    accounts: dict[str, Account] = field(default_factory=dict[str, Account])
+    standings: dict[str, BudgetStanding] = field(default_factory=dict[str, BudgetStanding])
     unknown: int = 0
 
 
@@ -81,7 +82,7 @@ class Budgeting:
             if rule is None or (held is None and len(table) >= _ACCOUNTS_MAX):
                 self._deny(item, context.now_ms, done)
                 continue
-            account = _as_ruled(None if held is None else Account.read(held), rule)
+            account = ruled(None if held is None else Account.read(held), rule)
             account = account.at(window_at(rule.per, context.now_ms))
             if isinstance(item, LimitChange):
                 account = _limited(account, item, rule)
@@ -91,7 +92,7 @@ class Budgeting:
             reached = rule.ladder.all() if dry else account.reached(rule.ladder)
             account = self._tell(account, item.budget, rule, reached, done)
             table.put(item.budget, account.written())
-            done.accounts[item.budget] = account
+            done.standings[item.budget] = BudgetStanding(item.budget, rule, account, context.now_ms)
         return done
 
     def _answer(
@@ -100,8 +101,7 @@ class Budgeting:
         for lease in request.closed:
             account = account.closed(request.lane, lease)
         account, granted = account.leased(request, rule.ladder.cap_nano(account.limit_nano))
-        reached = account.reached(rule.ladder)
-        rung = reached[-1].rung if reached else ""
+        rung = rule.ladder.rung(account.used_nano, account.limit_nano)
         if not granted and request.wanted_nano:
             # Too little is left for what is to be asked: to the lane it is used up.
             rung = rule.ladder.end.rung
@@ -164,14 +164,11 @@ class Budgeting:
         )
 
 
-def _as_ruled(account: Account | None, rule: BudgetRule) -> Account:
-    """Return the account under the limit of the file, unless somebody has set another."""
-    if account is None:
-        return Account(rule.limit_nano)
-    return account if account.set_by_hand else replace(account, limit_nano=rule.limit_nano)
-
-
 def _limited(account: Account, change: LimitChange, rule: BudgetRule) -> Account:
-    if change.limit_nano is None:
-        return replace(account, limit_nano=rule.limit_nano, set_by_hand=False, told=0)
-    return replace(account, limit_nano=change.limit_nano, set_by_hand=True, told=0)
+    if 0 < change.set_at_ms <= account.set_at_ms:
+        return account  # said before what holds now, and read again
+    by_hand = change.limit_nano is not None
+    limit_nano = rule.limit_nano if change.limit_nano is None else change.limit_nano
+    return replace(
+        account, limit_nano=limit_nano, set_by_hand=by_hand, set_at_ms=change.set_at_ms, told=0
+    )

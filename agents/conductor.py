@@ -182,7 +182,8 @@ class Conductor:
         """
         now_ms = context.now_ms
         patience_ms = self._patience_ms(question.payment)
-        waiting = Waiting(context.parked, now_ms, patience_ms, self._delegation.people)
+        wallet = context.state.wallet
+        waiting = Waiting(context.parked, now_ms, patience_ms, self._delegation.people, wallet)
         decisions: list[Decision] = []
         unfinished: list[Question] = []
         for arrival in news.arrivals:
@@ -210,7 +211,6 @@ class Conductor:
             decisions += self._unanswered(given_up, now_ms, why)
         if to_ask:
             unfinished.append(again := question_of(to_ask, now_ms))
-            wallet = context.state.wallet
             again.payment = None if wallet is None else wallet.payment(again.events)
         cases = CaseWriter(self._pipeline, self._judge.columns, context.partition, now_ms)
         opened = tuple(cases.write(*one) for one in waiting.asked)

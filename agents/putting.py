@@ -79,7 +79,13 @@ class Delegation:
         def inputs(model: str, rows: Indexes, heard: Heard) -> Inputs:
             return self._inputs(model, _Rows(events, features, rows, heard))
 
-        asking = Asking(question.step_ids, question.patience_ms, verifier, question.payment)
+        asking = Asking(
+            question.step_ids,
+            question.patience_ms,
+            verifier,
+            question.payment,
+            budgeted=self.spending is not None,
+        )
         return Work(heard, self._parts(question), inputs, self._terms, asking)
 
     def stale(self, question: Question, now_ms: int) -> Flags | None:
@@ -229,7 +235,9 @@ def _answers(name: str, told: Told, rows: Indexes) -> list[ModelAnswer | None]:
         if state[place] == FAILED:
             row = int(rows[place])
             kind, took = told.failures.get(row, "broke"), int(told.duration_ms[row])
-            found[place] = ModelAnswer(name, version, None, None, kind, took)
+            cost_nano = int(told.cost_nano[row])
+            paid_in = currency if cost_nano else ""
+            found[place] = ModelAnswer(name, version, None, None, kind, took, cost_nano, paid_in)
     if told.former:
         for place, row in enumerate(rows.tolist()):
             if (answer := found[place]) is not None and row in told.former:

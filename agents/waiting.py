@@ -14,9 +14,10 @@ from typing import Final
 import numpy as np
 
 from batuta.agents.asking_people import ANSWER_GRACE_MS, case_id_of, people_asked, waits_for
+from batuta.agents.budgets.wallet import Wallet
 from batuta.agents.delegation.people import Person
 from batuta.agents.policy.names import Flags
-from batuta.agents.questions import Question, payload, waiting_key
+from batuta.agents.questions import Question, payload, question_of, waiting_key
 from batuta.agents.state.parking import Kind, ParkingLot, Step
 from batuta.schemas.review import StepAnswer
 
@@ -35,6 +36,7 @@ class Waiting:
         now_ms: the batch's clock.
         deadline_ms: how long an event may take from its batch on, whatever it waits for.
         people: who may be asked, by name.
+        wallet: pays for models; None where nothing bounds what they cost.
         given_up: steps that had to leave the lot without an answer.
         asked: rows of questions that wait for a person from now on.
     """
@@ -43,6 +45,7 @@ class Waiting:
     now_ms: int
     deadline_ms: int
     people: Mapping[str, Person] = field(default_factory=dict[str, Person])
+    wallet: Wallet | None = None
     given_up: list[Step] = field(default_factory=list[Step])
     asked: list[tuple[Question, int, Person]] = field(
         default_factory=list[tuple[Question, int, Person]]
@@ -127,8 +130,17 @@ class Waiting:
         return rows
 
     def expired(self) -> list[Step]:
-        """Take out the steps whose deadline has come."""
-        return self.lot.expire(self.now_ms, _STEPS_MAX)
+        """Take out the steps whose deadline has come; who waits for a budget's window waits on."""
+        return [one for one in self.lot.expire(self.now_ms, _STEPS_MAX) if not self._put_off(one)]
+
+    def _put_off(self, step: Step) -> bool:
+        """Let a step wait on where its budget has begun to queue since it was parked."""
+        if self.wallet is None or step.kind == "human":
+            return False
+        more_ms = self.wallet.patience_ms(question_of([step], self.now_ms).events)
+        if more_ms:
+            self._wait(replace(step, deadline_ms=self.now_ms + more_ms + self.deadline_ms))
+        return more_ms > 0
 
     def to_ask(self, *, revived: bool) -> list[Step]:
         """Return the steps that a model is to be asked about now, and let them wait for it.

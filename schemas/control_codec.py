@@ -4,19 +4,23 @@ from typing import Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from batuta.schemas.budget_limit import BudgetLimit
 from batuta.schemas.errors import RefusedEventError
 from batuta.schemas.model_version import ModelVersion, Pointer
 from batuta.schemas.record import Output, Record
 from batuta.schemas.topics import CONTROL, VERSIONS
 
 __all__ = [
+    "decode_budget_limit",
     "decode_model_version",
     "decode_pointer",
+    "encode_budget_limit",
     "encode_model_version",
     "encode_pointer",
 ]
 
 _POINTER: Final = b"model/"
+_BUDGET: Final = b"budget/"
 
 WireT = TypeVar("WireT", bound=BaseModel)
 
@@ -50,6 +54,22 @@ def decode_pointer(record: Record) -> Pointer | None:
     if record.key is None or not record.key.startswith(_POINTER):
         return None
     return _read(record, Pointer)
+
+
+def encode_budget_limit(limit: BudgetLimit) -> Output:
+    """Write a budget's limit, keyed by what it replaces."""
+    return Output(CONTROL, limit.control_id.encode(), limit.model_dump_json().encode())
+
+
+def decode_budget_limit(record: Record) -> BudgetLimit | None:
+    """Read a budget's limit; None where the record controls something else.
+
+    Raises:
+        RefusedEventError: it is none that this release can read.
+    """
+    if record.key is None or not record.key.startswith(_BUDGET):
+        return None
+    return _read(record, BudgetLimit)
 
 
 def _read(record: Record, kind: type[WireT]) -> WireT:

@@ -60,7 +60,13 @@ class LeaseGrant(NamedTuple):
 
 
 class LimitChange(NamedTuple):
-    """Another limit for a budget, by hand; None for the one of the pipeline file."""
+    """Another limit for a budget, by hand.
+
+    Attributes:
+        limit_nano: of the window; None for that of the pipeline file.
+        set_at_ms: when, later than every change of the budget before it.
+    """
 
     budget: str
     limit_nano: int | None
+    set_at_ms: int = 0

@@ -58,6 +58,7 @@ class _LimitWire(_Wire):
     kind: Literal["limit"]
     budget: Text
     limit_nano: Amount | None
+    set_at_ms: Amount = 0
 
 
 class _GrantWire(_Wire):
@@ -82,6 +83,8 @@ def encode_lease_request(request: LeaseRequest, topic: str) -> Output:
 def encode_limit_change(change: LimitChange, topic: str) -> Output:
     """Write a change of a limit, keyed by its budget."""
     body = {"version": LEASE_VERSION, "kind": "limit", **change._asdict()}
+    if not change.set_at_ms:
+        del body["set_at_ms"]
     return Output(topic, change.budget.encode(), orjson.dumps(body))
 
 
@@ -120,7 +123,7 @@ def read_grant(record: Record) -> LeaseGrant:
 def _read_either(record: Record) -> LeaseRequest | LimitChange:
     if kind_of(record) == "limit":
         limit = read_message(_LimitWire, record)
-        return LimitChange(limit.budget, limit.limit_nano)
+        return LimitChange(limit.budget, limit.limit_nano, limit.set_at_ms)
     wire = read_message(LeaseRequestWire, record)
     closed = tuple(ClosedLease(number, spent) for number, spent in wire.closed)
     return LeaseRequest(

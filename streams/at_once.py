@@ -9,6 +9,7 @@ Where all that is outstanding has lately taken longer than a batch waits, the ba
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from batuta.agents.delegation.terms import Terms
@@ -18,7 +19,6 @@ from batuta.schemas.errors import ModelFailedError
 from batuta.streams.guard import Asked, Guard, unheard
 from batuta.streams.lanes.patience import PATIENCE
 from batuta.streams.telemetry.facts import Fact
-from batuta.streams.unwaited import look_at
 
 if TYPE_CHECKING:
     from batuta.agents.models.answers import Answers
@@ -107,7 +107,7 @@ class AtOnce:
         finally:
             for task, one in under_way.items():
                 one.asked.lapsed = work.lapsed
-                task.add_done_callback(look_at)
+                task.add_done_callback(partial(_let_go, work, one.asked))
                 task.cancel()
 
     async def _ask_alone(self, work: Work, call: Call, began_s: float) -> None:
@@ -133,6 +133,8 @@ class AtOnce:
             work.fail(call, failure.kind, took_ms, asked.attempts)
         else:
             work.take(call, answers, round((loop.time() - asked_s) * 1000), asked.attempts)
+        finally:
+            work.let_go(call, asked.attempts)
 
     def _refuses(self, model: str) -> bool:
         """Say whether a model that is wanted is not asked; its guard counts that."""
@@ -161,12 +163,20 @@ class AtOnce:
         self, work: Work, under_way: "dict[asyncio.Task[Answers], _UnderWay]", now_ms: int
     ) -> None:
         for task in [task for task in under_way if task.done()]:
-            one = under_way.pop(task)
+            one = under_way[task]
             call, took_ms = one.asked.call, now_ms - one.at_ms
             try:
                 work.take(call, task.result(), took_ms, one.asked.attempts)
             except ModelFailedError as failure:
                 work.fail(call, failure.kind, took_ms, one.asked.attempts)
+            del under_way[task]
+
+
+def _let_go(work: Work, asked: Asked, task: "asyncio.Task[Answers]") -> None:
+    """Count what a call has cost, or may have, that nobody waits for any more."""
+    if not task.cancelled() and task.exception() is None:
+        work.pay(asked.call, task.result(), asked.attempts)
+    work.let_go(asked.call, asked.attempts)
 
 
 def _let_the_batch_go() -> None:

@@ -19,7 +19,7 @@ from batuta.agents.delegation.breaker import Breaker, BreakerState
 from batuta.agents.delegation.hedging import Durations
 from batuta.agents.delegation.retrying import RETRIABLE, ExtraLoad, wait_ms
 from batuta.agents.delegation.terms import Terms
-from batuta.agents.delegation.work import Call, put_call
+from batuta.agents.delegation.work import UNBILLED, Call, put_call
 from batuta.agents.models.answers import Answers
 from batuta.agents.models.port import AnyModel
 from batuta.schemas.errors import ModelFailedError
@@ -46,7 +46,8 @@ class Asked:
     Attributes:
         model: as it is now.
         call: what it is asked.
-        attempts: how often the model was asked, so far.
+        attempts: how often the model was asked so far that somebody may bill: also a hedge that
+            lost, and what was let go of.
         lapsed: set before the call is cancelled because it took too long for its plan.
     """
 
@@ -226,8 +227,9 @@ class Guard:
             # It took so long at least, which says little where it was not waited for.
             took_ms = max(took_ms, _now_ms() - began_ms)
             raise
-        except ModelFailedError:
+        except ModelFailedError as failure:
             took_ms = _now_ms() - began_ms
+            asked.attempts -= failure.kind in UNBILLED
             raise
         finally:
             del self._began_ms[call]

@@ -86,10 +86,11 @@ def open_leases(telemetry: StageTelemetry, state: Paying, leased: Leased) -> Non
 
 def count_budgets(telemetry: StageTelemetry, budgeted: Budgeted, items: int) -> None:
     """Show what remains of budgets; those of single tenants have no metric: ids are no labels."""
-    for budget, account in budgeted.accounts.items():
+    for budget, standing in budgeted.standings.items():
         if name_of(budget) == budget:
-            remaining = 1.0 - account.used_nano / account.limit_nano if account.limit_nano else 0.0
-            telemetry.tell(BudgetMoved(budget, max(remaining, 0.0)))
+            turns_ms, ends_ms = standing.account.window.end_ms, standing.forecast.ends_at_ms
+            ends_ms = turns_ms if ends_ms is None else ends_ms
+            telemetry.tell(BudgetMoved(budget, standing.remaining, ends_ms / 1000, turns_ms / 1000))
     telemetry.finished({"done": items})
 
 

@@ -199,6 +199,7 @@ def scoring(app: LaneApp, house: House) -> None:
     notifications = Outlet(topics.notifications, codec.encode_notification)
     cases = Outlet(topics.escalations, codec.encode_step_case)
     leases = Outlet(topics.leases, codec.encode_lease_request)
+    bills = shipped.plan.delegating.bills
 
     @app.agent(app.lanes(stage), name=stage.group, concurrency=app.concurrency(stage))
     async def score(batches: StreamT[Batch[Scored, ConductorState]]) -> None:
@@ -220,7 +221,7 @@ def scoring(app: LaneApp, house: House) -> None:
                 out.after_commit(partial(count_answers, telemetry, concluded))
                 for request in leased.requests:
                     out.send(leases, request)
-                if shipped.plan.budgets:
+                if bills:
                     out.after_commit(partial(count_costs, telemetry, decided))
                 out.after_commit(partial(open_leases, telemetry, batch.context.state, leased))
                 out.after_commit(partial(count_labels, telemetry, leased.items, question.expired))

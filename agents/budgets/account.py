@@ -34,6 +34,7 @@ class Account:
         numbers: the last request of each lane.
         told: how many steps of the ladder people were told of.
         set_by_hand: whether the limit is another one than the file's.
+        set_at_ms: when somebody said last what the limit is; 0: nobody did.
     """
 
     limit_nano: int
@@ -43,6 +44,7 @@ class Account:
     numbers: Mapping[int, int] = field(default_factory=dict[int, int])
     told: int = 0
     set_by_hand: bool = False
+    set_at_ms: int = 0
 
     @property
     def leased_nano(self) -> int:
@@ -101,6 +103,7 @@ class Account:
             "numbers": [[lane, number] for lane, number in sorted(self.numbers.items())],
             "told": self.told,
             "by_hand": self.set_by_hand,
+            "set_at": self.set_at_ms,
         }
 
     @classmethod
@@ -124,6 +127,8 @@ class Account:
                 numbers=dict(cast("list[tuple[int, int]]", found["numbers"])),
                 told=int(cast("int", found["told"])),
                 set_by_hand=bool(found["by_hand"]),
+                # What was written before anybody could say when has none.
+                set_at_ms=int(cast("int", found.get("set_at", 0))),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise StateCorruptError(f"the account of a budget is damaged: {error!r}") from error

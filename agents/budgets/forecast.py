@@ -12,7 +12,7 @@ class Forecast(NamedTuple):
 
     Attributes:
         ends_at_ms: when it is used up; None where the window turns before.
-        rate_nano_per_hour: how fast it was used.
+        rate_nano_per_hour: how fast money was spent.
         basis: what that was told from.
     """
 
@@ -21,18 +21,24 @@ class Forecast(NamedTuple):
     basis: str
 
 
-def forecast(used_nano: int, limit_nano: int, window: Window, now_ms: int) -> Forecast:
+def forecast(spent_nano: int, cap_nano: int, window: Window, now_ms: int) -> Forecast:
     """Draw the rate over the window so far on.
+
+    Args:
+        spent_nano: by leases that came back; what is out says little of how fast it will go.
+        cap_nano: beyond which nothing is spent.
+        window: which one.
+        now_ms: the clock, within the window.
 
     >>> forecast(50, 100, Window(0, 86_400_000), 3_600_000).ends_at_ms
     7200000
     """
     elapsed_ms = max(now_ms - window.start_ms, 1)
-    rate = used_nano * 3_600_000 // elapsed_ms
+    rate = spent_nano * 3_600_000 // elapsed_ms
     basis = f"the mean of the window's first {elapsed_ms / 3_600_000:.2f} h"
-    if used_nano >= limit_nano:
+    if spent_nano >= cap_nano:
         return Forecast(now_ms, rate, basis)
-    if used_nano <= 0:
-        return Forecast(None, 0, basis)
-    ends_at_ms = now_ms + -(-(limit_nano - used_nano) * elapsed_ms // used_nano)
+    if spent_nano <= 0:
+        return Forecast(None, 0, "nothing that was leased has come back yet")
+    ends_at_ms = now_ms + -(-(cap_nano - spent_nano) * elapsed_ms // spent_nano)
     return Forecast(ends_at_ms if ends_at_ms < window.end_ms else None, rate, basis)

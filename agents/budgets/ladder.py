@@ -67,6 +67,17 @@ class Ladder:
         """
         return tuple(step for step in self.all() if used_nano >= limit_nano * step.share)
 
+    def rung(self, used_nano: int, limit_nano: int) -> Rung | Literal[""]:
+        """Return how far up it is, as `upto` takes it; empty below the first step.
+
+        A rung that comes again, as a second warning does, adds nothing to those before it.
+
+        >>> Ladder((Step(0.5, "warn"), Step(0.8, "cheaper"), Step(0.9, "warn"))).rung(95, 100)
+        'cheaper'
+        """
+        reached = dict.fromkeys(step.rung for step in self.reached(used_nano, limit_nano))
+        return next(reversed(reached), "")
+
     def all(self) -> tuple[Step, ...]:
         """Return the steps there are, up to the end."""
         end = self.end

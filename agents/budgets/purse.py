@@ -27,7 +27,7 @@ from batuta.agents.state.codecs import JSON, TEXT, Codec, JsonValue
 from batuta.agents.state.keyed import KeyedTable
 from batuta.schemas.lease import ClosedLease, LeaseGrant, LeaseRequest
 
-__all__ = ["IDLE_MS", "PURSE_TAG", "Purse", "Short", "Ticket"]
+__all__ = ["IDLE_MS", "PURSE_TAG", "Purse", "Reserved", "Short", "Ticket"]
 
 #: Under which the purse stands in the changelog.
 PURSE_TAG: Final = b"$"
@@ -44,8 +44,8 @@ _SWEEP_MS: Final = 1_000
 _LEASE_PART: Final = 100
 _BUDGETS_MAX: Final = 100_000
 
-#: Why less was reserved than asked for: a lease is under way, nothing is left, or the rest waits
-#: for the window to turn.
+#: Why less is reserved than asked for: a lease is under way, nothing is left, or the rest waits for
+#: the window to turn.
 Short = Literal["", "wait", "spent", "queue"]
 
 
@@ -54,6 +54,22 @@ class Ticket(NamedTuple):
 
     call_id: int
     parts: tuple[tuple[str, int], ...]
+
+
+class Reserved(NamedTuple):
+    """What became of a wish to reserve.
+
+    Attributes:
+        count: for how many rows there is enough.
+        ticket: to settle; None where there is enough for none.
+        bound: for how many there may be once leases come that are under way.
+        short: why it is not more: empty, `queue` or `spent`.
+    """
+
+    count: int
+    ticket: Ticket | None
+    bound: int
+    short: Short
 
 
 class Purse:
@@ -178,36 +194,33 @@ class Purse:
         """Return when each lease that this worker received ends, by its number."""
         return {number: one.lease.until_ms for number, one in self._live.get(budget, {}).items()}
 
-    def reserve(
-        self, budgets: Sequence[str], row_nano: int, rows: int
-    ) -> tuple[int, Ticket | None, Short]:
+    def reserve(self, budgets: Sequence[str], row_nano: int, rows: int) -> "Reserved":
         """Reserve for some rows of one call, from every budget that pays for them.
 
         Args:
             budgets: all of which must hold.
             row_nano: the most that one row may cost.
             rows: of the call, in order.
-
-        Returns:
-            For how many rows there is enough, the ticket to settle, and why it is not all.
         """
-        count = rows
+        count = bound = rows
         short: Short = ""
         for budget in budgets:
-            affordable = sum(live.left_nano for live in self._open(budget)) // row_nano
-            if affordable < count:
-                count = max(affordable, 0)
-                self._needed[budget] = max(self._needed.get(budget, 0), row_nano)
-                self._demand[budget] = (rows - max(affordable, 0)) * row_nano
-                short = _worse(short, self._short(budget))
+            affordable = max(sum(live.left_nano for live in self._open(budget)) // row_nano, 0)
+            if affordable >= rows:
+                continue
+            self._needed[budget] = max(self._needed.get(budget, 0), row_nano)
+            self._demand[budget] = (rows - affordable) * row_nano
+            count = min(count, affordable)
+            if (why := self._short(budget)) != "wait":
+                bound, short = min(bound, affordable), _worse(short, why)
         if not count:
-            return 0, None, short
+            return Reserved(0, None, bound, short)
         self._calls += 1
         amount = count * row_nano
         parts = tuple(
             part for budget in budgets for part in self._hold(budget, self._calls, amount)
         )
-        return count, Ticket(self._calls, parts), short
+        return Reserved(count, Ticket(self._calls, parts), bound, short)
 
     def settle(self, ticket: Ticket, cost_nano: int) -> None:
         """Count what a call cost; one that is settled or released already changes nothing."""

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from batuta.agents.budgets.ladder import Rung
 from batuta.agents.budgets.purse import Purse, Ticket
 from batuta.agents.budgets.rule import BudgetRule
 from batuta.agents.delegation.heard import Indexes
@@ -25,6 +26,9 @@ from batuta.schemas.ingested import Ingested
 __all__ = ["Admitted", "Paid", "Payment", "Spending", "Tariff"]
 
 _MILLION: Final = 1_000_000
+#: So soon a lease may have come that is under way, and so soon a window may have turned.
+_LEASE_LOOK_MS: Final = 10
+_WINDOW_LOOK_MS: Final = 1_000
 Inputs = Matrix | list[Mapping[str, object]]
 
 
@@ -68,11 +72,17 @@ class Paid(NamedTuple):
 
 
 class Admitted(NamedTuple):
-    """What becomes of the rows that a model is to be asked about."""
+    """What becomes of the rows that a model is to be asked about.
+
+    Attributes:
+        paid: they can be asked about now.
+        refused: they cannot.
+        again_ms: after so long the others may be looked at again; None where there are none.
+    """
 
     paid: list[Paid]
     refused: Indexes
-    waits: bool
+    again_ms: int | None = None
 
 
 @dataclass(frozen=True)
@@ -128,26 +138,28 @@ class Payment:
             rows: about which it is to be asked.
             inputs: what it would be given about some of them.
         """
-        tariff = self.spending.tariffs.get(model, Tariff())
+        tariff = self.spending.tariffs[model]
         rules = [rule for rule in self.spending.rules if rule.holds_for(model)]
         if tariff.free or not rules:
-            return Admitted([Paid(rows, None)], rows[:0], waits=False)
+            return Admitted([Paid(rows, None)], rows[:0])
         most_nano = tariff.most_nano(lambda: inputs(rows))
         sampled, refused = self._sampled(rules, rows)
         paid: list[Paid] = []
         left_out = [refused]
-        waits = False
+        again_ms: list[int] = []
         for tenant, theirs in self._by_tenant(rules, sampled):
             budgets = [rule.id_of(tenant) for rule in rules]
             row_nano = most_nano * tariff.attempts
-            count, ticket, short = self.purse.reserve(budgets, row_nano, len(theirs))
-            if count:
-                paid.append(Paid(theirs[:count], ticket, count * most_nano))
-            if short in {"wait", "queue"}:
-                waits = True
-            elif short:
-                left_out.append(theirs[count:])
-        return Admitted(paid, np.concatenate(left_out), waits)
+            held = self.purse.reserve(budgets, row_nano, len(theirs))
+            if held.count:
+                paid.append(Paid(theirs[: held.count], held.ticket, held.count * most_nano))
+            if held.count < held.bound:
+                again_ms.append(_LEASE_LOOK_MS)
+            if held.short == "queue":
+                again_ms.append(_WINDOW_LOOK_MS)
+            elif held.short == "spent":
+                left_out.append(theirs[held.bound :])
+        return Admitted(paid, np.concatenate(left_out), min(again_ms, default=None))
 
     def settle(self, paid: Paid, cost_nano: int, attempts: int) -> None:
         """Count what a call cost: its answer, and at most as much for each attempt before."""
@@ -155,7 +167,7 @@ class Payment:
             self.purse.settle(paid.ticket, cost_nano + (attempts - 1) * paid.attempt_nano)
 
     def fail(self, paid: Paid, attempts: int) -> None:
-        """Count what a call may have cost that has no answer; nothing where it was not made."""
+        """Count the most that a call without answer may have cost, made so often."""
         if paid.ticket is not None:
             self.purse.settle(paid.ticket, attempts * paid.attempt_nano)
 
@@ -183,25 +195,29 @@ class Payment:
     def _saving(self, tenant: str) -> str:
         """Return the budget for whose sake the cheapest plan is followed; empty for none."""
         for rule in self.spending.rules:
-            rung = self.purse.rung(rule.id_of(tenant))
-            if "cheaper" in rule.ladder.upto(rung):
+            if self._holds("cheaper", rule, tenant):
                 return rule.name
         return ""
 
     def _sampled(self, rules: Sequence[BudgetRule], rows: Indexes) -> tuple[Indexes, Indexes]:
         """Return the rows that are asked about, and those that a sample leaves out."""
-        sampling = [rule for rule in rules if any(s.rung == "sample" for s in rule.ladder.steps)]
         keep: npt.NDArray[np.bool_] = np.ones(len(rows), np.bool_)
-        for rule in sampling:
-            for place, row in enumerate(rows.tolist()):
+        for rule in rules:
+            sampled = {tenant for tenant in self._tenants if self._holds("sample", rule, tenant)}
+            for place, row in enumerate(rows.tolist() if sampled else ()):
                 event = self.events[row]
-                rung = self.purse.rung(rule.id_of(event.tenant))
-                if "sample" in rule.ladder.upto(rung):
+                if event.tenant in sampled:
                     drawn = draw(
                         "sample", self.spending.identity, rule.name, event.tenant, event.event_id
                     )
                     keep[place] &= drawn < rule.ladder.sample
         return rows[keep], rows[~keep]
+
+    def _holds(self, rung: Rung, rule: BudgetRule, tenant: str) -> bool:
+        """Say whether a budget is as far up its ladder as a rung, for a tenant."""
+        if all(step.rung != rung for step in rule.ladder.steps):
+            return False
+        return rung in rule.ladder.upto(self.purse.rung(rule.id_of(tenant)))
 
     def _by_tenant(self, rules: Sequence[BudgetRule], rows: Indexes) -> list[tuple[str, Indexes]]:
         if not len(rows):

@@ -90,6 +90,10 @@ class Wallet:
         """Return how a question about events is paid for."""
         return Payment(self.spending, self.purse, events)
 
+    def patience_ms(self, events: Sequence[Ingested]) -> int:
+        """Return how much longer than usual events may wait, since their window has to turn."""
+        return self.payment(events).patience_ms()
+
     def _look_later(self, budget: str, context: Context[object]) -> None:
         """Let the lane come back to a budget though nothing comes: leases fall idle, windows turn.
 

@@ -7,7 +7,7 @@ from batuta.agents.delegation.breaker import BreakerRule
 from batuta.agents.delegation.bulkhead import BulkheadRule
 from batuta.agents.delegation.retrying import RetryRule
 from batuta.agents.delegation.terms import Terms
-from batuta.agents.models.answers import NANO
+from batuta.agents.models.prices import nano
 from batuta.schemas.pipeline_file.entries import ModelEntry
 from batuta.schemas.pipeline_file.guarding import BreakerEntry, BulkheadEntry
 from batuta.schemas.pipeline_file.serving import SERVED
@@ -25,7 +25,7 @@ def terms_of(entry: ModelEntry) -> Terms:
     cost = None if served else entry.cost
     retry = entry.retry
     return Terms(
-        price_nano=int(cost.amount * NANO) if cost else 0,
+        price_nano=nano(cost.amount) if cost else 0,
         currency=cost.currency if cost else "",
         timeout_ms=entry.timeout,
         breaker=_breaker(entry.breaker or (_BREAKER if served else None), entry.timeout),

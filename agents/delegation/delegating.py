@@ -34,6 +34,12 @@ class Delegating:
     stale_ms: int | None = None
     spending: Spending | None = None
 
+    @property
+    def bills(self) -> bool:
+        """Whether an answer may cost something: a price is named, or a server's reply may bill."""
+        served = any(terms.breaker is not None for terms in self.terms.values())
+        return served or any(terms.price_nano for terms in self.terms.values())
+
     @classmethod
     def to(cls, model: str) -> "Delegating":
         """Ask one model about everything."""

@@ -157,12 +157,17 @@ class Heard:
             told.state[told.state == ASKED] = UNASKED
 
     def take(self, model: str, rows: Indexes, answers: Answers, duration_ms: int) -> None:
-        """Take a model's answers to `rows`; what is no number from 0 to 1 is no answer.
+        """Take a model's answers to `rows`; what is no number from 0 to 1 is paid, and no answer.
 
         Rows that nobody waits for any more stay as they are, and take their share of the cost.
         """
         late = self._late(model, rows)
         told, scores = self.of(model), np.asarray(answers.scores)
+        told.currency = answers.currency
+        if answers.cost_nano:
+            share, rest = divmod(answers.cost_nano, max(len(rows), 1))
+            told.cost_nano[rows] = share
+            told.cost_nano[rows[:1]] += rest
         if scores.shape != rows.shape or scores.dtype.kind not in "fiu":
             self.fail(model, rows, "invalid", duration_ms)
             return
@@ -171,11 +176,6 @@ class Heard:
         told.scores[rows] = scores
         told.confidence[rows] = _confidence(answers, scores)
         told.duration_ms[rows] = duration_ms
-        told.currency = answers.currency
-        if answers.cost_nano:
-            share, rest = divmod(answers.cost_nano, max(len(rows), 1))
-            told.cost_nano[rows] = share
-            told.cost_nano[rows[:1]] += rest
         if not usable.all():
             for place in np.flatnonzero(~usable).tolist():
                 told.failures[int(rows[place])] = answers.failures.get(place, "invalid")

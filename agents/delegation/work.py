@@ -24,12 +24,13 @@ from batuta.agents.models.answers import Answers, answers_of
 from batuta.agents.models.port import AnyModel, Matrix, Model, RowModel
 from batuta.schemas.errors import FailureKind, LaterError, ModelFailedError, OursError
 
-__all__ = ["Asking", "Call", "Driver", "InTurn", "Inputs", "Work", "put_call"]
+__all__ = ["UNBILLED", "Asking", "Call", "Driver", "InTurn", "Inputs", "Work", "put_call"]
 
-#: So often work looks whether what it waits to be paid from has come.
-_UNPAID_LOOK_MS: Final = 10
 #: Nobody bills a call that was not made, or that was turned away at the door.
-_UNBILLED: Final[frozenset[FailureKind]] = frozenset({"breaker_open", "refused", "overloaded"})
+UNBILLED: Final[frozenset[FailureKind]] = frozenset({"breaker_open", "refused", "overloaded"})
+#: A million of a currency for one row: nobody means more, and sums of it still are 64 bits long.
+_BILL_NANO_MAX: Final = 10**15
+_NO_TERMS: Final = Terms()
 #: What a model is given about some rows: a matrix, or named values.
 Inputs = Matrix | list[Mapping[str, object]]
 
@@ -43,12 +44,14 @@ class Asking:
         patience_ms: (rows,) how long each may take from now on; None: for ever.
         verifier: runs the checkpoints of the plans; None where they have none.
         payment: how calls are paid for; None where nothing bounds what they cost.
+        budgeted: whether something does: then no call is made that nothing pays for.
     """
 
     ids: Sequence[str] = ()
     patience_ms: npt.NDArray[np.int64] | None = None
     verifier: Verifier | None = None
     payment: Payment | None = None
+    budgeted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +143,7 @@ class Work:
         self.end_ms = self._ends_ms if walk.next_ms is None else 0
         if self.asking.payment is not None:
             return self._paid(self.asking.payment, walk, elapsed_ms)
+        assert not (walk.wanted and self.asking.budgeted), "a budget, and nothing to pay from"
         return [
             self._call(model, np.flatnonzero(w), elapsed_ms) for model, w in walk.wanted.items()
         ]
@@ -163,8 +167,9 @@ class Work:
         """Return the calls that there is enough for; where there is none, plans go on without."""
         calls: list[Call] = []
         refused = True
+        again_ms: int | None = None
         while refused:
-            refused, self.unpaid = False, False
+            refused, again_ms = False, None
             for model, where in walk.wanted.items():
                 given = partial(self._inputs, model)
                 admitted = payment.admit(model, np.flatnonzero(where), given)
@@ -173,16 +178,16 @@ class Work:
                     for paid in admitted.paid
                     if len(paid.rows)
                 ]
-                self.unpaid |= admitted.waits
+                again_ms = _sooner(again_ms, admitted.again_ms)
                 if len(admitted.refused):
                     self.heard.fail(model, admitted.refused, "budget_spent")
                     refused = True
             if refused:
                 walk = self._walk(elapsed_ms)
         self.next_ms = self._earlier(walk.next_ms)
-        if self.unpaid:
-            again_ms = elapsed_ms + _UNPAID_LOOK_MS
-            self.next_ms = again_ms if self.next_ms is None else min(self.next_ms, again_ms)
+        self.unpaid = again_ms is not None
+        if again_ms is not None:
+            self.next_ms = _sooner(self.next_ms, elapsed_ms + again_ms)
             self.end_ms = 0
         return calls
 
@@ -210,7 +215,23 @@ class Work:
         if patience_ms is None or elapsed_ms < self._patience_min_ms:
             return None
         late = self._impatient() & (patience_ms <= elapsed_ms)
+        if self.unpaid and late.any():
+            late &= ~self._put_off(late, elapsed_ms)
         return late if late.any() else None
+
+    def _put_off(self, late: Flags, elapsed_ms: int) -> Flags:
+        """Let rows wait on that nobody is asked about since their budget queues; return which."""
+        payment, patience_ms = self.asking.payment, self.asking.patience_ms
+        assert payment is not None, "nothing is unpaid where nothing is paid for"
+        assert patience_ms is not None, "late, and with patience for ever"
+        more_ms = payment.patience_ms()
+        waiting = late & (more_ms > 0)
+        for told in self.heard.told.values():
+            waiting &= told.state != ASKED
+        patience_ms[waiting] = elapsed_ms + more_ms + self._patience_min_ms
+        if waiting.any():
+            self._ends_ms = 0
+        return waiting
 
     def _give_up(self, late: Flags) -> None:
         """Wait for nobody's answer to some rows."""
@@ -227,8 +248,7 @@ class Work:
         waiting = patience_ms[self._impatient()]
         if not len(waiting):
             return at_ms
-        ends_ms = int(waiting.min())
-        return ends_ms if at_ms is None else min(at_ms, ends_ms)
+        return _sooner(at_ms, int(waiting.min()))
 
     def _impatient(self) -> Flags:
         """Return the rows that wait for models: people have a time of their own."""
@@ -244,21 +264,54 @@ class Work:
 
     def take(self, call: Call, answers: Answers, duration_ms: int, attempts: int = 1) -> None:
         """Take an answer; the call was made `attempts` times until it came."""
-        terms = self.terms.get(call.model)
-        if terms is not None and not answers.cost_nano and terms.price_nano:
-            cost_nano = terms.price_nano * len(call.rows)
-            answers = replace(answers, cost_nano=cost_nano, currency=terms.currency)
-        if call.paid is not None and self.asking.payment is not None:
-            self.asking.payment.settle(call.paid, answers.cost_nano, attempts)
+        answers = self.pay(call, answers, attempts)
         self.heard.take(call.model, call.rows, answers, duration_ms)
+        terms = self.terms.get(call.model)
         if terms is not None and (terms.taint or terms.reads):
             self.heard.stain(call.model, call.rows, terms.taint, terms.reads)
 
     def fail(self, call: Call, kind: FailureKind, duration_ms: int = 0, attempts: int = 1) -> None:
-        """Note that there is no answer, though the call was made `attempts` times."""
-        if call.paid is not None and self.asking.payment is not None:
-            self.asking.payment.fail(call.paid, 0 if kind in _UNBILLED else attempts)
+        """Note that there is no answer; `attempts` of the call may be billed all the same."""
+        self.let_go(call, attempts)
         self.heard.fail(call.model, call.rows, kind, duration_ms)
+
+    def pay(self, call: Call, answers: Answers, attempts: int) -> Answers:
+        """Count what a call cost, by its id; return its answers with what is believed of that.
+
+        A bill that cannot be meant, of less than nothing, beyond all measure or in another currency
+        than the model's price, counts as that price.
+        """
+        terms = self.terms.get(call.model, _NO_TERMS)
+        if _unbelievable(answers, terms, len(call.rows)):
+            most_nano = terms.price_nano * len(call.rows)
+            answers = replace(answers, cost_nano=most_nano, currency=terms.currency)
+        if call.paid is not None and self.asking.payment is not None:
+            self.asking.payment.settle(call.paid, answers.cost_nano, attempts)
+        return answers
+
+    def let_go(self, call: Call, attempts: int) -> None:
+        """Count the most that a call without answer may have cost; nothing if it was paid before.
+
+        Whoever asks says so at the end of each call, however that came: a call whose answer nobody
+        waits for any more was made all the same, and what it reserved for further attempts is free.
+        """
+        if call.paid is not None and self.asking.payment is not None:
+            self.asking.payment.fail(call.paid, attempts)
+
+
+def _unbelievable(answers: Answers, terms: Terms, rows: int) -> bool:
+    """Say whether a call costs what is stated: it bills nothing, or what it cannot mean."""
+    cost_nano = answers.cost_nano
+    if not cost_nano:
+        return bool(terms.price_nano)
+    foreign = bool(terms.currency) and answers.currency != terms.currency
+    fit = isinstance(cost_nano, int) and 0 < cost_nano <= _BILL_NANO_MAX * max(rows, 1)
+    return foreign or not fit
+
+
+def _sooner(one_ms: int | None, other_ms: int | None) -> int | None:
+    """Return the sooner of two times; None is never."""
+    return min((at_ms for at_ms in (one_ms, other_ms) if at_ms is not None), default=None)
 
 
 class Driver(Protocol):
@@ -288,13 +341,22 @@ class InTurn:
             LaterError: a model's outside world failed; the batch may be tried again.
         """
         while calls := work.due(0):
-            for call in calls:
-                try:
-                    work.take(call, await put_call(self._models[call.model], call), 0)
-                except ModelFailedError as failure:
-                    cause = failure.__cause__
-                    self._report(cause if isinstance(cause, Exception) else failure)
-                    work.fail(call, failure.kind)
+            try:
+                for call in calls:
+                    await self._ask(work, call)
+            finally:
+                for call in calls:
+                    work.let_go(call, 0)
+
+    async def _ask(self, work: Work, call: Call) -> None:
+        try:
+            work.take(call, await put_call(self._models[call.model], call), 0)
+        except ModelFailedError as failure:
+            cause = failure.__cause__
+            self._report(cause if isinstance(cause, Exception) else failure)
+            work.fail(call, failure.kind, attempts=int(failure.kind not in UNBILLED))
+        finally:
+            work.let_go(call, 1)
 
 
 async def put_call(model: AnyModel, call: Call) -> Answers:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, NamedTuple
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from batuta.schemas.pipeline_file.currencies import CURRENCIES
 from batuta.schemas.pipeline_file.problems import value_text
 from batuta.schemas.times import EARLIEST_MS, parse_rfc3339, rfc3339
 
@@ -52,6 +53,8 @@ _ENTRY_POINT: Final = r"^[a-z][a-z0-9_.-]{0,63}$"
 _SHA256: Final = r"^[0-9a-f]{64}$"
 #: What the dead letter topic takes with its headers: a value above it could not be kept.
 _BYTES_MAX: Final = 24 * 1_048_576
+#: In billionths it still is a number of 64 bits, and nobody means more.
+_MONEY_MAX: Final = 1_000_000_000
 _BYTES_UNITS: Final = {"B": 1, "KiB": 1024, "MiB": 1_048_576}
 #: An expression is one thought: a longer one belongs into features with names.
 EXPRESSION_CHARACTERS_MAX: Final = 1_000
@@ -148,6 +151,10 @@ class _Money(TextShape):
 
     def read(self, text: str) -> Money:
         amount, currency = text.split(" ")
+        if currency not in CURRENCIES:
+            raise _problem(text, "is in no currency", "write a code of ISO 4217, such as EUR")
+        if Decimal(amount) > _MONEY_MAX:
+            raise _problem(text, "is out of range", f"write at most {_MONEY_MAX} {currency}")
         return Money(Decimal(amount), currency)
 
     def write(self, value: Money) -> str:

@@ -28,6 +28,8 @@ def model_at(path: Path) -> type[BaseModel] | None:
     kind: object = PipelineFile
     for part in path:
         kind = _within(kind, part)
+    if get_origin(_bare(kind)) is tuple:
+        kind = _within(kind, 0)  # one that stands without its dash
     return _model(kind)
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from batuta.streams.cli.broker import broker
+from batuta.streams.cli.budget import budget
 from batuta.streams.cli.deadletters import deadletters
 from batuta.streams.cli.demo import demo
 from batuta.streams.cli.evaluate import evaluate
@@ -72,3 +73,4 @@ for command in (
 app.add_typer(deadletters)
 app.add_typer(models)
 app.add_typer(review)
+app.add_typer(budget)

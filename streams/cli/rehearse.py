@@ -31,6 +31,9 @@ def rehearse(
         int | None,
         typer.Option("--jobs", metavar="J", min=1, help="Processes; by default one per core."),
     ] = None,
+    budget: Annotated[
+        bool, typer.Option("--budget", help="Under a budget that pays for a part of the events.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Run lanes, agents and broker in one process on virtual time, under faults from seeds.
@@ -46,24 +49,24 @@ def rehearse(
     shipped_pipeline(pipeline)
     load = partial(shipped_pipeline, pipeline)
     processes = min(seeds, jobs or os.cpu_count() or 1)
-    rehearsal = Rehearsal(load, from_seed, seeds, processes)
+    rehearsal = Rehearsal(load, from_seed, seeds, processes, budget)
     with meter("seeds", seeds) as bar:
         total = rehearsal.run(lambda total: bar.reach(total.seeds))
+    options = ("" if pipeline == "fraud" else f" --pipeline {pipeline}") + " --budget" * budget
     if as_json:
-        print_json(_result(rehearsal, total, pipeline))
+        print_json(_result(rehearsal, total, options))
     else:
-        _show(total, pipeline)
+        _show(total, options)
     if total.violation_count:
         leave(Exit.NEGATIVE)
 
 
-def _repeat(seed: int, pipeline: str) -> str:
+def _repeat(seed: int, options: str) -> str:
     """Return the command that repeats one seed."""
-    chosen = "" if pipeline == "fraud" else f" --pipeline {pipeline}"
-    return f"batuta rehearse --from-seed {seed} --seeds 1{chosen}"
+    return f"batuta rehearse --from-seed {seed} --seeds 1{options}"
 
 
-def _result(rehearsal: "Rehearsal", total: "Total", pipeline: str) -> dict[str, object]:
+def _result(rehearsal: "Rehearsal", total: "Total", options: str) -> dict[str, object]:
     result: dict[str, object] = {
         "seeds": total.seeds,
         "from_seed": rehearsal.first_seed,
@@ -75,7 +78,7 @@ def _result(rehearsal: "Rehearsal", total: "Total", pipeline: str) -> dict[str, 
                 "seed": seed,
                 "invariant": violation.invariant,
                 "detail": violation.detail,
-                "repeat": _repeat(seed, pipeline),
+                "repeat": _repeat(seed, options),
             }
             for seed, violation in total.violations
         ],
@@ -86,7 +89,7 @@ def _result(rehearsal: "Rehearsal", total: "Total", pipeline: str) -> dict[str, 
     return result
 
 
-def _show(total: "Total", pipeline: str) -> None:
+def _show(total: "Total", options: str) -> None:
     faults = sum(total.faults.values())
     stdout().print(
         f"{total.seeds:,} seeds: {total.events:,} events, {faults:,} faults,"
@@ -100,5 +103,5 @@ def _show(total: "Total", pipeline: str) -> None:
     for seed, violation in total.violations:
         if seed not in told:
             told.add(seed)
-            say(f"seed {seed}: repeat it with {_repeat(seed, pipeline)}", style="red")
+            say(f"seed {seed}: repeat it with {_repeat(seed, options)}", style="red")
         say(f"  {violation.invariant}: {violation.detail}")

@@ -1,12 +1,13 @@
 """How a decision came about, as a tree: chosen by whom, who answered what, what followed."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 from rich.tree import Tree
 
-from batuta.agents.models.answers import NANO
+from batuta.agents.budgets.rule import amount_text
 from batuta.schemas.decision import Decision, ModelAnswer, Selection
 from batuta.schemas.pipeline_rules import Rule
 from batuta.schemas.review import Reviewed, StepCase
@@ -40,6 +41,8 @@ def tree_of(story: "Story", decision: Decision, rules: Sequence[Rule]) -> Tree:
             branch.add(Text(answer.evidence, style="dim"))
         if answer.name in asked:
             _add_question(branch, asked[answer.name], story.reviewed)
+    if paid := _paid(decision):
+        tree.add(Text(f"cost {paid}", style="dim"))
     if not decision.answers:
         tree.add(Text(f"{decision.model}, and no record of its answer", style="dim"))
     if decision.fallback:
@@ -76,9 +79,17 @@ def _answer(answer: ModelAnswer) -> Text:
             line.append(f", sure by {answer.confidence:.3f}", style="not bold")
     line.append(f", {answer.duration_ms:,} ms", style="dim not bold")
     if answer.cost_nano:
-        cost = f"{answer.cost_nano / NANO:.9f}".rstrip("0").rstrip(".")
-        line.append(f", {cost} {answer.currency}", style="dim not bold")
+        cost = amount_text(answer.cost_nano, answer.currency)
+        line.append(f", {cost}", style="dim not bold")
     return line
+
+
+def _paid(decision: Decision) -> str:
+    """Return what all answers cost together, by currency; empty where nothing was billed."""
+    costs: Counter[str] = Counter()
+    for answer in decision.answers:
+        costs[answer.currency] += answer.cost_nano
+    return " and ".join(amount_text(nano, currency) for currency, nano in costs.items() if nano)
 
 
 def _add_question(branch: Tree, case: StepCase, reviewed: "Sequence[Evidence[Reviewed]]") -> None:

@@ -1,16 +1,11 @@
 """The registry over its topics: reads them whole, writes versions once and pointers anew.
 
-Whoever writes first takes the one transactional id that all who write share, and reads then. A
-second who comes meanwhile fences the first, so that of two who promote at once one is refused:
-nothing is written on top of what its writer has not seen.
+Of two who promote at once one is refused: nothing is written on top of what its writer has not
+seen (`sole_writer`).
 """
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
-
-from aiokafka.errors import KafkaError
 
 from batuta.schemas.control_codec import (
     decode_model_version,
@@ -18,13 +13,12 @@ from batuta.schemas.control_codec import (
     encode_model_version,
     encode_pointer,
 )
-from batuta.schemas.errors import BrokerUnreachableError, RegistryMovedError, UsageError
+from batuta.schemas.errors import RegistryMovedError, UsageError
 from batuta.schemas.model_version import ModelVersion, Pointer, Stage
-from batuta.schemas.record import Output, Record
+from batuta.schemas.record import Record
 from batuta.schemas.times import EventTime
 from batuta.schemas.topics import CONTROL, VERSIONS
-from batuta.streams.lanes.kafka_shim import hear_failed_batches
-from batuta.streams.lanes.producer import LaneProducer, TransactionFailedError
+from batuta.streams.registry.sole_writer import sole_writer, write_alone
 from batuta.streams.registry.standing import Standing
 from batuta.streams.settings import Settings, client_options
 from batuta.streams.topic_admin import declare_shared
@@ -84,7 +78,7 @@ class Registry:
             UsageError: another file has the id.
             RegistryMovedError: somebody else writes at the same time.
         """
-        async with self._alone() as producer:
+        async with sole_writer(self._settings, _TRANSACTIONAL_ID) as producer:
             for known in (await self._read()).versions(version.pipeline):
                 if known.version_id == version.version_id:
                     if known.sha256 != version.sha256:
@@ -93,7 +87,7 @@ class Registry:
                             "give the model another name"
                         )
                     return False
-            await _write(producer, encode_model_version(version))
+            await write_alone(producer, [encode_model_version(version)], _AGAIN)
         return True
 
     async def point(
@@ -111,7 +105,7 @@ class Registry:
             UsageError: it is archived, or is to be while it is live.
             RegistryMovedError: another version stands there, or somebody else writes just now.
         """
-        async with self._alone() as producer:
+        async with sole_writer(self._settings, _TRANSACTIONAL_ID) as producer:
             standing = await self._read()
             before = standing.at(version.pipeline, version.model, stage)
             stages = standing.stages(version)
@@ -131,24 +125,8 @@ class Registry:
                 points_to=version.version_id,
                 set_at=now,
             )
-            await _write(producer, encode_pointer(pointer))
+            await write_alone(producer, [encode_pointer(pointer)], _AGAIN)
         return Pointed(changed=True, before=before)
-
-    @asynccontextmanager
-    async def _alone(self) -> AsyncGenerator[LaneProducer]:
-        """Fence everybody who has not written yet, and let what they began come to its end."""
-        hear_failed_batches()
-        await declare_shared(self._settings)
-        producer = LaneProducer(self._settings, _TRANSACTIONAL_ID)
-        try:
-            await producer.start()
-        except KafkaError as error:
-            where = self._settings.brokers
-            raise BrokerUnreachableError(f"no broker answers at {where}") from error
-        try:
-            yield producer
-        finally:
-            await producer.discard()
 
 
 def take(standing: Standing, record: Record) -> None:
@@ -170,14 +148,3 @@ def _check(version: ModelVersion, stage: Stage, stages: tuple[Stage, ...]) -> No
     if "archived" in stages:
         what = "is archived; register the file under another name to use it again"
         raise UsageError(f"{version.version_id} {what}")
-
-
-async def _write(producer: LaneProducer, output: Output) -> None:
-    rows = [(output.key, output.value, output.headers)]
-    try:
-        await producer.transact({(output.topic, 0): rows}, {}, "")
-    except TransactionFailedError as error:
-        if not error.fenced:
-            raise
-        what = "somebody else writes to the registry at the same time"
-        raise RegistryMovedError(f"{what} ({error}); {_AGAIN}") from error

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from batuta.agents.pipelines import Shipped
 from batuta.schemas import codec
 from batuta.schemas.record import Output
-from batuta.schemas.topics import Topics, TopicSpec
+from batuta.schemas.topics import TopicSpec
 from batuta.streams.app import LaneApp
 from batuta.streams.house import House
 from batuta.streams.rehearsal.ends import unbalanced
@@ -25,7 +25,7 @@ class PipelinePlay:
 
     def __init__(self, shipped: Shipped, unreliable: Unreliable) -> None:
         self._shipped = shipped
-        self._topics = Topics(shipped.pipeline.name)
+        self._topics = shipped.topics
         self._model = RehearsedModel(shipped, unreliable)
         self._sink = RememberingSink(unreliable)
 

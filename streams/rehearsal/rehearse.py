@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 
 from batuta.agents.pipelines import Shipped
+from batuta.streams.rehearsal.budget_play import BudgetPlay
 from batuta.streams.rehearsal.happenings import Violation
 from batuta.streams.rehearsal.pipeline_play import PipelinePlay
 from batuta.streams.rehearsal.plan import FAULT_KINDS
@@ -30,9 +31,15 @@ _DAY_S: Final = 86_400.0
 _VIOLATIONS_MAX: Final = 1_000
 
 
-def cast_of(shipped: Shipped) -> Cast:
-    """Return the real parts, to rehearse one pipeline and, beside it, timers."""
-    return Cast((partial(PipelinePlay, shipped), RemindersPlay))
+def cast_of(shipped: Shipped, *, budget: bool = False) -> Cast:
+    """Return the real parts, to rehearse one pipeline and, beside it, timers.
+
+    Args:
+        shipped: the pipeline.
+        budget: whether it has a budget, which does not suffice.
+    """
+    play = BudgetPlay if budget else PipelinePlay
+    return Cast((partial(play, shipped), RemindersPlay))
 
 
 def quieten_logs() -> None:
@@ -90,12 +97,14 @@ class Rehearsal:
     Attributes:
         load: finds the pipeline, in whichever process it is called.
         jobs: how many processes; 1 is this one.
+        budget: whether it is rehearsed under a budget.
     """
 
     load: Callable[[], Shipped]
     first_seed: int
     seeds: int
     jobs: int
+    budget: bool = False
 
     def run(self, report: Callable[[Total], None]) -> Total:
         """Run every seed and tell `report` after each few."""
@@ -112,21 +121,28 @@ class Rehearsal:
         if self.jobs == 1:
             _prepare()
             for seed in range(self.first_seed, end):
-                yield _run(self.load, seed, seed + 1)
+                yield self._run(seed, seed + 1)
             return
         spawning = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(self.jobs, mp_context=spawning, initializer=_prepare) as pool:
-            yield from _as_they_come(
-                pool, self.load, range(self.first_seed, end, _SEEDS_PER_CALL), end
-            )
+            firsts = range(self.first_seed, end, _SEEDS_PER_CALL)
+            yield from _as_they_come(pool, self._run, firsts, end)
+
+    def _run(self, first: int, end: int) -> list[SeedReport]:
+        """Run some seeds in this process."""
+        cast = cast_of(self.load(), budget=self.budget)
+        return [run_seed(seed, cast) for seed in range(first, end)]
 
 
 def _as_they_come(
-    pool: ProcessPoolExecutor, load: Callable[[], Shipped], firsts: Sequence[int], end: int
+    pool: ProcessPoolExecutor,
+    run: Callable[[int, int], list[SeedReport]],
+    firsts: Sequence[int],
+    end: int,
 ) -> Iterator[Sequence[SeedReport]]:
     """Keep the pool busy, and yield what is done."""
     open_calls: set[Future[list[SeedReport]]] = {
-        pool.submit(_run, load, first, min(first + _SEEDS_PER_CALL, end)) for first in firsts
+        pool.submit(run, first, min(first + _SEEDS_PER_CALL, end)) for first in firsts
     }
     try:
         while open_calls:
@@ -136,9 +152,3 @@ def _as_they_come(
     finally:
         for call in open_calls:
             call.cancel()
-
-
-def _run(load: Callable[[], Shipped], first: int, end: int) -> list[SeedReport]:
-    """Run some seeds in this process."""
-    cast = cast_of(load())
-    return [run_seed(seed, cast) for seed in range(first, end)]

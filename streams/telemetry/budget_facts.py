@@ -14,14 +14,19 @@ class BudgetMoved:
 
     Attributes:
         remaining: the share of the limit that is neither spent nor leased.
+        ends_s: when it will be used up, if it goes on so; the end of its window where that is
+            before. Seconds since 1970.
+        turns_s: when its window ends.
     """
 
     budget: str
     remaining: float
+    ends_s: float
+    turns_s: float
 
     def tell(self, scribe: Scribe) -> None:
         """Show it."""
-        scribe.meters.budget_remaining(self.budget, self.remaining)
+        scribe.meters.budget(self.budget, self.remaining, self.ends_s, self.turns_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,11 +201,19 @@ class Families:
 
     def _declare_costs(self, declare: _Declare) -> None:
         self.decision_cost = declare.counter(
-            "decision_cost_total", "What decisions cost, of pipelines with budgets.",
+            "decision_cost_total", "What the answers behind decisions cost.",
             "pipeline", "outcome", "currency",
         )  # fmt: skip
         self.budget_remaining = declare.gauge(
             "budget_remaining_ratio", "The share of a budget neither spent nor leased.",
+            "pipeline", "budget",
+        )  # fmt: skip
+        self.budget_end = declare.gauge(
+            "budget_end_timestamp_seconds", "When a budget ends at this rate, or its window does.",
+            "pipeline", "budget",
+        )  # fmt: skip
+        self.budget_window_end = declare.gauge(
+            "budget_window_end_timestamp_seconds", "When a budget's window turns.",
             "pipeline", "budget",
         )  # fmt: skip
 
@@ -324,9 +332,12 @@ class Meters:
         self._live: Mapping[str, str] = {}
         self._pipeline = pipeline
 
-    def budget_remaining(self, budget: str, ratio: float) -> None:
-        """Show how much of a budget remains."""
-        self._families.budget_remaining.labels(self._pipeline, budget).set(ratio)
+    def budget(self, budget: str, remaining: float, ends_s: float, turns_s: float) -> None:
+        """Show which share of a budget remains, when it will end and when its window turns."""
+        families, of = self._families, (self._pipeline, budget)
+        families.budget_remaining.labels(*of).set(remaining)
+        families.budget_end.labels(*of).set(ends_s)
+        families.budget_window_end.labels(*of).set(turns_s)
 
     def model_duration(self, model: str, version: str) -> Histogram:
         """Return the histogram of one model's calls."""

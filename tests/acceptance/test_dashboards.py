@@ -28,6 +28,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from batuta.streams.settings import load_settings
+from batuta.streams.telemetry.budget_facts import BudgetMoved, DecisionsPaid
 from batuta.streams.telemetry.metrics import families_of
 from batuta.streams.telemetry.metrics_server import MetricsServer
 from batuta.streams.telemetry.stage_telemetry import StageTelemetry
@@ -122,6 +123,9 @@ async def tell_for_ever(registry: CollectorRegistry) -> None:
         stages[1].decided({"approve": 95, "review": 1, "block": 1})
         stages[2].escalated(1)
         stages[3].notified("log", "delivered")
+        in_a_day_s = time.time() + 86_400
+        stages[1].tell(BudgetMoved("daily", 0.5, in_a_day_s, in_a_day_s))
+        stages[1].tell(DecisionsPaid({("approve", "EUR"): 0.01}))
         await asyncio.sleep(0.1)
 
 

@@ -14,8 +14,11 @@ from batuta.streams.adapters.chat import ChatModel, ChatPlan
 from batuta.streams.adapters.http_calls import Endpoint
 from batuta.streams.model_server.behaviours import honest_score
 from batuta.streams.model_server.server import ModelServer
+from batuta.streams.pipelines.loading import load_file
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from batuta.agents.models.answers import Answers
     from batuta.streams.model_server.process import ModelServerProcess
 
@@ -96,6 +99,42 @@ async def test_a_reply_that_cannot_be_used_answers_no_row_and_is_paid(
         # It does not say what it took: it may have taken the most.
         assert answers.usage.output_tokens == 2 * 512
         assert answers.cost_nano > honest.cost_nano
+
+
+FILE = """\
+pipeline: notes
+version: 1
+source: {schema: "note_parts:Note", id: note, key: note, time: at}
+models:
+  judge: {adapter: openai, url: "http://h/", model: fake, task: "How risky is this?",
+    prices: {input: 1 EUR, output: 4 EUR}, tokens: 512, inputs: [amount]}
+budget: {limit: 5 EUR}
+decide: [{otherwise: approve}]
+escalate: {queue: people}
+"""
+PARTS = """\
+from pydantic import BaseModel
+
+from batuta.schemas.times import EventTime
+
+
+class Note(BaseModel):
+    note: str
+    at: EventTime
+    amount: float
+"""
+
+
+async def test_a_bill_that_no_reply_states_is_no_more_than_a_budget_has_reserved(
+    model_server: ModelServerProcess, tmp_path: Path
+) -> None:
+    (tmp_path / "note_parts.py").write_text(PARTS)
+    (tmp_path / "pipeline.yaml").write_text(FILE)
+    spending = load_file(tmp_path / "pipeline.yaml").loaded.plan.delegating.spending
+    assert spending is not None
+    most_nano = len(ROWS) * spending.tariffs["judge"].most_nano(lambda: [*ROWS])
+    answers = await asked(model_server.url("unmetered"))
+    assert 0 < answers.cost_nano <= most_nano
 
 
 async def test_what_a_text_orders_comes_back_as_no_more_than_an_answer(

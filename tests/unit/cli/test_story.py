@@ -207,6 +207,7 @@ def test_a_tree_says_who_chose_what_each_said_and_what_came_of_it() -> None:
         "analyst analyst@fraud-review 0.900, sure by 0.900, 300,000 ms, 2.5 EUR",
         "case case-2 for fraud-review, due 2018-04-01T10:17:43.001Z",
         "answered: block by ada, known 2018-04-01T10:17:43.009Z",
+        "cost 2.50001 EUR",
         "fallback: another answer stands for the intended one",
         "block score 0.710 rule: score >= 0.6",
         "action block_card act-1",

@@ -146,7 +146,7 @@ class Rehearsal:
         rows = self.random.randint(1, _ROWS_MAX)
         budget = self.rule.id_of("default")
         until = purse.ends_of(budget)
-        count, ticket, _ = purse.reserve((budget,), row_nano, rows)
+        count, ticket, *_ = purse.reserve((budget,), row_nano, rows)
         if ticket is None:
             return
         self.asked += count
@@ -195,7 +195,7 @@ class Rehearsal:
         log.read += len(items)
         for grant in done.grants:
             self._lanes[grant.lane].grants.records.append(grant)
-        for account in done.accounts.values():
+        for account in (one.account for one in done.standings.values()):
             end_ms, before_nano = account.window.end_ms, self._limit_nano
             changed = [one.limit_nano or 0 for one in items if isinstance(one, LimitChange)]
             self.limits[end_ms] = max(self.limits[end_ms], before_nano, *changed)
