@@ -60,13 +60,13 @@ class Reserved(NamedTuple):
     """What became of a wish to reserve.
 
     Attributes:
-        count: for how many rows there is enough.
+        rows: for how many there is enough.
         ticket: to settle; None where there is enough for none.
         bound: for how many there may be once leases come that are under way.
         short: why it is not more: empty, `queue` or `spent`.
     """
 
-    count: int
+    rows: int
     ticket: Ticket | None
     bound: int
     short: Short

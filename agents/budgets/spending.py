@@ -151,9 +151,9 @@ class Payment:
             budgets = [rule.id_of(tenant) for rule in rules]
             row_nano = most_nano * tariff.attempts
             held = self.purse.reserve(budgets, row_nano, len(theirs))
-            if held.count:
-                paid.append(Paid(theirs[: held.count], held.ticket, held.count * most_nano))
-            if held.count < held.bound:
+            if held.rows:
+                paid.append(Paid(theirs[: held.rows], held.ticket, held.rows * most_nano))
+            if held.rows < held.bound:
                 again_ms.append(_LEASE_LOOK_MS)
             if held.short == "queue":
                 again_ms.append(_WINDOW_LOOK_MS)

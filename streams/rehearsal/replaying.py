@@ -45,6 +45,7 @@ class Replay:
         partition_of: where a key lies, by topic.
         keys: the key under which a group read of each event.
         fallen: events that were decided without their model.
+        left_out: groups whose input does not say all that they were given.
         found: what stands on the topics that the lanes write to, each with its place.
         expected: what each lane should have written, each with what it says.
     """
@@ -56,16 +57,18 @@ class Replay:
     partition_of: Mapping[str, PartitionOf]
     keys: Mapping[str, Mapping[str, bytes | None]]
     fallen: frozenset[str]
+    left_out: frozenset[str] = frozenset()
 
     @cached_property
     def found(self) -> Sequence[tuple[Said, int]]:
-        """Read every output topic once."""
+        """Read every output topic once; what groups wrote that are left out stands aside."""
         topics = {output.topic for lane in self.lanes.values() for output in lane.outputs}
         return [
             ((topic, record.partition, record.key, said, self._writer_of(record)), place)
             for topic in sorted(topics)
             for place, record in enumerate(_plain(self.read[topic]))
-            if (said := says(record.value, self.fallen)) is not None
+            if self._writer_of(record).rpartition("-")[0] not in self.left_out
+            and (said := says(record.value, self.fallen)) is not None
         ]
 
     @cached_property
@@ -167,7 +170,8 @@ async def replay(world: World, topics: Mapping[str, TopicRead]) -> Replay:
         lanes[lane] = await recompute(stage, function, history)
     stages = {group: stage for group, (stage, _) in agents.items()}
     keys = {group: _keys(stage, read) for group, stage in stages.items()}
-    return Replay(read, writers, stages, lanes, partition_of, keys, _fallen(read))
+    left_out = frozenset(stages) - recomputed
+    return Replay(read, writers, stages, lanes, partition_of, keys, _fallen(read), left_out)
 
 
 class _Letters:
