@@ -67,7 +67,7 @@ class Ladder:
         """
         return tuple(step for step in self.all() if used_nano >= limit_nano * step.share)
 
-    def rung(self, used_nano: int, limit_nano: int) -> Rung | Literal[""]:
+    def rung(self, used_nano: int, limit_nano: int) -> str:
         """Return how far up it is, as `upto` takes it; empty below the first step.
 
         A rung that comes again, as a second warning does, adds nothing to those before it.
