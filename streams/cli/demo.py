@@ -141,6 +141,7 @@ class _Cast:
     def load(self) -> "Load":
         """Return what to publish."""
         from batuta.streams.demo.feedback import Feedback
+        from batuta.streams.demo.reviewers import Reviewers
         from batuta.streams.demo.samples import fresh_seed, samples_of
         from batuta.streams.demo.session import Load
         from batuta.streams.settings import client_options
@@ -149,8 +150,9 @@ class _Cast:
         otherwise = _EMBEDDED_SEED if self.embedded else fresh_seed()
         seed = otherwise if plan.seed is None else plan.seed
         loaded = self.on_disk.loaded
-        feedback = Feedback(client_options(self.settings), loaded)
-        return Load(samples_of(loaded, seed, plan.events, plan.spoiled), plan.rate, feedback)
+        options = client_options(self.settings)
+        samples = samples_of(loaded, seed, plan.events, plan.spoiled)
+        return Load(samples, plan.rate, Feedback(options, loaded), Reviewers(options, loaded))
 
     def stage(self, worker: "Worker") -> "Stage":
         """Return the scene for those who watch."""

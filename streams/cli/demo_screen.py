@@ -182,6 +182,8 @@ def _result_lines(result: Result) -> Iterator[Text]:
         f"{result['escalations']:,} review cases, {result['notifications']:,} notifications,"
         f" {result['deadletters']:,} dead letters"
     )
+    if result["people_asked"]:
+        yield Text(f"{result['people_asked']:,} events asked people, whom the demo stands in for")
     if result["labels"]:
         yield Text(
             f"{result['labels']:,} labels, {result['labels_joined']:,} joined with their events"

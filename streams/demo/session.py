@@ -10,12 +10,13 @@ then the worker drains, and the reader reads to the end once more, so that a lat
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from batuta.schemas.topics import Topics
 from batuta.streams.demo.feedback import Feedback, KnownLabel
+from batuta.streams.demo.reviewers import Reviewers
 from batuta.streams.demo.spoil import Sample
 from batuta.streams.demo.tally import Tally
 from batuta.streams.demo.view import Pace, Result, Stage, View, result_of, view_of
@@ -41,11 +42,13 @@ class Load:
 
     Attributes:
         feedback: publishes their labels.
+        reviewers: answer for the people whom the pipeline asks.
     """
 
     samples: Iterator[Sample]
     rate: float
     feedback: Feedback
+    reviewers: Reviewers
 
 
 class Session:
@@ -81,10 +84,10 @@ class Session:
         Raises:
             BatutaError: the worker, the publishing or the reading failed.
         """
-        async with self._publisher, load.feedback, self._reader:
+        async with self._publisher, load.feedback, load.reviewers, self._reader:
             await self._reader.from_end()
             self._start_s = time.monotonic()
-            await self._attended(self._publish_and_settle(load, stop), watch)
+            await self._attended(load, stop, watch)
             await self._worker.stop()
             async for records in self._reader.until_end():
                 self._tally.take(records, _now_ms())
@@ -94,12 +97,12 @@ class Session:
         return result
 
     async def _attended(
-        self, work: Coroutine[None, None, None], watch: Callable[[View], None]
+        self, load: Load, stop: asyncio.Event, watch: Callable[[View], None]
     ) -> None:
-        """Do `work` while reading, showing, and looking after the worker; end when it ends."""
-        main = asyncio.create_task(work)
+        """Publish while reading, showing, and looking after the worker; end when it ends."""
+        main = asyncio.create_task(self._publish_and_settle(load, stop))
         others = [
-            asyncio.create_task(self._read()),
+            asyncio.create_task(self._read(load.reviewers)),
             asyncio.create_task(self._show(watch)),
             asyncio.create_task(self._worker.run_until_stopped()),
         ]
@@ -116,6 +119,7 @@ class Session:
     async def _publish_and_settle(self, load: Load, stop: asyncio.Event) -> None:
         async def announce(block: Sequence[Sample], timed: Sequence[Timed]) -> None:
             self._tally.announce(block, timed)
+            load.reviewers.announce(block)
             await self._label(load.feedback, load.feedback.known(block))
 
         await publish_open_loop(self._publisher, load.samples, load.rate, stop, announce)
@@ -139,11 +143,13 @@ class Session:
                 return
             await asyncio.sleep(_QUIET_S / 10)
 
-    async def _read(self) -> None:
+    async def _read(self, reviewers: Reviewers) -> None:
         while True:
-            records = await self._reader.poll()
+            records, now_ms = await self._reader.poll(), _now_ms()
             if records:
-                self._tally.take(records, _now_ms())
+                self._tally.take(records, now_ms)
+                reviewers.hear(records, now_ms)
+            await reviewers.say(now_ms)
 
     async def _show(self, watch: Callable[[View], None]) -> None:
         while True:

@@ -28,13 +28,19 @@ class Sample(NamedTuple):
     """One event to publish, and by what it is recognised when it comes back.
 
     Attributes:
-        label: what will be known of it later, where that is what the pipeline looks for.
+        label: what will be known of it later, where that is what the pipeline looks for; empty
+            where it has no labels.
     """
 
     identity: str
     output: Output
     spoiled: bool = False
     label: bytes | None = None
+
+    @property
+    def positive(self) -> bool:
+        """Whether it is what the pipeline looks for."""
+        return self.label is not None
 
 
 def _cut(value: bytes, source: Source) -> bytes:

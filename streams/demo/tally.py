@@ -5,9 +5,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from batuta.schemas.codec import decode_dead_letter, decode_decision, decode_outcome
+from batuta.schemas.codec import (
+    decode_any_case,
+    decode_dead_letter,
+    decode_decision,
+    decode_outcome,
+)
 from batuta.schemas.decision import Decision
 from batuta.schemas.record import Record
+from batuta.schemas.review import StepCase
 from batuta.schemas.topics import Topics
 from batuta.streams.demo.ages import Ages
 from batuta.streams.demo.ledger import Ledger
@@ -35,6 +41,7 @@ class Tally:
         good: every good event must come back as exactly one decision.
         spoiled: every spoiled one as exactly one dead letter.
         labels: every label that is published must be joined with its event, once.
+        escalations: cases of decisions to review; `people_asked`: of events that wait for somebody.
         ages: of every decided event, from when it was due to be published until it was read.
         latest: the last decisions read, newest first; `stopped`: those that were not approved.
         last_answer_ms: when the last awaited answer was read; `last_seen_ms`: the last anything.
@@ -55,6 +62,7 @@ class Tally:
         self.outcomes: Counter[str] = Counter()
         self.refusals: Counter[str] = Counter()
         self.escalations = 0
+        self.people_asked = 0
         self.notifications = 0
         self.latest: deque[Seen] = deque(maxlen=_LATEST)
         self.stopped: deque[Seen] = deque(maxlen=_LATEST)
@@ -171,8 +179,11 @@ class Tally:
         self.labels.arrive(decode_outcome(record).event_id, now_ms)
 
     def _escalation(self, record: Record, now_ms: int) -> None:
-        del record, now_ms
-        self.escalations += 1
+        del now_ms
+        if isinstance(decode_any_case(record), StepCase):
+            self.people_asked += 1
+        else:
+            self.escalations += 1
 
     def _notification(self, record: Record, now_ms: int) -> None:
         del record, now_ms

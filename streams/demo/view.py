@@ -90,6 +90,7 @@ class Result(TypedDict):
     decisions: int
     outcomes: dict[str, int]
     escalations: int
+    people_asked: int
     notifications: int
     labels: int
     labels_joined: int
@@ -119,6 +120,7 @@ def result_of(tally: Tally, stage: Stage, seconds: float) -> Result:
         decisions=tally.good.arrived,
         outcomes={name: tally.outcomes[name] for name in ("approve", "review", "block")},
         escalations=tally.escalations,
+        people_asked=tally.people_asked,
         notifications=tally.notifications,
         labels=tally.labels.expected,
         labels_joined=tally.labels.arrived,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pytest
 
+from batuta.agents.asking_people_testing import decided_with_people
 from batuta.agents.conductor import Conductor
-from batuta.agents.context import Context
 from batuta.agents.models.answers import Answers
 from batuta.agents.reasons import NoReasons
 from batuta.agents.support.auditor import Auditor
@@ -22,7 +22,6 @@ from batuta.agents.support.steward import Steward
 from batuta.schemas.errors import ModelFailedError
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.model_version import KINDS
-from batuta.schemas.partition import PartitionOf
 from batuta.schemas.support import SupportMessage
 from batuta.streams.adapters.closing import close_model
 from batuta.streams.adapters.python import PythonModelPlan, PythonRowModel
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
 
 PAGE: Final = (Path(__file__).parents[3] / "docs" / "models.md").read_text()
 ROW: Final = re.compile(r"^\| `(\w+)` \| (.*?) \| (.*?) \| (.*?) \|", re.MULTILINE)
-#: What no pipeline that ships has yet; whoever adds it takes it away here and on the page.
-COMING: Final = {"human"}
 URGENT: Final = "Our whole shop is down since this morning, this is urgent!"
 ROUTINE: Final = "Thank you, it works again and we are happy."
 UNCLEAR: Final = "It is down sometimes, my phone is 600 123 456 789."
@@ -49,18 +46,20 @@ def test_the_page_says_where_each_kind_runs_and_it_does() -> None:
     rows = {kind: where for kind, *where in ROW.findall(table)}
     assert tuple(rows) == KINDS
     for kind, (pipeline, model, adapter) in rows.items():
-        if kind in COMING:
-            assert pipeline == "coming"
-            continue
         entry = find_pipeline(pipeline.strip("`")).document.file.models[model.strip("`")]
         assert (entry.kind, entry.adapter) == (kind, adapter.strip("`"))
     files = [find_pipeline(name).document.file for name in SHIPPED]
     found = {entry.kind for file in files for entry in file.models.values()}
-    assert found == {*KINDS} - COMING
+    assert found == {*KINDS}
 
 
-async def decided(*texts: str) -> list[Decision]:
-    """Let the whole support pipeline decide about messages; its chat model is a real server."""
+async def decided(*texts: str, said: float | None = None) -> list[Decision]:
+    """Let the whole support pipeline decide about messages; its chat model is a real server.
+
+    Args:
+        texts: of the messages.
+        said: what the person says whom it asks; None: they have no time.
+    """
     on_disk = find_pipeline("support")
     models = open_models(on_disk, Path())
     loaded = on_disk.loaded
@@ -71,9 +70,7 @@ async def decided(*texts: str) -> list[Decision]:
             Ingested(f"m{n}", "k1", "k1", 1_000, 7, "default", {"text": text}, known)
             for n, text in enumerate(texts)
         ]
-        state = conductor.open_state()
-        state.begin()
-        return await conductor.decide(events, Context(0, 0, PartitionOf(1), state))
+        return await decided_with_people(conductor, events, lambda _: said)
     finally:
         for model in models.values():
             await close_model(model)
@@ -82,17 +79,33 @@ async def decided(*texts: str) -> list[Decision]:
 async def test_all_kinds_work_on_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
     async with ModelServer() as server:
         monkeypatch.setenv("SUPPORT_CHAT_URL", server.url("honest") + "/v1")
-        urgent, routine, unclear, noise = await decided(URGENT, ROUTINE, UNCLEAR, "????")
+        urgent, routine, unclear, noise = await decided(URGENT, ROUTINE, UNCLEAR, "????", said=1.0)
     assert [one.outcome for one in (urgent, routine, unclear, noise)] == [
         "block",
         "approve",
-        "review",
+        "block",
         "review",
     ]
     asked = {answer.name for answer in unclear.answers}
-    assert asked == {"intake", "cleaner", "classifier", "reader", "auditor", "steward"}
+    assert asked == {"intake", "cleaner", "classifier", "reader", "clerk", "auditor", "steward"}
     assert "reader" not in {answer.name for answer in urgent.answers}, "the classifier was sure"
-    assert sum(answer.cost_nano for answer in unclear.answers) > 0
+    assert sum(answer.cost_nano for answer in unclear.answers) > 1_800_000_000
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome", "fallback"),
+    [(1.0, "block", False), (0.0, "approve", False), (None, "review", True)],
+)
+async def test_a_person_decides_what_nobody_is_sure_of_and_without_them_the_best_answer_counts(
+    monkeypatch: pytest.MonkeyPatch, said: float | None, outcome: str, fallback: bool
+) -> None:
+    async with ModelServer() as server:
+        monkeypatch.setenv("SUPPORT_CHAT_URL", server.url("honest") + "/v1")
+        (unclear,) = await decided(UNCLEAR, said=said)
+    assert (unclear.outcome, unclear.fallback) == (outcome, fallback)
+    told = {answer.name: answer for answer in unclear.answers}
+    assert (told["clerk"].score, told["clerk"].failure) == (said, "" if said is not None else "timeout")
+    assert told["auditor"].score == pytest.approx(1.0 if said is not None else 0.89, abs=0.01)
 
 
 async def test_without_the_language_model_a_person_or_the_classifier_decides(
@@ -127,13 +140,21 @@ def test_nobody_else_reads_what_the_cleaner_takes_out() -> None:
 def test_what_is_no_message_or_not_agreed_on_is_for_a_person() -> None:
     scores = Intake().answer_rows([{"event.text": "????"}, {"event.text": ROUTINE}]).scores
     assert scores.tolist() == [0.1, 0.95]
-    row = {"cleaner.value": {"text": "down"}, "classifier.score": 0.9, "reader.score": 0.1}
+    row = {
+        "cleaner.value": {"text": "down"},
+        **{"classifier.score": 0.9, "reader.score": 0.1, "clerk.score": np.nan},
+    }
     assert Auditor().answer_rows([row]).scores.tolist() == pytest.approx([0.2])
     silent = {**row, "cleaner.value": None}
     assert Auditor().answer_rows([silent]).scores.tolist() == [0.0]
-    told = {"intake.score": 0.95, "classifier.score": 0.1, "reader.score": np.nan}
-    steward = Steward().answer_rows([told, {**told, "intake.score": 0.1}])
-    assert steward.scores.tolist() == [0.1, 0.5]
+    assert Auditor().answer_rows([{**row, "clerk.score": 0.1}]).scores.tolist() == [1.0]
+    told = {
+        **{"intake.score": 0.95, "classifier.score": 0.1},
+        **{"reader.score": np.nan, "clerk.score": np.nan},
+    }
+    doubtful = {**told, "intake.score": 0.1}
+    steward = Steward().answer_rows([told, doubtful, {**doubtful, "clerk.score": 0.0}])
+    assert steward.scores.tolist() == [0.1, 0.5, 0.0]
 
 
 class Odd:
