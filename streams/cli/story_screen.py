@@ -85,7 +85,7 @@ def _chapters(story: Story, shipped: "Shipped") -> Iterator[tuple[str, Renderabl
         yield "Decision", _verdict(made.message, shipped.pipeline.decide)
         yield "", _where(at(made.record))
         yield "Because", _reasons(made.message, shipped)
-        yield "How", tree_of(story, made.message, shipped.pipeline.decide)
+        yield "How", tree_of(story, made.message, shipped)
         yield "Seen", _features(made.message.features)
     yield from _consequences(story)
     yield "", ""

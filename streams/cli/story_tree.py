@@ -1,19 +1,22 @@
 """How a decision came about, as a tree: chosen by whom, who answered what, what followed."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 from rich.tree import Tree
 
 from batuta.agents.budgets.rule import amount_text
-from batuta.schemas.decision import Decision, ModelAnswer, Selection
+from batuta.agents.delegation.plans import Ask, Checked, Node
+from batuta.schemas.decision import CheckResult, Decision, ModelAnswer, Selection
 from batuta.schemas.pipeline_rules import Rule
 from batuta.schemas.review import Reviewed, StepCase
 from batuta.streams.cli.records import when
 
 if TYPE_CHECKING:
+    from batuta.agents.pipelines import Shipped
     from batuta.streams.cli.story import Evidence, Story
 
 __all__ = ["tree_of"]
@@ -21,13 +24,13 @@ __all__ = ["tree_of"]
 _LIKELY: Final = "{:.0%}"
 
 
-def tree_of(story: "Story", decision: Decision, rules: Sequence[Rule]) -> Tree:
+def tree_of(story: "Story", decision: Decision, shipped: "Shipped") -> Tree:
     """Return the tree of one decision.
 
     Args:
         story: what else is known of its event.
         decision: the record.
-        rules: of the pipeline as it is now.
+        shipped: the pipeline as it is now: its rules, and whose answer is checked where.
     """
     tree = Tree(_selected(decision.selection), guide_style="dim")
     if decision.selection is not None and len(decision.selection.candidates) > 1:
@@ -35,12 +38,16 @@ def tree_of(story: "Story", decision: Decision, rules: Sequence[Rule]) -> Tree:
     if decision.selection is not None and decision.selection.proposal:
         tree.add(Text(f"proposed: {decision.selection.proposal}"))
     asked = {found.message.asked: found.message for found in story.questions}
+    whose, whole = _checked_at(decision, shipped)
     for answer in decision.answers:
         branch = tree.add(_answer(answer))
         if answer.evidence:
             branch.add(Text(answer.evidence, style="dim"))
+        _add_taint(branch, answer.taint)
+        _add_checks(branch, whose.get(answer.name, ()))
         if answer.name in asked:
             _add_question(branch, asked[answer.name], story.reviewed)
+    _add_checks(tree, whole)
     if paid := _paid(decision):
         tree.add(Text(f"cost {paid}", style="dim"))
     if not decision.answers:
@@ -49,7 +56,8 @@ def tree_of(story: "Story", decision: Decision, rules: Sequence[Rule]) -> Tree:
         tree.add(Text("fallback: another answer stands for the intended one", style="yellow"))
     if decision.control_offset is not None:
         tree.add(Text(f"models live by control offset {decision.control_offset}", style="dim"))
-    _add_ruled(tree, decision, rules)
+    _add_taint(tree, decision.taint, "acts only through a person")
+    _add_ruled(tree, decision, shipped.pipeline.decide)
     _add_followed(tree, story)
     return tree
 
@@ -90,6 +98,57 @@ def _paid(decision: Decision) -> str:
     for answer in decision.answers:
         costs[answer.currency] += answer.cost_nano
     return " and ".join(amount_text(nano, currency) for currency, nano in costs.items() if nano)
+
+
+def _checked_at(
+    decision: Decision, shipped: "Shipped"
+) -> tuple[dict[str, list[CheckResult]], list[CheckResult]]:
+    """Return the checks of each answer, and those of what all of them came to.
+
+    Which answer a checkpoint stands behind says the pipeline as it is now; one that it does not
+    know, and one behind a plan of several models, checks what they came to.
+    """
+    behind = {
+        node.checkpoint.name: node.step.model
+        for node in _checked_of(shipped.plan.delegating.plans.values())
+        if isinstance(node.step, Ask)
+    }
+    answered = {answer.name for answer in decision.answers}
+    whose: dict[str, list[CheckResult]] = {}
+    whole: list[CheckResult] = []
+    for result in decision.checks:
+        name = behind.get(result.at, "")
+        (whose.setdefault(name, []) if name in answered else whole).append(result)
+    return whose, whole
+
+
+def _checked_of(nodes: Iterable[Node]) -> Iterator[Checked]:
+    """Yield the checked steps of some plans, however deep."""
+    for node in nodes:
+        if isinstance(node, Checked):
+            yield node
+        if not isinstance(node, Ask):
+            yield from _checked_of(node.steps)
+
+
+def _add_checks(branch: Tree, checks: Sequence[CheckResult]) -> None:
+    """Say which checks an answer passed, by checkpoint."""
+    for at, found in groupby(checks, key=lambda check: check.at):
+        results = tuple(found)
+        refused = any(check.reason for check in results)
+        line = Text(f"checked at {at}: ", style="red" if refused else "green")
+        line.append("refused" if refused else "passed")
+        told = branch.add(line)
+        for check in results:
+            said = f"refused: {check.reason}" if check.reason else "passed"
+            told.add(Text(f"{check.check}  {said}", style="red" if check.reason else "dim"))
+
+
+def _add_taint(branch: Tree, taint: Sequence[str], follows: str = "") -> None:
+    """Say what may be wrong."""
+    if taint:
+        line = Text(f"tainted: {', '.join(taint)}", style="yellow")
+        branch.add(line.append(f"; {follows}" if follows else ""))
 
 
 def _add_question(branch: Tree, case: StepCase, reviewed: "Sequence[Evidence[Reviewed]]") -> None:

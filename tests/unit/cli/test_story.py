@@ -1,11 +1,15 @@
 """The story of an event holds what is about it, told in order, and nothing else."""
 
 import io
+from dataclasses import replace
 
 import orjson
 import pytest
 from rich.console import Console
 
+from batuta.agents.delegation.plans import Ask, Checked, Sequence
+from batuta.agents.verification.checkpoint import BoundCheck, Checkpoint
+from batuta.agents.verification.ranges import RangeCheck
 from batuta.schemas.action import Action
 from batuta.schemas.codec import (
     encode_action,
@@ -19,7 +23,7 @@ from batuta.schemas.codec import (
     encode_step_case,
 )
 from batuta.schemas.dead_letter import DeadLetter
-from batuta.schemas.decision import Decision, ModelAnswer, Selection
+from batuta.schemas.decision import CheckResult, Decision, ModelAnswer, Selection
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.labels import LabelOutcome
 from batuta.schemas.notification import Notification
@@ -27,6 +31,7 @@ from batuta.schemas.record import Output, Record
 from batuta.schemas.review import ReviewCase, Reviewed, StepCase, Verdict
 from batuta.streams.cli.story import StorySearch
 from batuta.streams.cli.story_screen import story_as_json, story_as_text
+from batuta.streams.cli.story_tree import tree_of
 from batuta.streams.pipelines.finding import PIPELINES
 
 FRAUD = PIPELINES["fraud"]
@@ -219,3 +224,58 @@ def test_a_tree_says_who_chose_what_each_said_and_what_came_of_it() -> None:
         records = shown[kind]
         assert isinstance(records, list)
         assert len(records) == 1, kind
+
+
+def test_a_tree_says_of_each_answer_what_checks_found_and_what_taints_it() -> None:
+    """The checkpoint `models` stands behind the whole plan; `urgency.0` behind nobody now."""
+    support = PIPELINES["support"]
+    answers = (
+        ModelAnswer("classifier", "classifier@1", 0.7, 0.7, taint=("outside_text",)),
+        ModelAnswer("reader", "small@chat", 0.6, 0.2, taint=("outside_text", "unverified_model")),
+    )
+    decision = DECISION._replace(
+        pipeline="support",
+        answers=answers,
+        checks=(
+            CheckResult("urgency.0", "range"),
+            CheckResult("models", "contradiction", "models_contradict"),
+            CheckResult("models", "auditor"),
+        ),
+        taint=("outside_text", "failed_check"),
+    )
+    screen = io.StringIO()
+    tree = tree_of(StorySearch(support, "tx-1").story, decision, support)
+    Console(file=screen, width=100).print(tree)
+    told = screen.getvalue().splitlines()[1:]
+    assert [line.rstrip() for line in told[:11]] == [
+        "├── classifier  classifier@1  0.700, sure by 0.700, 0 ms",
+        "│   └── tainted: outside_text",
+        "├── reader  small@chat  0.600, sure by 0.200, 0 ms",
+        "│   └── tainted: outside_text, unverified_model",
+        "├── checked at urgency.0: passed",
+        "│   └── range  passed",
+        "├── checked at models: refused",
+        "│   ├── contradiction  refused: models_contradict",
+        "│   └── auditor  passed",
+        "├── tainted: outside_text, failed_check; acts only through a person",
+        "└── review  score 0.710  reserved for a person: score_high",
+    ]
+
+
+def test_a_tree_draws_a_checkpoint_of_one_model_under_its_answer() -> None:
+    checkpoint = Checkpoint("deep.0", (BoundCheck("range", RangeCheck(0.0, 0.5)),))
+    deep = Sequence((Checked(Ask("forest"), checkpoint), Ask("sequence")))
+    delegating = replace(FRAUD.plan.delegating, plans={"deep": deep})
+    shipped = replace(FRAUD, plan=replace(FRAUD.plan, delegating=delegating))
+    decision = DECISION._replace(
+        answers=(ModelAnswer("forest", "forest@1", 0.7, 0.7),),
+        checks=(CheckResult("deep.0", "range", "out_of_range"),),
+    )
+    screen = io.StringIO()
+    story = StorySearch(shipped, "tx-1").story
+    Console(file=screen, width=100).print(tree_of(story, decision, shipped))
+    assert [line.rstrip() for line in screen.getvalue().splitlines()[1:4]] == [
+        "├── forest  forest@1  0.700, sure by 0.700, 0 ms",
+        "│   └── checked at deep.0: refused",
+        "│       └── range  refused: out_of_range",
+    ]
