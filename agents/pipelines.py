@@ -95,6 +95,18 @@ class LoadedPipeline:
         return Topics(self.pipeline.name, budgets=bool(self.plan.budgets))
 
     @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages that it has, in the order of the route: labels and budgets have their own."""
+        return (
+            "ingestion",
+            *(("rekeying", "learning") if self.pipeline.labels else ()),
+            "scoring",
+            *(("budgeting",) if self.plan.budgets else ()),
+            "escalation",
+            "notification",
+        )
+
+    @property
     def deciding(self) -> Deciding:
         """What the conductor is given beside the windows."""
         plan = self.plan

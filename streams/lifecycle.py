@@ -11,6 +11,7 @@ import structlog
 from aiokafka.errors import KafkaError
 from prometheus_client import CollectorRegistry
 
+from batuta.agents.pipelines import LoadedPipeline
 from batuta.agents.understanding.placing import partitions_of
 from batuta.agents.understanding.share_sets import ShareSet
 from batuta.agents.understanding.window_sets import WindowSet
@@ -27,11 +28,34 @@ from batuta.streams.telemetry.broker_probe import BrokerProbe
 from batuta.streams.telemetry.metrics_server import MetricsServer
 from batuta.streams.topic_admin import declare_shared, declare_topics
 
-__all__ = ["STAGE_NAMES", "Worker"]
+__all__ = ["STAGE_NAMES", "Worker", "stages_to_run"]
 
 STAGE_NAMES: Final = tuple(stage.__name__ for stage in ROUTE)
 _POLL_S: Final = 0.05
 _log = structlog.get_logger(__name__)
+
+
+def stages_to_run(
+    given: Sequence[str] | None, pipelines: Sequence[LoadedPipeline]
+) -> tuple[str, ...]:
+    """Return the stages to run, in the order of the route.
+
+    Args:
+        given: their names; None for all.
+        pipelines: whose they are; each needs not have all of them.
+
+    Raises:
+        UsageError: none of the pipelines has a stage of this name.
+    """
+    known = tuple(name for name in STAGE_NAMES if any(name in one.stages for one in pipelines))
+    unknown = [name for name in given or () if name not in known]
+    if unknown:
+        names = ", ".join(one.pipeline.name for one in pipelines)
+        expected = ",".join(known)
+        raise UsageError(
+            f"--stages names {unknown[0]!r}, no stage of {names}: expected some of {expected}"
+        )
+    return tuple(name for name in known if given is None or name in given)
 
 
 class Worker:
@@ -42,7 +66,7 @@ class Worker:
     Args:
         settings: where the broker is, and every limit.
         houses: the pipelines, with what their stages are built from.
-        stages: names from `STAGE_NAMES`, by default all.
+        stages: their names, by default all that the pipelines have.
         registry: where metrics go, by default one of its own.
     """
 
@@ -50,20 +74,16 @@ class Worker:
         self,
         settings: Settings,
         *houses: House,
-        stages: Sequence[str] = STAGE_NAMES,
+        stages: Sequence[str] | None = None,
         registry: CollectorRegistry | None = None,
     ) -> None:
-        unknown = sorted(set(stages) - set(STAGE_NAMES))
-        if unknown:
-            known = ", ".join(STAGE_NAMES)
-            raise UsageError(f"--stages names {unknown[0]!r}: expected some of {known}")
         names = [house.shipped.pipeline.name for house in houses]
         if twice := [name for name in names if names.count(name) > 1]:
             raise UsageError(f"the pipeline {twice[0]} is named twice; name each once")
         assert houses, "a worker of nothing"
         self._settings = settings
         self._houses = houses
-        self._stages = tuple(name for name in STAGE_NAMES if name in stages)
+        self._stages = stages_to_run(stages, [house.shipped for house in houses])
         self.registry = registry or CollectorRegistry()
         self._app: LaneApp | None = None
         self._stopped = False

@@ -145,7 +145,8 @@ def open_bureau(pipeline: str, bootstrap: str | None, wanted: Wanted) -> Bureau:
     from batuta.streams.settings import load_settings
 
     shipped = shipped_pipeline(pipeline)
-    doors = dict(stage_doors(shipped.pipeline, shipped.data, shipped.label))
+    every = stage_doors(shipped.pipeline, shipped.data, shipped.label)
+    doors = {name: every[name] for name in shipped.stages}
     selection = _selection(wanted, list(doors))
     connection(bootstrap)  # silences the client library; an address that cannot be is told now
     settings = load_settings(bootstrap=bootstrap)

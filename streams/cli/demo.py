@@ -157,7 +157,6 @@ class _Cast:
     def stage(self, worker: "Worker") -> "Stage":
         """Return the scene for those who watch."""
         from batuta.streams.demo.view import Stage
-        from batuta.streams.lifecycle import STAGE_NAMES
 
         return Stage(
             pipeline=self.on_disk.loaded.pipeline.name,
@@ -165,7 +164,7 @@ class _Cast:
             embedded=self.embedded,
             model=_versions(self.house),
             metrics_url=worker.metrics_url,
-            stages=STAGE_NAMES,
+            stages=self.on_disk.loaded.stages,
             spoiled_share=self.plan.spoiled,
             labelled=self.on_disk.loaded.pipeline.labels is not None,
         )
@@ -224,14 +223,14 @@ async def _run(cast: _Cast, stop: asyncio.Event) -> "Result | None":
 @asynccontextmanager
 async def _worker(cast: _Cast, stop: asyncio.Event) -> "AsyncGenerator[Worker]":
     """Yield a worker that is ready, or not where `stop` was set before it was."""
-    from batuta.streams.lifecycle import STAGE_NAMES, Worker
+    from batuta.streams.lifecycle import Worker
 
     worker = Worker(cast.settings, cast.house)
     try:
         with step("worker") as said:
             await until_first(_start(worker), stop.wait())
             if not stop.is_set():
-                said(", ".join(STAGE_NAMES))
+                said(", ".join(cast.on_disk.loaded.stages))
         yield worker
     finally:
         await worker.stop()

@@ -55,6 +55,7 @@ def worker(
     """
     import structlog
 
+    from batuta.streams.lifecycle import stages_to_run
     from batuta.streams.pipelines.finding import find_pipeline
     from batuta.streams.pipelines.furnishing import furnish
     from batuta.streams.pipelines.sharing import Shared
@@ -69,12 +70,13 @@ def worker(
     )
     configure_logs(settings)
     assert settings.brokers, "raises where none is given, before a model is made ready"
-    names = _stage_names(stages)
+    found = [find_pipeline(one) for one in pipelines]
+    given = None if stages is None else [name.strip() for name in stages.split(",")]
+    names = stages_to_run(given, [one.loaded for one in found])
     log = structlog.get_logger(__name__)
     shared = Shared()
     houses = tuple(
-        furnish(find_pipeline(one), settings, lambda what: log.info("model", doing=what), shared)
-        for one in pipelines
+        furnish(one, settings, lambda what: log.info("model", doing=what), shared) for one in found
     )
     run_until_stopped(lambda stop: _work(_Crew(settings, houses, names), stop))
 
@@ -86,18 +88,6 @@ class _Crew:
     settings: "Settings"
     houses: "tuple[House, ...]"
     stages: tuple[str, ...]
-
-
-def _stage_names(given: str | None) -> tuple[str, ...]:
-    from batuta.schemas.errors import UsageError
-    from batuta.streams.lifecycle import STAGE_NAMES
-
-    names = STAGE_NAMES if given is None else tuple(name.strip() for name in given.split(","))
-    unknown = [name for name in names if name not in STAGE_NAMES]
-    if unknown:
-        known = ",".join(STAGE_NAMES)
-        raise UsageError(f"--stages names {unknown[0]!r}: expected some of {known}")
-    return names
 
 
 async def _work(crew: _Crew, stop: asyncio.Event) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
@@ -12,11 +13,13 @@ import pytest
 from prometheus_client import CollectorRegistry
 from typer.testing import CliRunner
 
+from batuta.agents.budgets.rule import BudgetRule
 from batuta.schemas.errors import UsageError
 from batuta.schemas.topics import Topics
 from batuta.streams.app import LaneApp
 from batuta.streams.cli.app import app as commands
 from batuta.streams.house import House
+from batuta.streams.lifecycle import STAGE_NAMES, stages_to_run
 from batuta.streams.pipelines.finding import find_pipeline
 from batuta.streams.pipelines.graph import as_svg, as_text
 from batuta.streams.pipelines.outline import outline_of, stages_of, topics_of
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
 FRAUD = find_pipeline("fraud")
 TOPICS, STAGES = topics_of(FRAUD.loaded.plan), stages_of(FRAUD)
+BUDGET = BudgetRule("daily", 50_000_000_000, "EUR")
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -57,6 +61,25 @@ async def test_the_stages_are_the_real_ones() -> None:
     declared = {name for name in names if "-" not in name and not name.endswith(".redriven")}
     # Nobody is asked in this pipeline, so nobody answers.
     assert {topic.name for topic in TOPICS} == declared - {"fraud.answers"}
+
+
+@pytest.mark.parametrize("name", ["fraud", "support"])
+@pytest.mark.parametrize("budgets", [(), (BUDGET,)], ids=["free", "paid"])
+def test_what_a_pipeline_has_no_use_for_is_none_of_its_stages(
+    name: str, budgets: tuple[BudgetRule, ...]
+) -> None:
+    on_disk = find_pipeline(name)
+    loaded = replace(on_disk.loaded, plan=replace(on_disk.loaded.plan, budgets=budgets))
+    stages = loaded.stages
+    assert stages == tuple(one.name for one in stages_of(replace(on_disk, loaded=loaded)))
+    assert ("budgeting" in stages, "learning" in stages) == (bool(budgets), name == "fraud")
+    assert stages_to_run(None, [loaded, FRAUD.loaded]) == tuple(
+        name for name in STAGE_NAMES if name != "budgeting" or budgets
+    )
+    if not budgets:
+        known = ",".join(stages)
+        with pytest.raises(UsageError, match=f"'budgeting', no stage of {name}: .* {known}"):
+            stages_to_run(["scoring", "budgeting"], [loaded])
 
 
 def test_the_outline_says_where_each_feature_is_computed() -> None:
