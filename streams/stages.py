@@ -59,6 +59,7 @@ from batuta.streams.stage_counts import (
     open_leases,
 )
 from batuta.streams.stage_times import ingestion_time, lanes_of_ingestion, replayed, scoring_time
+from batuta.streams.telemetry.review_facts import QueuesKnown
 
 __all__ = ["ROUTE"]
 
@@ -284,6 +285,8 @@ def escalation(app: LaneApp, house: House) -> None:
         deadletters=topics.deadletters,
     )
     telemetry = app.telemetry(stage.pipeline, stage.name)
+    people = shipped.plan.delegating.people.values()
+    telemetry.tell(QueuesKnown((shipped.pipeline.escalation.queue, *(p.queue for p in people))))
     notifier = notifier_of(house, telemetry)
 
     @app.agent(app.lanes(stage), name=stage.group, concurrency=app.concurrency(stage))

@@ -19,6 +19,7 @@ from aiokafka.errors import KafkaError
 
 from batuta.agents.context import Context
 from batuta.agents.state.event_time import BEFORE_ALL_MS
+from batuta.agents.state.parking import ParkingLot
 from batuta.agents.state.port import State
 from batuta.schemas.errors import LaterError, OursError, OwnershipLostError, RefusedEventError
 from batuta.streams.lanes.batch import Batch
@@ -41,9 +42,10 @@ from batuta.streams.lanes.retries import (
     next_step,
     restart_backoff_ms,
 )
-from batuta.streams.lanes.stage import AnyStage
+from batuta.streams.lanes.stage import AnyStage, KeepsCases
 from batuta.streams.lanes.taking import Taking
 from batuta.streams.lanes.world import LaneWorld
+from batuta.streams.telemetry.review_facts import CasesWait
 
 __all__ = ["Lane"]
 
@@ -131,6 +133,7 @@ class Lane:
             if self._stage.changelog is not None:
                 self._show("restoring")
             await self._recovery.restore(committed)
+            self._measure(self._memory.state, self._memory.parked)
         inputs = {tp: committed[tp] for tp in self.tps}
         for tp, records in (await ownership.begin_at(inputs)).items():
             self._world.telemetry.tell(RecordsDeletedUnread(tp.topic, tp.partition, records))
@@ -356,14 +359,21 @@ class Lane:
     def _tell(self, batch: AnyBatch) -> None:
         """Count what a committed batch did."""
         telemetry = self._world.telemetry
-        telemetry.state_entries(self.partition, batch.context.state.entries())
-        if self._stage.parked_max:
-            telemetry.tell(StepsParked(self.partition, batch.context.parked.counts()))
+        self._measure(batch.context.state, batch.context.parked)
         for refused in batch.refused:
             telemetry.dead_lettered(refused.error.reason, 1)
         batch.tell()
         for question, ask in batch.questions:
             self._calls.start(question, ask())
+
+    def _measure(self, state: State, parked: ParkingLot) -> None:
+        """Show what the lane holds."""
+        telemetry = self._world.telemetry
+        telemetry.state_entries(self.partition, state.entries())
+        if self._stage.parked_max:
+            telemetry.tell(StepsParked(self.partition, parked.counts()))
+        if isinstance(state, KeepsCases):
+            telemetry.tell(CasesWait(self.partition, state.open_cases()))
 
     # Trouble
 

@@ -4,12 +4,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
+from batuta.agents.open_cases import OpenCases
 from batuta.agents.state.port import State
 from batuta.agents.state.timers import Timers
 from batuta.schemas.codec import Refused
 from batuta.schemas.record import Record
 
-__all__ = ["AnyStage", "EventTime", "Intake", "NoState", "Stage", "Timed", "Timing"]
+__all__ = [
+    "AnyStage",
+    "EventTime",
+    "Intake",
+    "KeepsCases",
+    "NoState",
+    "Stage",
+    "Timed",
+    "Timing",
+]
 
 ItemT_co = TypeVar("ItemT_co", covariant=True)
 StateT_co = TypeVar("StateT_co", bound=State, covariant=True)
@@ -75,6 +85,15 @@ class Timing(Protocol):
     @property
     def timers(self) -> Timers:
         """The timers."""
+        ...
+
+
+@runtime_checkable
+class KeepsCases(Protocol):
+    """A state that keeps cases for people: its lane shows how many wait, and since when."""
+
+    def open_cases(self) -> Mapping[str, OpenCases]:
+        """Return what waits for a verdict, by queue."""
         ...
 
 

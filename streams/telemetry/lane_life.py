@@ -58,6 +58,7 @@ class LaneChanged:
             meters.lanes.set(self.partition, self.status)
         else:
             meters.lanes.drop(self.partition)
+            meters.review_queues.drop(self.partition)
             sums = (meters.lag, meters.state_entries, meters.restore_remaining)
             for gauge in (*sums, *meters.parked.values()):
                 gauge.drop(self.partition)

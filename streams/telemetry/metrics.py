@@ -1,7 +1,7 @@
 """Every Prometheus metric batuta exposes, declared once, and its children bound once per stage.
 
-Labels are pipeline, stage, model, version, currency, part, outcome, reason, channel, result and
-state, never an id. Values known beforehand start at 0, so that no panel says "No data"; values
+Labels are pipeline, stage, model, version, currency, part, outcome, reason, channel, queue, result
+and state, never an id. Values known beforehand start at 0, so that no panel says "No data"; values
 nobody foresaw get a child of their own up to a bound, then count as `other`.
 """
 
@@ -11,24 +11,24 @@ import importlib.metadata
 from typing import TYPE_CHECKING, Final, cast, get_args
 from weakref import WeakKeyDictionary
 
-from prometheus_client import Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
+from prometheus_client import ProcessCollector, disable_created_metrics
 
 from batuta.agents.state.parking import KINDS
 from batuta.agents.verification.taint import TAINTS
 from batuta.schemas.decision import Outcome
 from batuta.schemas.refusals import REASONS
 from batuta.schemas.review import ReviewedAs
+from batuta.streams.telemetry.declaring import STAGE, Declare
 from batuta.streams.telemetry.guard_facts import ATTEMPTS
 from batuta.streams.telemetry.instruments import BusyShare, LaneStates, LaneSum, Tally
+from batuta.streams.telemetry.review_queues import ReviewQueues
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from prometheus_client import CollectorRegistry
+    from prometheus_client import CollectorRegistry, Gauge, Histogram
 
 __all__ = ["Families", "Meters", "families_of"]
-
-_STAGE: Final = ("pipeline", "stage")
 
 _LANE_STATES: Final = ("starting", "restoring", "ready", "retrying", "failed")
 _FINISHED: Final = ("done", "duplicate", "rekeyed", "late", "dead_letter")
@@ -71,24 +71,6 @@ _RECORDS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 _PARTITIONS: Final = (1, 2, 5, 10, 20, 50, 100, 200)
 
 
-class _Declare:
-    """Declares metrics on one registry under our prefix."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
-
-    def counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(f"batuta_{name}", text, labels, registry=self._registry)
-
-    def gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        return Gauge(f"batuta_{name}", text, labels, registry=self._registry)
-
-    def histogram(
-        self, name: str, text: str, buckets: tuple[float, ...], labels: tuple[str, ...] = _STAGE
-    ) -> Histogram:
-        return Histogram(f"batuta_{name}", text, labels, registry=self._registry, buckets=buckets)
-
-
 class Families:
     """The metrics of one registry, with all their labels open."""
 
@@ -97,10 +79,11 @@ class Families:
         cast("Callable[[], None]", disable_created_metrics)()
         ProcessCollector(registry=registry)
 
-        declare = _Declare(registry)
+        declare = Declare(registry)
         self._declare_events(declare)
         self._declare_work(declare)
         self._declare_lanes(declare)
+        self._declare_reviews(declare)
         self._declare_decisions(declare)
         self._declare_costs(declare)
         self._declare = declare
@@ -113,49 +96,49 @@ class Families:
             self._broker_up = self._declare.gauge("broker_up", "Whether a Kafka broker answers.")
         return self._broker_up
 
-    def _declare_events(self, declare: _Declare) -> None:
-        self.received = declare.counter("events_received_total", "Events read.", *_STAGE)
+    def _declare_events(self, declare: Declare) -> None:
+        self.received = declare.counter("events_received_total", "Events read.", *STAGE)
         self.finished = declare.counter(
             "events_finished_total", "Events seen through; what is left is in flight.",
-            *_STAGE, "outcome",
+            *STAGE, "outcome",
         )  # fmt: skip
         self.age = declare.histogram(
             "event_age_seconds", "From the record's timestamp to the commit.", _AGE_S
         )
         self.dead_letters = declare.counter(
-            "deadletters_total", "Events no stage could accept.", *_STAGE, "reason"
+            "deadletters_total", "Events no stage could accept.", *STAGE, "reason"
         )
         self.duplicates = declare.counter(
-            "duplicates_total", "Identical redeliveries that were dropped.", *_STAGE
+            "duplicates_total", "Identical redeliveries that were dropped.", *STAGE
         )
         self.labels = declare.counter(
-            "labels_total", "Labels, by what became of them.", *_STAGE, "result"
+            "labels_total", "Labels, by what became of them.", *STAGE, "result"
         )
         self.late = declare.counter(
-            "events_late_total", "Events that came behind their lane's watermark.", *_STAGE
+            "events_late_total", "Events that came behind their lane's watermark.", *STAGE
         )
         self.rekeyed = declare.counter(
-            "rekeyed_total", "Events forwarded to the partition of their key.", *_STAGE
+            "rekeyed_total", "Events forwarded to the partition of their key.", *STAGE
         )
         self.unknown_fields = declare.counter(
             "unknown_fields_total",
             "Fields that were ignored because no schema names them.",
-            *_STAGE,
+            *STAGE,
         )
 
-    def _declare_work(self, declare: _Declare) -> None:
+    def _declare_work(self, declare: Declare) -> None:
         self.stage_duration = declare.histogram(
             "stage_duration_seconds", "From a batch's decoding to its commit.", _BATCH_S
         )
         self.batch_records = declare.histogram("batch_records", "Records in a batch.", _RECORDS)
         self.busy = declare.gauge(
-            "busy_ratio", "Share of time the lanes had a batch in hand.", *_STAGE
+            "busy_ratio", "Share of time the lanes had a batch in hand.", *STAGE
         )
         self.lag = declare.gauge(
-            "consumer_lag_records", "Records written and not yet committed by us.", *_STAGE
+            "consumer_lag_records", "Records written and not yet committed by us.", *STAGE
         )
         self.transactions = declare.counter(
-            "transactions_total", "Kafka transactions that ended.", *_STAGE, "result"
+            "transactions_total", "Kafka transactions that ended.", *STAGE, "result"
         )
         self.transaction_duration = declare.histogram(
             "transaction_duration_seconds", "From begin to the end of a transaction.", _BATCH_S
@@ -165,41 +148,41 @@ class Families:
         )
         self.retries = declare.counter(
             "retries_total", "Batches tried again because the outside world failed.",
-            *_STAGE, "reason",
+            *STAGE, "reason",
         )  # fmt: skip
 
-    def _declare_lanes(self, declare: _Declare) -> None:
-        self.rebalances = declare.counter("rebalances_total", "Assignments by the group.", *_STAGE)
-        self.lanes = declare.gauge("lanes", "Lanes of this worker.", *_STAGE, "state")
+    def _declare_lanes(self, declare: Declare) -> None:
+        self.rebalances = declare.counter("rebalances_total", "Assignments by the group.", *STAGE)
+        self.lanes = declare.gauge("lanes", "Lanes of this worker.", *STAGE, "state")
         self.restarts = declare.counter(
-            "lane_restarts_total", "Lanes that began again after trouble.", *_STAGE, "reason"
+            "lane_restarts_total", "Lanes that began again after trouble.", *STAGE, "reason"
         )
-        self.state_entries = declare.gauge("state_entries", "Entries of keyed state.", *_STAGE)
+        self.state_entries = declare.gauge("state_entries", "Entries of keyed state.", *STAGE)
         self.parked = declare.gauge(
-            "parked_steps", "Steps that wait for an answer.", *_STAGE, "kind"
+            "parked_steps", "Steps that wait for an answer.", *STAGE, "kind"
         )
         self.restore_remaining = declare.gauge(
-            "state_restore_remaining_records", "Changelog records still to be read.", *_STAGE
+            "state_restore_remaining_records", "Changelog records still to be read.", *STAGE
         )
         self.backpressure = declare.counter(
             "backpressure_seconds_total",
             "Time lanes took no records, because those in hand were not seen through.",
-            *_STAGE,
+            *STAGE,
         )
         self.lanes_paused = declare.gauge(
-            "lanes_paused", "Lanes that take no records at all.", *_STAGE
+            "lanes_paused", "Lanes that take no records at all.", *STAGE
         )
         self.snapshots = declare.counter(
             "state_snapshots_total", "Snapshots saved, loaded, missed or refused.",
-            *_STAGE, "result",
+            *STAGE, "result",
         )  # fmt: skip
         self.unreadable_changes = declare.counter(
             "state_unreadable_records_total",
             "Changelog records that this release cannot read.",
-            *_STAGE,
+            *STAGE,
         )
 
-    def _declare_costs(self, declare: _Declare) -> None:
+    def _declare_costs(self, declare: Declare) -> None:
         self.decision_cost = declare.counter(
             "decision_cost_total", "What the answers behind decisions cost.",
             "pipeline", "outcome", "currency",
@@ -217,15 +200,23 @@ class Families:
             "pipeline", "budget",
         )  # fmt: skip
 
-    def _declare_decisions(self, declare: _Declare) -> None:
+    def _declare_reviews(self, declare: Declare) -> None:
+        self.escalations = declare.counter("escalations_total", "Review cases opened.", "pipeline")
+        self.review_open_cases = declare.gauge(
+            "review_open_cases", "Cases that wait for a verdict.", "pipeline", "queue"
+        )
+        self.review_oldest_s = declare.gauge(
+            "review_oldest_case_seconds", "How long the oldest of them waits.", "pipeline", "queue"
+        )
+        self.reviews = declare.counter(
+            "reviews_total", "Verdicts and answers of people, by what became of them.",
+            *STAGE, "result",
+        )  # fmt: skip
+
+    def _declare_decisions(self, declare: Declare) -> None:
         self.decisions = declare.counter(
             "decisions_total", "Decisions made.", "pipeline", "outcome"
         )
-        self.escalations = declare.counter("escalations_total", "Review cases opened.", "pipeline")
-        self.reviews = declare.counter(
-            "reviews_total", "Verdicts and answers of people, by what became of them.",
-            *_STAGE, "result",
-        )  # fmt: skip
         self.notifications = declare.counter(
             "notifications_total", "Deliveries to a channel.", "pipeline", "channel", "result"
         )
@@ -259,7 +250,7 @@ class Families:
         )  # fmt: skip
         self.parts_broken = declare.counter(
             "parts_broken_total", "Batches over which a part of the user's own broke.",
-            *_STAGE, "part",
+            *STAGE, "part",
         )  # fmt: skip
         self.model_version = declare.gauge(
             "model_version_info", "Which version of a model follows the registry here; 1.",
@@ -270,6 +261,10 @@ class Families:
         )
         self.versions_refused = declare.counter(
             "model_versions_refused_total", "Versions in production that were not taken up here.",
+            "pipeline",
+        )  # fmt: skip
+        self.version_refused = declare.gauge(
+            "model_version_refused", "1 while the version in production is not taken up here.",
             "pipeline",
         )  # fmt: skip
         self.model_duration = declare.histogram(
@@ -314,6 +309,9 @@ class Meters:
         self.decisions = Tally(families.decisions, (pipeline,), _each(get_args(Outcome)))
         self.escalations = families.escalations.labels(pipeline)
         self.reviews = Tally(families.reviews, of, _each(_REVIEWS))
+        self.review_queues = ReviewQueues(
+            families.review_open_cases, families.review_oldest_s, pipeline
+        )
         ways = [(channel, result) for channel in _CHANNELS for result in _DELIVERIES]
         self.notifications = Tally(families.notifications, (pipeline,), ways)
         self.model_requests = Tally(families.model_requests, (pipeline,), ())
@@ -328,6 +326,7 @@ class Meters:
         self.parts_broken = Tally(families.parts_broken, of, ())
         self._model_duration = families.model_duration
         self.versions_refused = families.versions_refused.labels(pipeline)
+        self.version_refused = families.version_refused.labels(pipeline)
         self._families = families
         self._live: Mapping[str, str] = {}
         self._pipeline = pipeline

@@ -23,6 +23,7 @@ class VersionsAdopted:
     def tell(self, scribe: Scribe) -> None:
         """Show and say which versions are live."""
         scribe.meters.live(self.versions, self.control_offset)
+        scribe.meters.version_refused.set(0)
         for version in self.versions.values():
             scribe.log.info("model_live", version=version, control_offset=self.control_offset)
 
@@ -36,8 +37,9 @@ class VersionRefused:
     error: Exception
 
     def tell(self, scribe: Scribe) -> None:
-        """Count it, and say why: a human must act, for other workers may have taken it up."""
+        """Count it, show it, and say why: a human must act, for other workers may have taken it up."""
         scribe.meters.versions_refused.inc()
+        scribe.meters.version_refused.set(1)
         scribe.log.error(
             "model_refused",
             version=self.version,

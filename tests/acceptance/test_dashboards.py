@@ -27,10 +27,13 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
+from batuta.agents.open_cases import OpenCases
 from batuta.streams.settings import load_settings
 from batuta.streams.telemetry.budget_facts import BudgetMoved, DecisionsPaid
+from batuta.streams.telemetry.guard_facts import BreakerChanged
 from batuta.streams.telemetry.metrics import families_of
 from batuta.streams.telemetry.metrics_server import MetricsServer
+from batuta.streams.telemetry.review_facts import CasesWait, QueuesKnown
 from batuta.streams.telemetry.stage_telemetry import StageTelemetry
 
 if TYPE_CHECKING:
@@ -111,6 +114,9 @@ async def tell_for_ever(registry: CollectorRegistry) -> None:
         telemetry.lane_state(0, "ready")
         telemetry.state_entries(0, 100)
         telemetry.lag(0, 3)
+    stages[3].tell(BreakerChanged("forest", "closed", None))
+    stages[4].tell(QueuesKnown(("fraud-review",)))
+    stages[4].tell(CasesWait(0, {"fraud-review": OpenCases(3, time.time_ns() // 1_000_000)}))
     while True:
         for telemetry in stages:
             telemetry.received(100)

@@ -9,6 +9,7 @@ import pytest
 from batuta.agents.context import Context
 from batuta.agents.escalation import Escalated, Escalation
 from batuta.agents.notification import Notifier
+from batuta.agents.open_cases import OpenCases
 from batuta.agents.reviewing import EscalationState
 from batuta.agents.state.timers import Timers
 from batuta.schemas.decision import Decision, Outcome
@@ -263,3 +264,26 @@ def test_where_too_many_cases_are_open_a_step_is_answered_at_once(
     monkeypatch.setattr(EscalationState, "full", property(lambda _: True))
     escalated = Desk().batch(question())
     assert [(one.score, one.failure) for one, _ in escalated.answers] == [(None, "overloaded")]
+
+
+def test_open_cases_are_known_by_queue_over_a_restart_and_a_rollback() -> None:
+    desk = Desk()
+    (review,) = desk.batch(decision("review")).cases
+    desk.batch(review, question(), question("q2", "p2", due_ms=90_000))
+    assert desk.state.open_cases() == {"dispatch": OpenCases(3, 1_000)}
+    desk.batch(verdict())
+    assert desk.state.open_cases() == {"dispatch": OpenCases(2, 1_000)}
+    desk.state.begin()
+    context = Context(desk.now_ms, 0, desk.partition_of, desk.state, timers=desk.timers)
+    desk.timers.begin()
+    desk.agent.escalate([verdict(case_id="q2")], [], context)
+    desk.timers.changes(desk.now_ms)
+    desk.timers.rollback()
+    desk.state.changes(desk.now_ms)
+    desk.state.rollback()
+    assert desk.state.open_cases() == {"dispatch": OpenCases(2, 1_000)}
+    desk.restart()
+    assert desk.state.open_cases() == {"dispatch": OpenCases(2, 1_000)}
+    desk.now_ms = 95_000
+    desk.batch()
+    assert desk.state.open_cases() == {"dispatch": OpenCases(1, 2_000)}, "a decision's has no end"

@@ -188,7 +188,7 @@ def test_labels_are_never_ids(telemetry: StageTelemetry, registry: CollectorRegi
     telemetry.part_broke("ratio", ValueError("no luck"))
     allowed = {
         *("pipeline", "stage", "model", "version", "action", "outcome", "reason", "channel"),
-        *("part", "result", "state", "kind", "le"),
+        *("part", "result", "state", "kind", "queue", "le"),
     }
     for family in registry.collect():
         for metric in family.samples:
