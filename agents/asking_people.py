@@ -28,6 +28,7 @@ __all__ = [
     "CaseWriter",
     "case_id_of",
     "hear",
+    "heard_by",
     "late",
     "people_asked",
     "waits_for",
@@ -61,6 +62,11 @@ def waits_for(step: Step) -> tuple[str, str]:
     fields = orjson.loads(step.payload)
     case_id, asked = fields.get("waits_for", ("", ""))
     return str(case_id), str(asked)
+
+
+def heard_by(step: Step) -> frozenset[str]:
+    """Return whose answers a parked step goes on with, people's among them."""
+    return frozenset(orjson.loads(step.payload).get("answers", ()))
 
 
 def late(step: Step) -> StepAnswer:

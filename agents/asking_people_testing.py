@@ -5,17 +5,21 @@ plan asks next; there is no broker, no clock, and nobody thinks.
 """
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from batuta.agents.asking import Arrival, News
 from batuta.agents.conductor import Conductor
 from batuta.agents.context import Context
-from batuta.agents.questions import Answer, Question
 from batuta.agents.state.parking import ParkingLot
 from batuta.schemas.decision import Decision
 from batuta.schemas.ingested import Ingested
-from batuta.schemas.labels import LabelOutcome
 from batuta.schemas.partition import PartitionOf
 from batuta.schemas.review import StepAnswer, StepCase
+
+if TYPE_CHECKING:
+    from batuta.agents.questions import Answer, Question
+    from batuta.schemas.errors import FailureKind
+    from batuta.schemas.labels import LabelOutcome
 
 __all__ = ["decided_with_people"]
 
@@ -58,5 +62,5 @@ async def decided_with_people(
 
 
 def _answer(case: StepCase, score: float | None) -> StepAnswer:
-    failure = "timeout" if score is None else None
+    failure: FailureKind | None = "timeout" if score is None else None
     return StepAnswer(case.case_id, case.step_id, case.asked, score, failure, "told", 0)

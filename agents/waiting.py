@@ -13,7 +13,13 @@ from typing import Final
 
 import numpy as np
 
-from batuta.agents.asking_people import ANSWER_GRACE_MS, case_id_of, people_asked, waits_for
+from batuta.agents.asking_people import (
+    ANSWER_GRACE_MS,
+    case_id_of,
+    heard_by,
+    people_asked,
+    waits_for,
+)
 from batuta.agents.budgets.wallet import Wallet
 from batuta.agents.delegation.people import Person
 from batuta.agents.policy.names import Flags
@@ -71,12 +77,17 @@ class Waiting:
     def hand_over(self, question: Question) -> None:
         """Let rows of an earlier question whose plan asks a person wait for that from now on.
 
-        One that is queued stays so: it is asked about once more when its turn comes.
+        One that is queued stays so: it is asked about once more when its turn comes. Two questions
+        may be about one event, as where it was queued and its turn came: whose answer is later is
+        not heard of it any more, for the person was asked already, and may have answered.
         """
         for row, person in people_asked(question.work, self.people).items():
             step_id, key = question.step_ids[row], waiting_key(question.events[row])
             waits = self.lot.get(step_id)
-            if row in question.handed or waits is None or waits.kind == "human":
+            if row in question.handed or waits is None:
+                continue
+            question.handed.add(row)
+            if waits.kind == "human" or person.name in heard_by(waits):
                 continue
             if waits.kind == "queued" and not self._is_next(step_id, key):
                 continue

@@ -54,7 +54,7 @@ SURE = Expression(
 
 
 class Oracle:
-    """Answers 0.1, and NaN about the depot `broken`."""
+    """Answers 0.1; about the first of a batch, where that is set, something else."""
 
     name = "oracle"
     version = "oracle@000000000000"
@@ -63,10 +63,13 @@ class Oracle:
     def __init__(self) -> None:
         self.rows = 0
         self.score = 0.1
+        self.first: float | None = None
 
     async def answer(self, inputs: Matrix) -> Scores:
         self.rows += len(inputs)
-        return np.full(len(inputs), self.score)
+        scores = np.full(len(inputs), self.score)
+        scores[:1] = self.score if self.first is None else self.first
+        return scores
 
 
 def parcel(name: str, depot: str = "d1") -> Ingested:
@@ -170,6 +173,33 @@ def test_what_was_late_is_handed_to_a_person_when_its_model_has_answered() -> No
     assert lane.batch(news=(question,))[0].cases == (), "one case each, however often it arrives"
     decided, _ = lane.batch(*map(said, concluded.cases))
     assert [d.event_id for d in decided.decisions] == ["a", "b"]
+
+
+def test_one_whose_turn_comes_is_asked_about_by_one_question_alone() -> None:
+    """`b` was asked about while it was queued behind `a`: its person is asked once."""
+    lane = Lane(Cascade((MODEL, ANALYST), SURE))
+    _, first = lane.batch(parcel("a"), parcel("b"), late=True)
+    lane.model.first = 0.99
+    concluded, _ = lane.batch(news=(first,))
+    assert [d.event_id for d in concluded.decisions] == ["a"]
+    (second,) = concluded.follow_ups
+    lane.model.first = None
+    handed, _ = lane.batch(news=(second,))
+    assert ([case.event_id for case in handed.cases], handed.follow_ups) == (["b"], ())
+    again, _ = lane.batch(news=(first, second))
+    assert (again.cases, again.follow_ups, lane.waits) == ((), (), {"human": 1})
+
+
+def test_a_question_that_comes_late_does_not_ask_a_person_who_has_answered() -> None:
+    lane = Lane(Sequence((ANALYST, MODEL)))
+    _, stale = lane.batch(parcel("a"), late=True)
+    (case,) = lane.batch(news=(stale,))[0].cases
+    (further,) = lane.batch(said(case))[0].follow_ups
+    stale.handed.clear()  # as another question about the same event
+    assert lane.batch(news=(stale,))[0].cases == ()
+    (decision,) = lane.batch(news=(further,))[0].decisions
+    assert (decision.event_id, decision.answers[0].evidence) == ("a", "ada: sure")
+    assert lane.waits == {}
 
 
 def test_a_plan_goes_on_to_models_and_to_others_behind_a_person() -> None:

@@ -32,7 +32,8 @@ def asked(case_id: str, event_id: str) -> Record:
 
 def to_review(event_id: str) -> Record:
     decision = Decision(
-        event_id, "support", 1, "default", "k1", 0, 0, "review", 0.5, ("unclear",), "m@1", {}, "0" * 64
+        event_id, "support", 1, "default", "k1", 0, 0, "review", 0.5, ("unclear",), "m@1", {},
+        "0" * 64,
     )  # fmt: skip
     return read(codec.encode_case(ReviewCase("aa99", "support", 0, 60_000, decision), TOPIC))
 
