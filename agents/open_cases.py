@@ -19,11 +19,11 @@ class OpenCases(NamedTuple):
     """What waits in one queue.
 
     Attributes:
-        count: how many cases.
+        cases: how many.
         oldest_ms: when the oldest was opened, milliseconds since 1970 UTC.
     """
 
-    count: int
+    cases: int
     oldest_ms: int
 
 

@@ -11,6 +11,7 @@ import time
 import orjson
 
 from batuta.schemas.errors import BatutaError
+from batuta.streams.evaluation.without_people import without_people
 from batuta.streams.house import House
 from batuta.streams.lifecycle import Worker
 from batuta.streams.pipelines.finding import find_pipeline
@@ -22,8 +23,8 @@ from batuta.streams.telemetry.stage_cpu import StageCpu
 __all__ = ["main"]
 
 READY = "ready"
-#: Up to the decision: an evaluation opens no cases and tells nobody.
-_STAGES = ("ingestion", "rekeying", "learning", "scoring", "budgeting")
+#: What follows decisions: an evaluation opens no cases and tells nobody.
+_LEFT_OUT = frozenset({"escalation", "notification"})
 
 
 def main() -> int:
@@ -46,8 +47,9 @@ def main() -> int:
 async def _serve(pipeline: str, settings: Settings, *, aligned: bool) -> None:
     cpu, loop = StageCpu(), asyncio.get_running_loop()
     on_disk = find_pipeline(pipeline)
-    models = open_models(on_disk, settings.model_dir)
-    worker = Worker(settings, House(on_disk.loaded, models, aligned=aligned), stages=_STAGES)
+    loaded, models = without_people(on_disk.loaded, open_models(on_disk, settings.model_dir))
+    stages = [name for name in loaded.stages if name not in _LEFT_OUT]
+    worker = Worker(settings, House(loaded, models, aligned=aligned), stages=stages)
     cpu.install(loop)
     gone = loop.run_in_executor(None, sys.stdin.buffer.read)
     try:

@@ -317,14 +317,11 @@ class Meters:
         self.model_requests = Tally(families.model_requests, (pipeline,), ())
         self.model_cost = Tally(families.model_cost, (pipeline,), ())
         self.decision_cost = Tally(families.decision_cost, (pipeline,), ())
-        self._model_attempts = families.model_attempts
         self._attempts: dict[str, Tally] = {}
         self.breaker_transitions = Tally(families.breaker_transitions, (pipeline,), ())
-        self._breaker_state = families.breaker_state
         self.checks = Tally(families.checks, (pipeline,), ())
         self.withheld = Tally(families.withheld, (pipeline,), _each(TAINTS))
         self.parts_broken = Tally(families.parts_broken, of, ())
-        self._model_duration = families.model_duration
         self.versions_refused = families.versions_refused.labels(pipeline)
         self.version_refused = families.version_refused.labels(pipeline)
         self._families = families
@@ -340,19 +337,20 @@ class Meters:
 
     def model_duration(self, model: str, version: str) -> Histogram:
         """Return the histogram of one model's calls."""
-        return self._model_duration.labels(self._pipeline, model, version)
+        return self._families.model_duration.labels(self._pipeline, model, version)
 
     def model_attempts(self, model: str) -> Tally:
         """Return the counters of one model's attempts."""
         found = self._attempts.get(model)
         if found is None:
-            found = Tally(self._model_attempts, (self._pipeline, model), _each(ATTEMPTS))
+            family = self._families.model_attempts
+            found = Tally(family, (self._pipeline, model), _each(ATTEMPTS))
             self._attempts[model] = found
         return found
 
     def breaker_state(self, model: str) -> Gauge:
         """Return the gauge of one model's breaker."""
-        return self._breaker_state.labels(self._pipeline, model)
+        return self._families.breaker_state.labels(self._pipeline, model)
 
     def expect_model(self, model: str, version: str) -> None:
         """Let a loaded model's metrics start at 0."""

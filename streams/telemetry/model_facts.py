@@ -37,7 +37,7 @@ class VersionRefused:
     error: Exception
 
     def tell(self, scribe: Scribe) -> None:
-        """Count it, show it, and say why: a human must act, for other workers may have taken it up."""
+        """Count and show it, and say why: a human must act, other workers may have taken it up."""
         scribe.meters.versions_refused.inc()
         scribe.meters.version_refused.set(1)
         scribe.log.error(

@@ -65,15 +65,15 @@ class ReviewQueues:
 
     def _show(self) -> None:
         for queue, gauge in self._open.items():
-            gauge.set(sum(cases.count for cases in self._waiting(queue)))
+            gauge.set(sum(held.cases for held in self._waiting(queue)))
 
     def _age_s(self, queue: str) -> float:
-        oldest_ms = min((cases.oldest_ms for cases in self._waiting(queue)), default=None)
+        oldest_ms = min((held.oldest_ms for held in self._waiting(queue)), default=None)
         return 0.0 if oldest_ms is None else max(self._clock() - oldest_ms / 1_000, 0.0)
 
     def _waiting(self, queue: str) -> Iterator[OpenCases]:
         """Yield what each lane holds of a queue."""
         for lane in list(self._of_lane.values()):
-            for name, cases in lane.items():
+            for name, held in lane.items():
                 if name == queue or (queue == _OTHER and name not in self._open):
-                    yield cases
+                    yield held

@@ -1,4 +1,4 @@
-"""The gauges of review queues: summed over lanes, as old as the oldest, at the time of the scrape."""
+"""The gauges of review queues: summed over lanes, as old as the oldest as they are scraped."""
 
 from __future__ import annotations
 
