@@ -10,8 +10,11 @@ from batuta.streams.cli.options import Bootstrap, MetricsPort
 from batuta.streams.cli.signals import run_until_stopped, sigterm_interrupts, until_first
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from batuta.streams.house import House
     from batuta.streams.lifecycle import Worker
+    from batuta.streams.pipelines.loading import PipelineOnDisk
     from batuta.streams.settings import Settings
 
 __all__ = ["worker"]
@@ -53,12 +56,8 @@ def worker(
 
     Example: batuta worker fraud --bootstrap kafka:9092 --metrics-port 9100
     """
-    import structlog
-
     from batuta.streams.lifecycle import stages_to_run
     from batuta.streams.pipelines.finding import find_pipeline
-    from batuta.streams.pipelines.furnishing import furnish
-    from batuta.streams.pipelines.sharing import Shared
     from batuta.streams.settings import load_settings
     from batuta.streams.telemetry.logs import configure_logs
 
@@ -73,12 +72,22 @@ def worker(
     found = [find_pipeline(one) for one in pipelines]
     given = None if stages is None else [name.strip() for name in stages.split(",")]
     names = stages_to_run(given, [one.loaded for one in found])
-    log = structlog.get_logger(__name__)
-    shared = Shared()
-    houses = tuple(
-        furnish(one, settings, lambda what: log.info("model", doing=what), shared) for one in found
-    )
+    houses = _furnished(found, settings)
     run_until_stopped(lambda stop: _work(_Crew(settings, houses, names), stop))
+
+
+def _furnished(pipelines: "Sequence[PipelineOnDisk]", settings: "Settings") -> "tuple[House, ...]":
+    """Open the models of some pipelines; those that several ask are opened once."""
+    import structlog
+
+    from batuta.streams.pipelines.furnishing import furnish
+    from batuta.streams.pipelines.sharing import Shared
+
+    log, shared = structlog.get_logger(__name__), Shared()
+    return tuple(
+        furnish(one, settings, lambda what: log.info("model", doing=what), shared)
+        for one in pipelines
+    )
 
 
 @dataclass(frozen=True)
