@@ -9,10 +9,10 @@ import numpy as np
 
 from batuta.agents.delegation.heard import Indexes
 from batuta.agents.policy.names import Flags
-from batuta.agents.putting import answers_about, results_about
+from batuta.agents.putting import answers_about, corrections_about, results_about
 from batuta.agents.questions import Answer, Question
 from batuta.agents.understanding.features import Features
-from batuta.schemas.decision import CheckResult, Decision, ModelAnswer, Selection
+from batuta.schemas.decision import CheckResult, Correction, Decision, ModelAnswer, Selection
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.json_rows import json_rows
 from batuta.schemas.labels import LabelOutcome
@@ -84,6 +84,13 @@ class ToldRows:
         """Return what checkpoints have found about each."""
         work = self.question.work
         return [()] * len(self.rows) if work is None else results_about(work.heard, self.rows)
+
+    def corrections(self) -> list[tuple[Correction, ...]]:
+        """Return what was tried where checkpoints did not let answers pass."""
+        work = self.question.work
+        if work is None or not work.heard.corrects:
+            return [()] * len(self.rows)
+        return corrections_about(work.heard, self.rows)
 
     def marked(self) -> list[bool]:
         """Return of each whether another answer than the intended one stands for it."""

@@ -137,7 +137,7 @@ class Conductor:
         features = self._understand(events, context.state, shared.features)
         payment = None if (wallet := context.state.wallet) is None else wallet.payment(events)
         question = Question.about(events, features, shared.expired, self._patience_ms(payment))
-        question.payment = payment
+        question.payment, question.odds = payment, context.state.success.odds
         question.choices, question.told = self._select(question), told
         question.understood_ms = np.full(len(events), context.now_ms, np.int64)
         if context.parked.entries():
@@ -212,9 +212,11 @@ class Conductor:
         if to_ask:
             unfinished.append(again := question_of(to_ask, now_ms))
             again.payment = None if wallet is None else wallet.payment(again.events)
+            again.odds = context.state.success.odds
         cases = CaseWriter(self._pipeline, self._judge.columns, context.partition, now_ms)
         opened = tuple(cases.write(*one) for one in waiting.asked)
         ignored = len(question.told) - len(resumed)
+        context.state.success.take(decisions)
         return Concluded(decisions, tuple(unfinished), opened, len(resumed), ignored)
 
     async def decide(
@@ -308,7 +310,7 @@ class Conductor:
             events = [question.events[row] for row in rows.tolist()]
             return self._judge.rows(events, question.features[rows])
 
-        verifier = Verifier(question.events, shown, rows_of, self._isolation)
+        verifier = Verifier(question.events, shown, rows_of, self._isolation, question.odds)
         return self._delegation.work(question, shown, verifier)
 
     def _verify(self, work: Work) -> Verified:
@@ -367,6 +369,7 @@ class Conductor:
             control_offset=repeat(told.question.control_offset),
             checks=told.checks(),
             taint=[names_of(one) for one in flags] if tainted else repeat(()),
+            corrections=told.corrections(),
         )
         return [admitted(one) for one in decisions] if tainted else decisions
 

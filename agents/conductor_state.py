@@ -1,5 +1,6 @@
 """What the conductor remembers, lane by lane."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from batuta.agents.budgets.wallet import Wallet
@@ -9,6 +10,7 @@ from batuta.agents.understanding.layout import Layout
 from batuta.agents.understanding.memories import MemoryTable
 from batuta.agents.understanding.share_sets import ShareSet
 from batuta.agents.understanding.window_sets import WindowSet
+from batuta.agents.verification.success import Success
 
 __all__ = ["MEMORY_TAG", "ConductorState"]
 
@@ -22,7 +24,8 @@ class ConductorState(Tables):
     """What scoring remembers: windows and shares of its key, what features keep of each series.
 
     And under which control offset its batches ran, where versions of models follow control; what
-    it may spend, where the pipeline has budgets.
+    it may spend, where the pipeline has budgets; and, written with what answers mean, which
+    remedies have helped.
     """
 
     def __init__(
@@ -41,3 +44,9 @@ class ConductorState(Tables):
         self.shares = shares
         self.memories = memories
         self.wallet = wallet
+        self.success = Success()
+
+    @property
+    def answer_tables(self) -> Sequence[StateTable]:
+        """The tables that are written once answers are there, in the second turn of a batch."""
+        return (self.success.table,)

@@ -1,7 +1,7 @@
 """Putting questions to models: what each is given of an event, and what stands of it in records.
 
 A model sees features, number fields, and what models before it have answered: `NAME.score` and
-`NAME.confidence`. One that reads rows sees `event`, `event.FIELD` and `NAME.value` as well.
+`NAME.confidence`. One that reads rows sees `event`, `event.FIELD`, `NAME.value` and `critique` too.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,23 +17,25 @@ from batuta.agents.delegation.reached import Flags
 from batuta.agents.delegation.terms import Terms
 from batuta.agents.delegation.verifying import Verifier
 from batuta.agents.delegation.work import Asking, Inputs, Work
-from batuta.agents.models.port import AnyModel, Matrix, Model, reads_rows
+from batuta.agents.models.port import CRITIQUE, AnyModel, Matrix, Model, reads_rows
 from batuta.agents.questions import Question
 from batuta.agents.understanding.features import Features
 from batuta.agents.verification.taint import names_of
-from batuta.schemas.decision import CheckResult, ModelAnswer, Selection
+from batuta.schemas.decision import CheckResult, Correction, ModelAnswer, Selection
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.rows import rows_of
 
-__all__ = ["Delegation", "answers_about", "inputs_of", "results_about"]
+__all__ = ["Delegation", "answers_about", "corrections_about", "inputs_of", "results_about"]
 
 _EVENT: Final = "event"
+#: What is read beside features and answers.
+_TOLD: Final = frozenset({_EVENT, CRITIQUE})
 
 
 def inputs_of(models: Iterable[AnyModel]) -> tuple[str, ...]:
     """Return the features that models see, each once: without what other models answer."""
     seen = (name for model in models for name in _sight(model))
-    return tuple(dict.fromkeys(name for name in seen if "." not in name and name != _EVENT))
+    return tuple(dict.fromkeys(name for name in seen if "." not in name and name not in _TOLD))
 
 
 class Delegation:
@@ -121,7 +123,7 @@ class Delegation:
         if answered := dict.fromkeys(one.model for one in answers if not one.failure):
             return "+".join(answered)
         plan = self.plans.get("" if selection is None else selection.plan)
-        asked = models_of(plan or next(iter(self.plans.values())))
+        asked = models_of(plan or next(iter(self.plans.values())), remedies=False)
         return "+".join(dict.fromkeys((versions or self._versions)[one] for one in asked))
 
     def _parts(self, question: Question) -> list[tuple[Node, Flags]]:
@@ -145,10 +147,11 @@ class Delegation:
         model = self._models[name]
         sight = _sight(model)
         if reads_rows(model):
-            return [
+            found: list[Mapping[str, object]] = [
                 {path: rows.read(path, place, self._places) for path in sight}
                 for place in range(len(rows.rows))
             ]
+            return rows.criticized(name, found) if CRITIQUE in sight else found
         return rows.matrix(sight, self._places)
 
 
@@ -174,6 +177,14 @@ class _Rows:
         ]
         return np.array(columns, np.float32).T.reshape(len(rows), len(names))
 
+    def criticized(
+        self, model: str, found: list[Mapping[str, object]]
+    ) -> list[Mapping[str, object]]:
+        """Return rows, each with what the model is told of the answer that it is to correct."""
+        critiques = self._heard.of(model).critiques
+        rows = zip(found, self.rows.tolist(), strict=True)
+        return [{**values, CRITIQUE: critiques.get(row, "")} for values, row in rows]
+
     def read(self, path: str, place: int, places: Mapping[str, int]) -> object:
         row = int(self.rows[place])
         if path in places:
@@ -182,6 +193,8 @@ class _Rows:
         if head == _EVENT:
             data = self._events[row].data
             return data.get(field) if field else data
+        if head == CRITIQUE:
+            return ""
         told = self._heard.of(head)
         if field == "value":
             return told.values.get(row)
@@ -211,6 +224,11 @@ def results_about(heard: Heard, rows: Indexes) -> list[tuple[CheckResult, ...]]:
     if len(parts) == 1:
         return parts[0]
     return [tuple(one for part in found for one in part) for found in zip(*parts, strict=True)]
+
+
+def corrections_about(heard: Heard, rows: Indexes) -> list[tuple[Correction, ...]]:
+    """Return what stands in the records of some events of what was tried to correct answers."""
+    return [heard.corrections_of(row) for row in rows.tolist()]
 
 
 def _answers(name: str, told: Told, rows: Indexes) -> list[ModelAnswer | None]:

@@ -16,6 +16,7 @@ from batuta.agents.delegation.work import Driver, Work
 from batuta.agents.identity import scoped
 from batuta.agents.state.parking import Step
 from batuta.agents.understanding.features import Features
+from batuta.agents.verification.remedies import Odds
 from batuta.schemas import codec
 from batuta.schemas.decision import Selection
 from batuta.schemas.errors import StateCorruptError
@@ -54,6 +55,7 @@ class Question:
             follows control.
         told: people's answers that came in the same batch, to other events.
         handed: the rows that wait for a person since.
+        odds: what has helped where answers did not pass a checkpoint; None: nobody knows.
     """
 
     events: Sequence[Ingested]
@@ -72,6 +74,7 @@ class Question:
     told: Sequence[StepAnswer] = ()
     handed: set[int] = field(default_factory=set[int])
     payment: Payment | None = None
+    odds: Odds | None = None
 
     @classmethod
     def about(

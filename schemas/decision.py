@@ -16,20 +16,37 @@ nothing behind `input_sha256`, is read as well.
      "fallback": true, "control_offset": 12,
      "checks": [{"at": "models", "check": "contradiction", "reason": "models_contradict"},
                 {"at": "models", "check": "range"}],
+     "corrections": [{"at": "models", "attempt": 1, "remedy": "retry",
+                      "failed": ["models_contradict"], "critique": "models_contradict: ...",
+                      "odds": 0.5, "result": "failed", "reason": "models_contradict",
+                      "model": "forest@5f1d0c9a7b3e", "score": 0.7, "duration_ms": 2,
+                      "cost_nano": 10000, "currency": "EUR"}],
      "taint": ["outside_text"]}
 
 `control_offset` stands in records of pipelines whose models follow `batuta.control`.
-`checks` and `taint` stand there only where something was checked, or is tainted.
+`checks`, `corrections` and `taint` stand there only where something was checked, was to be
+corrected, or is tainted.
 """
 
 from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple
 
-__all__ = ["DECISION_VERSION", "CheckResult", "Decision", "ModelAnswer", "Outcome", "Selection"]
+__all__ = [
+    "DECISION_VERSION",
+    "CheckResult",
+    "Corrected",
+    "Correction",
+    "Decision",
+    "ModelAnswer",
+    "Outcome",
+    "Selection",
+]
 
 DECISION_VERSION: Final = 2
 
 Outcome = Literal["approve", "review", "block"]
+#: What a remedy came to: its answer passed, or did not; it was not tried.
+Corrected = Literal["passed", "failed", "skipped"]
 
 
 class Selection(NamedTuple):
@@ -93,6 +110,38 @@ class CheckResult(NamedTuple):
     reason: str = ""
 
 
+class Correction(NamedTuple):
+    """One attempt to correct an answer that a checkpoint did not let pass.
+
+    Attributes:
+        at: the checkpoint.
+        attempt: from 1, in the order in which remedies were taken up there.
+        remedy: as the pipeline names it: `retry`, `repair:NAME`, `model:NAME`, `human:NAME`.
+        failed: why the answer before did not pass, by reason; the first is its failure class.
+        result: what became of it.
+        reason: why it failed again, or why it was skipped; empty where it passed.
+        model: the version that answered; empty where nobody did.
+        critique: what a model was told of the failure, of bounded length.
+        score: of the new answer, 0 to 1; None where there is none.
+        duration_ms, cost_nano, currency: what it took; the cost is part of what `answers` say.
+        odds: how likely it was to help against that failure, by what was known then.
+    """
+
+    at: str
+    attempt: int
+    remedy: str
+    failed: tuple[str, ...]
+    result: Corrected
+    reason: str = ""
+    model: str = ""
+    critique: str = ""
+    score: float | None = None
+    duration_ms: int = 0
+    cost_nano: int = 0
+    currency: str = ""
+    odds: float = 0.5
+
+
 class Decision(NamedTuple):
     """What was decided about one event, and why.
 
@@ -115,6 +164,7 @@ class Decision(NamedTuple):
             none of them follows control.
         checks: what every checkpoint has found, in the order of the plan.
         taint: what may be wrong with the answer: such a decision acts only through a person.
+        corrections: what was tried where a checkpoint did not let an answer pass, in order.
     """
 
     event_id: str
@@ -139,3 +189,4 @@ class Decision(NamedTuple):
     control_offset: int | None = None
     checks: tuple[CheckResult, ...] = ()
     taint: tuple[str, ...] = ()
+    corrections: tuple[Correction, ...] = ()

@@ -9,7 +9,14 @@ from functools import lru_cache
 import orjson
 
 from batuta.schemas.action import ACTION_VERSION, Action
-from batuta.schemas.decision import DECISION_VERSION, CheckResult, Decision, ModelAnswer, Selection
+from batuta.schemas.decision import (
+    DECISION_VERSION,
+    CheckResult,
+    Correction,
+    Decision,
+    ModelAnswer,
+    Selection,
+)
 from batuta.schemas.event import DEFAULT_TENANT
 from batuta.schemas.json_rows import json_rows
 from batuta.schemas.message_reading import Messages, numbers_of, read_all, read_message
@@ -19,6 +26,7 @@ from batuta.schemas.review import REVIEW_CASE_VERSION, ReviewCase
 from batuta.schemas.times import rfc3339, time_ms
 from batuta.schemas.wire import (
     ActionWire,
+    CorrectionWire,
     DecisionWire,
     ModelAnswerWire,
     NotificationWire,
@@ -29,6 +37,8 @@ from batuta.schemas.wire import (
 __all__ = [
     "answer_body",
     "answer_of",
+    "correction_body",
+    "correction_of",
     "decode_action",
     "decode_case",
     "decode_cases",
@@ -235,6 +245,8 @@ def _decision_body(decision: Decision, selection: object) -> dict[str, object]:
         body["control_offset"] = decision.control_offset
     if decision.checks:
         body["checks"] = [_check_body(one) for one in decision.checks]
+    if decision.corrections:
+        body["corrections"] = [correction_body(one) for one in decision.corrections]
     if decision.taint:
         body["taint"] = decision.taint
     return body
@@ -247,6 +259,12 @@ def _check_body(result: CheckResult) -> dict[str, str]:
     if reason:
         body["reason"] = reason
     return body
+
+
+def correction_body(correction: Correction) -> dict[str, object]:
+    """Return what there is of an attempt: one that was skipped has no score and no cost."""
+    usual = correction._field_defaults
+    return {key: value for key, value in correction._asdict().items() if value != usual.get(key)}
 
 
 def _selection_body(selection: Selection) -> dict[str, object]:
@@ -304,6 +322,26 @@ def _decision(wire: DecisionWire) -> Decision:
         control_offset=wire.control_offset,
         checks=tuple(CheckResult(one.at, one.check, one.reason) for one in wire.checks),
         taint=wire.taint,
+        corrections=tuple(correction_of(one) for one in wire.corrections),
+    )
+
+
+def correction_of(wire: CorrectionWire) -> Correction:
+    """Return an attempt as it was read."""
+    return Correction(
+        wire.at,
+        wire.attempt,
+        wire.remedy,
+        wire.failed,
+        wire.result,
+        wire.reason,
+        wire.model,
+        wire.critique,
+        wire.score,
+        wire.duration_ms,
+        wire.cost_nano,
+        wire.currency,
+        wire.odds,
     )
 
 

@@ -8,13 +8,14 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from batuta.schemas.decision import Outcome
+from batuta.schemas.decision import Corrected, Outcome
 from batuta.schemas.notification import Severity
 from batuta.schemas.times import EventTime
 
 __all__ = [
     "ActionWire",
     "Code",
+    "CorrectionWire",
     "DecisionWire",
     "IngestedWire",
     "ModelAnswerWire",
@@ -73,6 +74,28 @@ class CheckResultWire(BaseModel):
     reason: Annotated[str, Field(description="why the answer failed; empty: it passed")] = ""
 
 
+class CorrectionWire(BaseModel):
+    """One attempt to correct an answer that a checkpoint did not let pass."""
+
+    model_config = ConfigDict(title="Correction", extra="ignore", strict=True)
+
+    at: Annotated[Code, Field(description="the checkpoint: models, or a step of a plan")]
+    attempt: Annotated[int, Field(ge=1, description="in the order they were taken up")]
+    remedy: Annotated[Code, Field(description="retry, repair:NAME, model:NAME, human:NAME")]
+    failed: Annotated[
+        tuple[Code, ...], Field(min_length=1, description="why the answer before did not pass")
+    ]
+    result: Corrected
+    reason: Annotated[str, Field(description="why it failed again, or was skipped")] = ""
+    model: Annotated[str, Field(description="the version that answered")] = ""
+    critique: Annotated[str, Field(description="what a model was told of the failure")] = ""
+    score: Annotated[float | None, Field(ge=0, le=1, description="of the new answer")] = None
+    duration_ms: Annotated[int, Field(ge=0)] = 0
+    cost_nano: Annotated[int, Field(ge=0, description="part of what the answers cost")] = 0
+    currency: Annotated[str, Field(description="ISO 4217")] = ""
+    odds: Annotated[float, Field(ge=0, le=1, description="how likely it was to help")] = 0.5
+
+
 class DecisionWire(_Wire):
     """What was decided about one event, and why; one per event."""
 
@@ -116,6 +139,9 @@ class DecisionWire(_Wire):
         tuple[CheckResultWire, ...], Field(description="what every checkpoint has found")
     ] = ()
     taint: Annotated[tuple[Code, ...], Field(description="what may be wrong with the answer")] = ()
+    corrections: Annotated[
+        tuple[CorrectionWire, ...], Field(description="what was tried where a check did not pass")
+    ] = ()
 
 
 class ActionWire(_Wire):

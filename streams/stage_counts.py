@@ -20,6 +20,7 @@ from batuta.schemas.labels import LabelOutcome
 from batuta.schemas.review import StepAnswer
 from batuta.streams.app import clock_ms
 from batuta.streams.telemetry.budget_facts import BudgetMoved, DecisionsPaid
+from batuta.streams.telemetry.correction_facts import AnswersCorrected
 from batuta.streams.telemetry.facts import ActionsWithheld, AnswersChecked
 from batuta.streams.telemetry.stage_telemetry import StageTelemetry
 
@@ -131,7 +132,7 @@ def count_escalated(telemetry: StageTelemetry, escalated: Escalated, items: int)
 
 
 def count_checks(telemetry: StageTelemetry, decided: Sequence[Decision]) -> None:
-    """Count what checkpoints have found, and the actions that were left to a person."""
+    """Count what checkpoints have found, what was tried then, and the actions left to a person."""
     # Most decisions share a few results: these are counted first, and taken apart once each.
     found = Counter(decision.checks for decision in decided if decision.checks)
     results: Counter[tuple[str, str]] = Counter()
@@ -140,6 +141,14 @@ def count_checks(telemetry: StageTelemetry, decided: Sequence[Decision]) -> None
             results[one.check, one.reason] += count
     if results:
         telemetry.tell(AnswersChecked(results))
+    attempts = Counter(
+        (one.failed[0], one.remedy, one.result)
+        for decision in decided
+        if decision.corrections
+        for one in decision.corrections
+    )
+    if attempts:
+        telemetry.tell(AnswersCorrected(attempts))
     held = Counter(taint for one in decided if TAINTED in one.reasons for taint in one.taint)
     if held:
         telemetry.tell(ActionsWithheld(held))

@@ -7,6 +7,16 @@
         check_model(Velocity(kmh=900), inputs=3)
 
 Each raises AssertionError with a sentence that says which promise is broken.
+
+Models behind a server are tested against one that misbehaves on purpose: its answers are honest, or
+contradict, drift, lie with confidence, obey what a text orders, cost ten times the price, heed only
+a critique, or fail as the wire does. `BEHAVIOURS` and `FAULTS` say what there is.
+
+    from batuta.streams.testing import ModelServerProcess
+
+    def test_what_lies_never_acts() -> None:
+        with ModelServerProcess() as server:
+            url = server.url("lies")        # stands in for the url of your model
 """
 
 import asyncio
@@ -17,6 +27,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 from pydantic import BaseModel, ValidationError
 
 from batuta.agents.policy.checks import Check
@@ -25,19 +36,30 @@ from batuta.agents.samples import Samples
 from batuta.agents.understanding.features import ContextFeatures, KeyedFeatures
 from batuta.agents.understanding.memories import WIDTH_MAX
 from batuta.agents.verification.port import BatchCheck, CheckBatch
+from batuta.agents.verification.remedies import Repair, RepairBatch
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.json_schemas import data_schema
 from batuta.schemas.notification import Notification
 from batuta.streams.adapters.python import PythonModelPart
+from batuta.streams.model_server.behaviours import BEHAVIOURS, FAULTS
+from batuta.streams.model_server.process import ModelServerProcess
+from batuta.streams.model_server.server import ModelServer
 from batuta.streams.sinks.port import Sink
 
 __all__ = [
+    # A server that misbehaves on purpose
+    "BEHAVIOURS",
+    "FAULTS",
+    "ModelServer",
+    "ModelServerProcess",
+    # Batteries
     "check_batch_check",
     "check_check",
     "check_feature",
     "check_keyed_feature",
     "check_model",
     "check_reasons",
+    "check_repair",
     "check_samples",
     "check_schema",
     "check_sink",
@@ -130,6 +152,52 @@ def check_batch_check(
     for row in everything:
         alone = check.check(batch_of([row])).codes
         assert alone.tolist() == [codes[row]], f"row {row} is judged otherwise beside others"
+
+
+def check_repair(
+    repair: Repair, broken: Sequence[tuple[object, float]], reason: str, critique: str = ""
+) -> None:
+    """Check a repair on answers that it must know.
+
+    It gives one answer for each, a score from 0 to 1 or NaN where it cannot mend it, values that
+    are JSON, the same each time and for each answer alone; and leaves what it was given alone.
+
+    Args:
+        repair: the part.
+        broken: what models answered beside their score, and the score.
+        reason: why they did not pass.
+        critique: what was wrong with them.
+    """
+    assert broken, "give at least one answer"
+
+    def mended(rows: Sequence[int]) -> list[tuple[float, object]]:
+        batch = RepairBatch(
+            [_ingested(row, {}) for row in rows],
+            [broken[row][0] for row in rows],
+            np.array([broken[row][1] for row in rows], np.float64),
+            [(reason,)] * len(rows),
+            [critique or reason] * len(rows),
+        )
+        kept = orjson.dumps(list(batch.values)), batch.scores.copy()
+        answers = repair.repair(batch)
+        assert orjson.dumps(list(batch.values)) == kept[0], "the repair writes into values"
+        assert np.array_equal(batch.scores, kept[1]), "the repair writes into the scores"
+        scores = np.asarray(answers.scores, np.float64)
+        assert scores.shape == (len(rows),), f"{len(rows)} answers, the shape {scores.shape}"
+        fit = (scores >= 0.0) & (scores <= 1.0) | np.isnan(scores)
+        assert bool(np.all(fit)), f"{scores[~fit][:1]} is no score from 0 to 1"
+        values = list(answers.values) or [None] * len(rows)
+        assert len(values) == len(rows), f"{len(values)} values for {len(rows)} answers"
+        try:
+            orjson.dumps(values)
+        except TypeError as error:
+            raise AssertionError(f"a value is no JSON: {error}") from error
+        return list(zip(scores.tolist(), values, strict=True))
+
+    whole = mended(range(len(broken)))
+    assert repr(mended(range(len(broken)))) == repr(whole), "the same answers are mended otherwise"
+    for row, found in enumerate(whole):
+        assert repr(mended([row])) == repr([found]), f"row {row} is mended otherwise beside others"
 
 
 def check_feature(feature: ContextFeatures, payloads: Sequence[Mapping[str, object]]) -> None:

@@ -79,7 +79,7 @@ def spending_of(
 def _cost(plan: Node, tariffs: dict[str, Tariff]) -> int:
     return sum(
         tariffs[model].row_nano + tariffs[model].byte_nano * _TYPICAL_BYTES // 1_000_000
-        for model in models_of(plan)
+        for model in models_of(plan, remedies=False)
     )
 
 

@@ -22,6 +22,7 @@ from batuta.agents.compiler.understood import Feature, Understand, understood
 from batuta.agents.compiler.verifying import CheckParts, Verifying
 from batuta.agents.delegation.delegating import Delegating
 from batuta.agents.delegation.plans import models_of
+from batuta.agents.models.port import CRITIQUE
 from batuta.agents.policy.names import Names
 from batuta.agents.understanding.features import ContextFeatures, KeyedFeatures
 from batuta.agents.understanding.steps import Understanding
@@ -129,7 +130,8 @@ def compile_pipeline(document: Document, parts: Parts) -> Plan:
         for one in models_of(node)
         for name in inputs[one]
     )
-    told = notify_names(so_far, dict.fromkeys(n for n in seen if "." not in n and n != "event"))
+    columns = dict.fromkeys(n for n in seen if "." not in n and n not in {"event", CRITIQUE})
+    told = notify_names(so_far, columns)
     notices = notify_rules(file, told, faults)
     faults.settle()
     compiled = _Compiled(source, labels, scoring_key, tuple(placed))

@@ -5,6 +5,7 @@ from typing import Final
 
 from batuta.agents.compiler.faults import Faults
 from batuta.agents.compiler.understood import Understand
+from batuta.agents.models.port import CRITIQUE
 from batuta.agents.policy.expressions import Expression, ExpressionError
 from batuta.agents.policy.names import Kind, Names
 from batuta.schemas.pipeline_file.entries import DecideEntry, ModelEntry
@@ -55,7 +56,8 @@ def _reads_of(
     fields, features = so_far.fields, so_far.features
     numbers = [n for n, one in fields.items() if one.kind in _NUMERIC]
     told = [f"{other}.{part}" for other in others for part in ("score", "confidence", "value")]
-    known = [*features, *numbers, "event", *(f"event.{field}" for field in fields), *told]
+    parts = ["event", *(f"event.{field}" for field in fields), CRITIQUE]
+    known = [*features, *numbers, *parts, *told]
     for number, given in enumerate(entry.reads):
         path: Path = ("models", name, "reads", number)
         if given not in known:

@@ -122,7 +122,7 @@ class _Planning:
     def node(self, entry: PlanEntry, path: Path, depth: int = 1) -> Node:
         """Return one plan, its steps compiled, behind its checkpoint where it has one."""
         node = self._unchecked(entry, path, depth)
-        return self.verifying.checked(node, entry.check, path)
+        return self.verifying.checked(node, entry, path)
 
     def _unchecked(self, entry: PlanEntry, path: Path, depth: int) -> Node:
         if depth > PLAN_DEPTH_MAX:

@@ -2,14 +2,23 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
 from batuta.agents.compiler.faults import Faults
+from batuta.agents.compiler.remedying import Remedying
 from batuta.agents.compiler.understood import Understand
-from batuta.agents.delegation.plans import Checked, Node, models_of
+from batuta.agents.delegation.plans import Checked, Node, answering
 from batuta.agents.policy.expressions import Expression, ExpressionError
 from batuta.agents.policy.names import Kind, Names
-from batuta.agents.verification.checkpoint import BoundCheck, Checkpoint, Validator, Vouches
+from batuta.agents.reasons import CHECK_BROKE
+from batuta.agents.verification.checkpoint import (
+    VALIDATOR_REASONS,
+    BoundCheck,
+    Checkpoint,
+    Validator,
+    Vouches,
+)
 from batuta.agents.verification.compliance import ComplianceCheck
 from batuta.agents.verification.expressions import CONTRADICTION, RuleCheck
 from batuta.agents.verification.grounding import GroundingCheck
@@ -19,10 +28,12 @@ from batuta.agents.verification.shapes import SchemaCheck
 from batuta.agents.verification.taint import Taint
 from batuta.agents.verification.tone import ToneCheck
 from batuta.schemas.pipeline_file.check_entries import CheckEntry
-from batuta.schemas.pipeline_file.check_places import verify_path
+from batuta.schemas.pipeline_file.check_places import remedies_path, verify_path
 from batuta.schemas.pipeline_file.entries import ModelEntry
+from batuta.schemas.pipeline_file.plan_entries import PlanEntry
 from batuta.schemas.pipeline_file.problems import Path, did_you_mean
 from batuta.schemas.pipeline_file.reading import Document
+from batuta.schemas.pipeline_file.remedy_entries import OnFailureEntry
 from batuta.schemas.pipeline_file.serving import SERVED
 
 if TYPE_CHECKING:
@@ -77,30 +88,40 @@ class Verifying:
     ) -> None:
         """Compile for one document; what its checks name was imported as `parts`."""
         self._file = document.file
-        self._verify_path = verify_path(document.tree.value)
+        self._value = document.tree.value
+        self._remedying = Remedying(document.file, parts.get, self._note)
         self._names: Names = so_far.names(_ANSWER)
         self._parts = parts
         self.faults = faults
         self._seen: set[Path] = set()
         self.names: frozenset[str] = frozenset()
 
-    def checked(self, node: Node, entries: Sequence[CheckEntry], path: Path) -> Node:
+    def checked(self, node: Node, entry: PlanEntry, path: Path) -> Node:
         """Return a step behind the checks that stand at `path`, as it is where there are none."""
         name = ".".join(str(part) for part in path[1:] if isinstance(part, int) or part == path[1])
-        return self._around(node, entries, (*path, "check"), name)
+        checks = _Checks(entry.check, (*path, "check"), entry.on_failure, (*path, "on_failure"))
+        return self._around(node, checks, name)
 
     def verified(self, node: Node) -> Node:
         """Return a whole plan behind what `verify` asks for."""
-        return self._around(node, self._file.verify.check, self._verify_path, _MODELS)
+        verify, path = self._file.verify, verify_path(self._value)
+        checks = _Checks(verify.check, path, verify.on_failure, ("verify", "on_failure"))
+        return self._around(node, checks, _MODELS)
 
-    def _around(self, node: Node, entries: Sequence[CheckEntry], path: Path, name: str) -> Node:
-        if not entries:
+    def _around(self, node: Node, checks: "_Checks", name: str) -> Node:
+        if not checks.entries:
             return node
-        last = list(models_of(node))[-1]
-        found = [self._one(entry, (*path, place), last) for place, entry in enumerate(entries)]
+        last = answering(node)
+        found = [self._one(one, (*checks.path, n), last) for n, one in enumerate(checks.entries)]
         validators = tuple(one for one in found if isinstance(one, Validator))
-        checks = [one for one in found if isinstance(one, BoundCheck)]
-        return Checked(node, Checkpoint(name, _distinct(checks), validators))
+        bound = _distinct([one for one in found if isinstance(one, BoundCheck)])
+        if checks.on_failure is None:
+            return Checked(node, Checkpoint(name, bound, validators))
+        reasons = {reason for one in bound for reason in one.check.reasons} | {CHECK_BROKE}
+        reasons |= set(VALIDATOR_REASONS) if validators else set()
+        path = remedies_path(self._value, checks.remedies_path)
+        remedies = self._remedying.remedies(checks.on_failure, path, node, reasons)
+        return Checked(node, Checkpoint(name, bound, validators, remedies))
 
     def _one(self, entry: CheckEntry, path: Path, last: str) -> BoundCheck | Validator | None:
         of = self._model(entry.of, (*path, "of")) or last
@@ -166,6 +187,16 @@ class Verifying:
         entry = self._file.models[validator]
         own_code = entry.adapter not in SERVED and entry.kind in {"validation", "policy"}
         return 0 if own_code else label_of(entry)
+
+
+@dataclass(frozen=True, slots=True)
+class _Checks:
+    """What stands in one place of a file: checks, and what is tried where they fail."""
+
+    entries: Sequence[CheckEntry]
+    path: Path
+    on_failure: OnFailureEntry | None
+    remedies_path: Path
 
 
 def _vouches(entry: CheckEntry) -> Vouches:

@@ -12,9 +12,11 @@ import numpy.typing as npt
 
 from batuta.agents.models.answers import Answers, Scores
 from batuta.agents.verification.checkpoint import Checkpoint
+from batuta.agents.verification.course import corrections_in
 from batuta.agents.verification.taint import Taints
 from batuta.agents.verification.trials import FAILED as REFUSED
 from batuta.agents.verification.trials import Trials
+from batuta.schemas.decision import Correction
 from batuta.schemas.errors import FailureKind
 
 __all__ = ["ANSWERED", "ASKED", "FAILED", "UNASKED", "Heard", "Indexes", "Told"]
@@ -37,7 +39,9 @@ class Told:
         version: who answered.
         taint: (rows,) what may be wrong with the answer.
         failures, values, evidence: of some rows.
-        former: which other version answered some rows, before it gave way to this one.
+        former: which other version answered some rows, before it gave way to this one; or whose
+            answer stands for them, where it was corrected.
+        critiques: what it is told of some rows, whose answer has not passed a checkpoint.
     """
 
     state: npt.NDArray[np.int8]
@@ -52,6 +56,7 @@ class Told:
     values: dict[int, object] = field(default_factory=dict[int, object])
     evidence: dict[int, str] = field(default_factory=dict[int, str])
     former: dict[int, str] = field(default_factory=dict[int, str])
+    critiques: dict[int, str] = field(default_factory=dict[int, str])
 
     @classmethod
     def nothing(cls, rows: int, version: str) -> "Told":
@@ -77,7 +82,31 @@ class Told:
             {places[row]: value for row, value in self.values.items() if row in places},
             {places[row]: text for row, text in self.evidence.items() if row in places},
             {places[row]: version for row, version in self.former.items() if row in places},
+            {places[row]: said for row, said in self.critiques.items() if row in places},
         )
+
+    def row(self, row: int) -> dict[str, object]:
+        """Return one answer as JSON takes it."""
+        score, sure = float(self.scores[row]), float(self.confidence[row])
+        return {
+            "version": self.former.get(row, self.version),
+            "score": score if score == score else None,  # noqa: PLR0124 - NaN is not itself
+            "confidence": sure if sure == sure else None,  # noqa: PLR0124
+            "failure": self.failures.get(row),
+            "duration_ms": int(self.duration_ms[row]),
+            "cost_nano": int(self.cost_nano[row]),
+            "currency": self.currency,
+            "value": self.values.get(row),
+            "evidence": self.evidence.get(row),
+            "taint": int(self.taint[row]),
+        }
+
+    def forget(self, row: int) -> None:
+        """Note that one row is not answered; what it has cost so far stands."""
+        self.state[row] = UNASKED
+        self.scores[row] = self.confidence[row] = np.nan
+        for kept in (self.failures, self.values, self.evidence, self.former):
+            cast("dict[int, object]", kept).pop(row, None)
 
 
 class Heard:
@@ -121,7 +150,61 @@ class Heard:
             trials = self.trials[checkpoint.name] = Trials.none(checkpoint, self.rows)
             for row, found in self._given.pop(checkpoint.name, {}).items():
                 trials.give(row, found)
+                self._tell_again(trials, row)
         return trials
+
+    def _tell_again(self, trials: Trials, row: int) -> None:
+        """Tell who is to correct an answer what is wrong with it: work goes on after a restart."""
+        course = trials.courses.get(row)
+        if course is None or not course.under_way:
+            return
+        for remedy in trials.checkpoint.remedies.each:
+            for model in remedy.told if remedy.name == course.remedy else ():
+                self.of(model).critiques[row] = course.critique
+
+    def put_aside(self, models: Iterable[str], row: int) -> dict[str, dict[str, object]]:
+        """Forget what some models have answered about a row, and return it."""
+        kept: dict[str, dict[str, object]] = {}
+        for model in models:
+            told = self.told.get(model)
+            if told is not None and told.state[row] >= ANSWERED:
+                kept[model] = told.row(row)
+                told.forget(row)
+        return kept
+
+    def put_back(self, row: int, kept: Mapping[str, Mapping[str, object]]) -> None:
+        """Take answers back that nobody gave better ones for; what these cost is not forgotten."""
+        for model, answer in kept.items():
+            told = self.of(model)
+            spent_nano = int(told.cost_nano[row])
+            told.forget(row)
+            self.give(row, {model: answer})
+            told.cost_nano[row] = spent_nano
+
+    def spent_nano(self, models: Iterable[str], row: int) -> int:
+        """Return what some models have cost one row so far."""
+        return sum(int(self.told[name].cost_nano[row]) for name in models if name in self.told)
+
+    @property
+    def corrects(self) -> bool:
+        """Whether any answer was to be corrected, as far as is known."""
+        return bool(self._given) or any(trials.courses for trials in self.trials.values())
+
+    def corrections_of(self, row: int) -> tuple[Correction, ...]:
+        """Return what was tried to correct answers about a row.
+
+        Raises:
+            KeyError, TypeError, ValueError: what was parked is damaged.
+        """
+        found: list[Correction] = []
+        for trials in self.trials.values():
+            if (course := trials.courses.get(row)) is not None:
+                found += course.tried
+        for given in self._given.values():
+            # Nobody has walked that far since it was parked.
+            if course_told := given.get(row, {}).get("course"):
+                found += corrections_in(cast("Mapping[str, object]", course_told))
+        return tuple(found)
 
     def refusals(self) -> dict[int, str]:
         """Return the rows that a checkpoint did not let pass, and the first reason of each."""
@@ -166,7 +249,8 @@ class Heard:
         told.currency = answers.currency
         if answers.cost_nano:
             share, rest = divmod(answers.cost_nano, max(len(rows), 1))
-            told.cost_nano[rows] = share
+            # One that answers again has been paid before.
+            told.cost_nano[rows] += share
             told.cost_nano[rows[:1]] += rest
         if scores.shape != rows.shape or scores.dtype.kind not in "fiu":
             self.fail(model, rows, "invalid", duration_ms)
@@ -226,26 +310,17 @@ class Heard:
         """Return what was answered about one event, as JSON takes it."""
         found: dict[str, dict[str, object]] = {}
         for model, told in self.told.items():
-            if told.state[row] < ANSWERED:
-                continue
-            score, sure = float(told.scores[row]), float(told.confidence[row])
-            found[model] = {
-                "version": told.former.get(row, told.version),
-                "score": score if score == score else None,  # noqa: PLR0124 - NaN is not itself
-                "confidence": sure if sure == sure else None,  # noqa: PLR0124
-                "failure": told.failures.get(row),
-                "duration_ms": int(told.duration_ms[row]),
-                "cost_nano": int(told.cost_nano[row]),
-                "currency": told.currency,
-                "value": told.values.get(row),
-                "evidence": told.evidence.get(row),
-                "taint": int(told.taint[row]),
-            }
+            if told.state[row] >= ANSWERED:
+                found[model] = told.row(row)
         return found
 
     def trial_row(self, row: int) -> dict[str, dict[str, object]]:
         """Return what checkpoints have found about one event, as JSON takes it."""
-        return {name: trials.row(row) for name, trials in self.trials.items() if trials.state[row]}
+        return {
+            name: trials.row(row)
+            for name, trials in self.trials.items()
+            if trials.state[row] or row in trials.courses
+        }
 
     def give_trials(self, row: int, found: Mapping[str, Mapping[str, object]]) -> None:
         """Take back what `trial_row` returned."""

@@ -5,7 +5,7 @@ Sequence   one after the other; later steps may read what earlier ones answered
 Parallel   all at once, their answers combined
 Cascade    from cheap to strong, until one is sure enough
 Fallback   the next one only where the one before gave no answer
-Checked    an answer that a checkpoint has passed, or none
+Checked    an answer that a checkpoint has passed, corrected where it can be, or none
 """
 
 from collections.abc import Iterator
@@ -24,6 +24,8 @@ __all__ = [
     "Node",
     "Parallel",
     "Sequence",
+    "answering",
+    "checked_within",
     "models_of",
     "people_of",
     "text_of",
@@ -107,6 +109,12 @@ class Checked:
         """The step, and the models that judge its answer."""
         return (self.step, *(Ask(one.model) for one in self.checkpoint.validators))
 
+    @property
+    def remedies(self) -> "tuple[Ask, ...]":
+        """Who is asked only where an answer has not passed."""
+        others = (one for one in self.checkpoint.remedies.each if one.stands_in)
+        return tuple(Ask(name, person=one.kind == "human") for one in others for name in one.asks)
+
 
 Node = Ask | Sequence | Parallel | Cascade | Fallback | Checked
 
@@ -120,7 +128,9 @@ def text_of(node: Node) -> str:
     if isinstance(node, Ask):
         return node.model
     if isinstance(node, Checked):
-        return f"{text_of(node.step)}, checked: {', '.join(node.checkpoint.names)}"
+        remedies = ", then ".join(one.text for one in node.checkpoint.remedies.each)
+        tried = f", on failure: {remedies}" if remedies else ""
+        return f"{text_of(node.step)}, checked: {', '.join(node.checkpoint.names)}{tried}"
     steps = [
         text_of(step) if isinstance(step, Ask) else f"({text_of(step)})" for step in node.steps
     ]
@@ -141,14 +151,44 @@ def people_of(node: Node) -> Iterator[str]:
         if node.person:
             yield node.model
         return
-    for step in node.steps:
+    for step in _everybody(node):
         yield from people_of(step)
 
 
-def models_of(node: Node) -> Iterator[str]:
-    """Yield the models and people of a plan, each time they stand in it, in order."""
+def models_of(node: Node, *, remedies: bool = True) -> Iterator[str]:
+    """Yield the models and people of a plan, each time they stand in it, in order.
+
+    Args:
+        node: the plan.
+        remedies: whether those are among them who are asked only where an answer has not passed.
+    """
     if isinstance(node, Ask):
         yield node.model
         return
+    for step in _everybody(node) if remedies else node.steps:
+        yield from models_of(step, remedies=remedies)
+
+
+def answering(node: Node) -> str:
+    """Return the model of a plan whose answer is the plan's, if all goes as it is written.
+
+    >>> answering(Sequence((Ask("a"), Fallback((Ask("b"), Ask("c"))))))
+    'c'
+    """
+    while not isinstance(node, Ask):
+        node = node.step if isinstance(node, Checked) else node.steps[-1]
+    return node.model
+
+
+def checked_within(node: Node) -> Iterator[Checked]:
+    """Yield the checked steps of a plan, itself among them."""
+    if isinstance(node, Ask):
+        return
+    if isinstance(node, Checked):
+        yield node
     for step in node.steps:
-        yield from models_of(step)
+        yield from checked_within(step)
+
+
+def _everybody(node: "Sequence | Parallel | Cascade | Fallback | Checked") -> "tuple[Node, ...]":
+    return (*node.steps, *node.remedies) if isinstance(node, Checked) else node.steps

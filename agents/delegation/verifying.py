@@ -1,36 +1,58 @@
 """Checkpoints in the walk over a plan: what an answer must pass before anybody counts on it.
 
 An answer is checked once, and what was checked is what counts afterwards, whatever else a model
-says of it later. One that fails is no answer: fallback, cascade and quorum go on by their rule.
+says of it later.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from batuta.agents.delegation.heard import ANSWERED, Heard, Indexes
-from batuta.agents.delegation.plans import Ask, Checked, Node, models_of, people_of
+from batuta.agents.delegation.plans import (
+    Ask,
+    Checked,
+    Node,
+    answering,
+    models_of,
+    people_of,
+)
 from batuta.agents.delegation.reached import Flags, Reached
 from batuta.agents.models.answers import Scores
 from batuta.agents.policy.event_rows import EventRows
 from batuta.agents.policy.names import Column
 from batuta.agents.understanding.features import Features
 from batuta.agents.understanding.isolation import Isolation
+from batuta.agents.verification.checkpoint import NOT_RUN
 from batuta.agents.verification.expressions import CONTRADICTION, contradiction_of
 from batuta.agents.verification.port import CheckBatch
+from batuta.agents.verification.remedies import Odds
 from batuta.agents.verification.taint import Taint, Taints
 from batuta.agents.verification.trials import FAILED, OPEN, PASSED, VALIDATING, Trials
 from batuta.schemas.ingested import Ingested
 
-__all__ = ["Verifier", "walk_checked"]
+__all__ = ["Verifier", "Walking", "judge", "value_on_trial"]
 
 _REFUSED = 1
 _UNHEARD = 2
 
 
+def _even(at: str, reason: str, remedy: str) -> float:
+    """Return what is known of a remedy where nobody counts: nothing."""
+    del at, reason, remedy
+    return 0.5
+
+
 class Verifier:
-    """Shows checks the answers about one batch of events."""
+    """Shows checks the answers about one batch of events.
+
+    Attributes:
+        events: in order.
+        isolation: how checks and repairs are called.
+        odds: what has helped so far where answers did not pass.
+    """
 
     def __init__(
         self,
@@ -38,6 +60,7 @@ class Verifier:
         features: Features,
         rows_of: Callable[[Indexes], EventRows],
         isolation: Isolation,
+        odds: Odds | None = None,
     ) -> None:
         """Take what was asked about.
 
@@ -45,12 +68,14 @@ class Verifier:
             events: in order.
             features: of each, as models are shown them.
             rows_of: some of them as expressions see them, before anything was answered.
-            isolation: how checks are called.
+            isolation: how checks and repairs are called.
+            odds: what has helped; None: nobody knows.
         """
-        self._events = events
+        self.events = events
         self._features = features
         self._rows_of = rows_of
         self.isolation = isolation
+        self.odds = odds or _even
 
     def batch(self, node: Checked, rows: Indexes, reached: Reached, heard: Heard) -> CheckBatch:
         """Return the answers of some rows as checks see them."""
@@ -62,13 +87,51 @@ class Verifier:
             for name, told in heard.told.items()
             if told.values
         }
+        _let_stand_in(node, rows, reached, heard, _Shown(compared, values))
         scores, confidence = reached.scores[rows], reached.confidence[rows]
         seen = self._rows_of(rows)
         seen.give("score", Column(scores))
         seen.give("confidence", Column(confidence))
         seen.give(CONTRADICTION, Column(contradiction_of(compared, len(rows))))
-        events = [self._events[row] for row in rows.tolist()]
+        events = [self.events[row] for row in rows.tolist()]
         return CheckBatch(events, scores, confidence, self._features[rows], compared, values, seen)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What checks see of models: scores that are compared, and what was answered beside them."""
+
+    compared: dict[str, Scores]
+    values: dict[str, list[object]]
+
+
+def _let_stand_in(
+    node: Checked, rows: Indexes, reached: Reached, heard: Heard, shown: _Shown
+) -> None:
+    """Show answers of remedies in the place of the step's own: of one model, so that none agree."""
+    trials = heard.trials_of(node.checkpoint)
+    places = np.flatnonzero(trials.stands_in[rows] >= 0)
+    if not len(places):
+        return
+    own = answering(node.step)
+    for column in shown.compared.values():
+        column[places] = np.nan
+    compared = shown.compared.setdefault(own, np.full(len(rows), np.nan))
+    compared[places] = reached.scores[rows[places]]
+    values = shown.values.setdefault(own, [None] * len(rows))
+    for place in places.tolist():
+        values[place] = value_on_trial(node, int(rows[place]), heard, trials)
+
+
+def value_on_trial(node: Checked, row: int, heard: Heard, trials: Trials) -> object:
+    """Return what was answered beside the score by whoever answers for a checked step."""
+    place = int(trials.stands_in[row])
+    if place < 0:
+        return heard.of(answering(node.step)).values.get(row)
+    if trials.checkpoint.remedies.each[place].part is not None:
+        mended = trials.courses[row].mended
+        return None if mended is None else mended.value
+    return heard.of(trials.checkpoint.remedies.each[place].asks[0]).values.get(row)
 
 
 class Walking(Protocol):
@@ -86,23 +149,18 @@ class Walking(Protocol):
         """Return what `node` has come to for the rows of `where`."""
         ...
 
+    def left_ms(self, row: int) -> int | None:
+        """Return how long an event may still take; None: for ever."""
+        ...
 
-def walk_checked(walk: Walking, node: Checked, where: Flags) -> Reached:
-    """Return what a checked step has come to: an answer that has passed, or none."""
-    reached = walk.walk(node.step, where)
-    trials = walk.heard.trials_of(node.checkpoint)
+
+def judge(walk: Walking, node: Checked, where: Flags, reached: Reached, trials: Trials) -> None:
+    """Check the answers that are new, and hear what validators say of those that have passed."""
     opened = where & reached.done & reached.usable & (trials.state == OPEN)
     if opened.any():
         _check(walk, node, np.flatnonzero(opened), reached, trials)
     if node.checkpoint.validators:
         _validate(walk, node, where & (trials.state == VALIDATING), trials)
-    passed, failed = trials.state == PASSED, trials.state == FAILED
-    reached.done = reached.done & (~reached.usable | passed | failed)
-    reached.usable = reached.usable & passed
-    np.copyto(reached.scores, trials.scores, where=passed)
-    np.copyto(reached.confidence, trials.confidence, where=passed)
-    np.copyto(reached.taint, trials.taint, where=passed | failed)
-    return reached
 
 
 def _check(walk: Walking, node: Checked, rows: Indexes, reached: Reached, trials: Trials) -> None:
@@ -112,19 +170,35 @@ def _check(walk: Walking, node: Checked, rows: Indexes, reached: Reached, trials
     batch = walk.verifier.batch(node, rows, reached, walk.heard)
     codes, critiques = node.checkpoint.run(batch, walk.verifier.isolation)
     trials.codes[: len(checks), rows] = codes
+    trials.codes[len(checks) :, rows] = NOT_RUN
     trials.scores[rows] = batch.scores
     trials.confidence[rows] = batch.confidence
+    for row in rows.tolist() if trials.critiques else ():
+        trials.critiques.pop(row, None)
     trials.critiques.update({int(rows[place]): said for place, said in critiques.items()})
     fails = (codes != 0).any(axis=0)
     after = VALIDATING if node.checkpoint.validators else PASSED
     trials.state[rows] = np.where(fails, FAILED, after)
-    taint = reached.taint[rows]
+    carried = _carried(rows, reached, trials)
+    taint = carried
     if any(one.vouches == "agreement" for one in checks):
-        taint = taint & _shared(walk.heard, node, rows)
+        # One answer alone, as a remedy's is, agrees with nobody.
+        shared = _shared(walk.heard, node, rows)
+        taint = taint & np.where(trials.stands_in[rows] >= 0, 255, shared).astype(np.uint8)
     if any(one.vouches == "all" for one in checks):
         taint = np.zeros_like(taint)
-    trials.taint[rows] = np.where(fails, reached.taint[rows] | Taint.FAILED_CHECK, taint)
+    trials.taint[rows] = np.where(fails, carried | Taint.FAILED_CHECK, taint)
     _cleanse(walk.heard, node, rows[~fails], trials)
+
+
+def _carried(rows: Indexes, reached: Reached, trials: Trials) -> Taints:
+    """Return the taint of answers; one that was made of an answer before carries that one's too."""
+    taint = reached.taint[rows]
+    if trials.courses:
+        for place, row in enumerate(rows.tolist()):
+            if (course := trials.courses.get(row)) is not None and course.under_way:
+                taint[place] |= course.taint
+    return taint
 
 
 def _validate(walk: Walking, node: Checked, asked: Flags, trials: Trials) -> None:

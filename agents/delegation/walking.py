@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
+from batuta.agents.delegation.correcting import walk_checked
 from batuta.agents.delegation.heard import ANSWERED, ASKED, UNASKED, Heard
 from batuta.agents.delegation.plans import (
     Ask,
@@ -21,7 +23,7 @@ from batuta.agents.delegation.plans import (
     Sequence,
 )
 from batuta.agents.delegation.reached import Flags, Reached
-from batuta.agents.delegation.verifying import Verifier, walk_checked
+from batuta.agents.delegation.verifying import Verifier
 from batuta.agents.models.answers import Scores
 from batuta.agents.policy.names import Column
 
@@ -42,6 +44,7 @@ class Walk:
         next_ms: when, since the beginning, time alone changes something; None: never.
         lapsed: whether something is complete because its time is over.
         verifier: runs checkpoints; None where a plan has none.
+        patience_ms: (rows,) how long each may take since the beginning; None: for ever.
     """
 
     heard: Heard
@@ -50,6 +53,11 @@ class Walk:
     next_ms: int | None = None
     lapsed: bool = False
     verifier: Verifier | None = None
+    patience_ms: npt.NDArray[np.int64] | None = None
+
+    def left_ms(self, row: int) -> int | None:
+        """Return how long an event may still take; None: for ever."""
+        return None if self.patience_ms is None else int(self.patience_ms[row]) - self.elapsed_ms
 
     def walk(self, node: Node, where: Flags) -> Reached:
         """Return what `node` has come to for the rows of `where`."""
@@ -80,7 +88,7 @@ class Walk:
 
     def _sequence(self, node: Sequence, where: Flags) -> Reached:
         reached = self.walk(node.steps[0], where)
-        marked = reached.marked
+        marked = reached.marked.copy()
         for step in node.steps[1:]:
             going = where & reached.done & reached.usable
             later = self.walk(step, going)

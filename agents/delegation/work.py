@@ -192,7 +192,10 @@ class Work:
         return calls
 
     def _walk(self, elapsed_ms: int) -> Walk:
-        walk = Walk(self.heard, elapsed_ms, verifier=self.asking.verifier)
+        asking = self.asking
+        walk = Walk(
+            self.heard, elapsed_ms, verifier=asking.verifier, patience_ms=asking.patience_ms
+        )
         for node, where in self.plans:
             self.reached.put(where, walk.walk(node, where))
         self.lapsed |= walk.lapsed

@@ -4,16 +4,19 @@ Adapters make one attempt: retries, breakers, hedging and bulkheads are the cond
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, TypeGuard
+from typing import Final, Protocol, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
 from batuta.agents.models.answers import Answers, Scores
 
-__all__ = ["AnyModel", "Matrix", "Model", "RowModel", "Scores", "reads_rows"]
+__all__ = ["CRITIQUE", "AnyModel", "Matrix", "Model", "RowModel", "Scores", "reads_rows"]
 
 Matrix = npt.NDArray[np.float32]
+#: A model that reads this path is told what was wrong with an answer that it is to correct: a text,
+#: empty where it is asked for the first time.
+CRITIQUE: Final = "critique"
 
 
 class Model(Protocol):
@@ -43,7 +46,7 @@ class RowModel(Protocol):
     """A model that reads more of an event than numbers: texts, and what earlier steps answered.
 
     Attributes:
-        reads: what stands in each row, by paths such as `event.text` or `retrieve.value`.
+        reads: what stands in each row, by paths such as `event.text`, `retrieve.value`, `critique`.
     """
 
     name: str

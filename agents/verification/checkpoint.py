@@ -11,6 +11,7 @@ import numpy.typing as npt
 from batuta.agents.reasons import CHECK_BROKE
 from batuta.agents.understanding.isolation import Isolation
 from batuta.agents.verification.port import BatchCheck, CheckBatch, Codes, Verdict
+from batuta.agents.verification.remedies import Remedies
 from batuta.schemas.errors import LaterError, OursError
 
 __all__ = ["BROKE", "NOT_RUN", "BoundCheck", "Checkpoint", "Validator", "Vouches", "cut"]
@@ -25,6 +26,7 @@ Vouches = Literal["nothing", "all", "agreement"]
 VALIDATOR_REASONS: Final = ("validator_refused", "validator_failed")
 CRITIQUE_CHARACTERS_MAX: Final = 500
 _CUT: Final = " [cut]"
+NO_REMEDIES: Final = Remedies()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +64,13 @@ class Checkpoint:
         name: where that is.
         checks: run first, all of them.
         validators: models asked about what has passed these.
+        remedies: what is tried where an answer does not pass.
     """
 
     name: str
     checks: tuple[BoundCheck, ...]
     validators: tuple[Validator, ...] = ()
+    remedies: Remedies = NO_REMEDIES
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from batuta.agents.models.answers import Scores
 from batuta.agents.verification.checkpoint import BROKE, NOT_RUN, Checkpoint
+from batuta.agents.verification.course import Course, course_of
 from batuta.agents.verification.taint import Taints
 from batuta.schemas.decision import CheckResult
 
@@ -29,6 +30,9 @@ class Trials:
         codes: (checks, rows) what each check has said.
         scores, confidence, taint: (rows,) of the answer as it was checked: what counts.
         critiques: of rows that failed, what was wrong.
+        courses: of rows that have failed once, how they are corrected.
+        stands_in: (rows,) whose answer on trial is a remedy's, not the step's own: its place among
+            the remedies, else -1.
     """
 
     checkpoint: Checkpoint
@@ -38,6 +42,12 @@ class Trials:
     confidence: Scores
     taint: Taints
     critiques: dict[int, str] = field(default_factory=dict[int, str])
+    courses: dict[int, Course] = field(default_factory=dict[int, Course])
+    stands_in: npt.NDArray[np.int8] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin with the step's own answers."""
+        self.stands_in = np.full(len(self.state), -1, np.int8)
 
     @classmethod
     def none(cls, checkpoint: Checkpoint, rows: int) -> "Trials":
@@ -51,7 +61,7 @@ class Trials:
     def at(self, rows: npt.NDArray[np.intp]) -> "Trials":
         """Return some rows, as a copy."""
         places = {row: place for place, row in enumerate(rows.tolist())}
-        return Trials(
+        found = Trials(
             self.checkpoint,
             self.state[rows],
             self.codes[:, rows],
@@ -59,7 +69,10 @@ class Trials:
             self.confidence[rows],
             self.taint[rows],
             {places[row]: said for row, said in self.critiques.items() if row in places},
+            {places[row]: course for row, course in self.courses.items() if row in places},
         )
+        found.stands_in = self.stands_in[rows]
+        return found
 
     def results_of(self, rows: npt.NDArray[np.intp]) -> list[tuple[CheckResult, ...]]:
         """Return what stands in the records of some events; few differ, so they are shared."""
@@ -84,20 +97,33 @@ class Trials:
 
     def reason(self, row: int) -> str:
         """Return the first reason for which an event has failed."""
+        return self.reasons(row)[0]
+
+    def reasons(self, row: int) -> tuple[str, ...]:
+        """Return why an event has failed, the first check's reason first."""
         codes = self.codes[:, row].tolist()
-        return next(
-            self.checkpoint.reason(place, code) for place, code in enumerate(codes) if code > 0
-        )
+        found = (self.checkpoint.reason(n, code) for n, code in enumerate(codes) if code > 0)
+        return tuple(dict.fromkeys(found))
+
+    def open_again(self, row: int) -> None:
+        """Let the step's own answer be checked once more; what was tried is remembered."""
+        self.state[row] = OPEN
+        self.stands_in[row] = -1
+        if (course := self.courses.get(row)) is not None:
+            course.remedy, course.under_way = "", False
 
     def row(self, row: int) -> dict[str, object]:
         """Return one event's trial as JSON takes it."""
-        return {
+        found: dict[str, object] = {
             "state": int(self.state[row]),
             "codes": self.codes[:, row].tolist(),
             "score": float(self.scores[row]),
             "confidence": float(self.confidence[row]),
             "taint": int(self.taint[row]),
         }
+        if (course := self.courses.get(row)) is not None:
+            found["course"] = course.row()
+        return found
 
     def give(self, row: int, told: Mapping[str, object]) -> None:
         """Take back what `row` returned; what an earlier version of the file checked is open again.
@@ -107,15 +133,25 @@ class Trials:
         """
         codes = cast("list[int]", told["codes"])
         state = int(cast("int", told["state"]))
-        if len(codes) != len(self.codes) or state == OPEN:
+        course = cast("Mapping[str, object] | None", told.get("course"))
+        if len(codes) != len(self.codes) or (state == OPEN and course is None):
             return
-        if not OPEN < state <= FAILED or not all(NOT_RUN <= code <= BROKE for code in codes):
+        if not OPEN <= state <= FAILED or not all(NOT_RUN <= code <= BROKE for code in codes):
             raise ValueError(f"a trial in state {state} with codes {codes}")
         self.codes[:, row] = codes
         self.state[row] = state
         self.scores[row] = _number(told["score"])
         self.confidence[row] = _number(told["confidence"])
         self.taint[row] = int(cast("int", told["taint"]))
+        if course is not None:
+            self._follow(row, course_of(course))
+
+    def _follow(self, row: int, course: Course) -> None:
+        """Go on with a course; a remedy that the file has no more has no answer."""
+        self.courses[row] = course
+        places = [n for n, one in enumerate(self.checkpoint.remedies.each) if one.stands_in]
+        named = {self.checkpoint.remedies.each[place].name: place for place in places}
+        self.stands_in[row] = named.get(course.remedy, -1)
 
 
 def _number(value: object) -> float:

@@ -23,6 +23,7 @@ from batuta.schemas.pipeline_file.quantities import (
     Percentage,
     Reference,
 )
+from batuta.schemas.pipeline_file.remedy_entries import OnFailure
 
 __all__ = ["CHECK_KINDS", "CheckEntry", "Checks", "Verify", "VerifyEntry"]
 
@@ -143,9 +144,18 @@ class VerifyEntry(BaseModel):
 
     after: Literal["models"] = Field(default="models", description="where: behind the whole plan")
     check: Checks = Field(default=(), description="all of them are run")
+    on_failure: OnFailure | None = Field(
+        default=None, description="what is tried where it does not pass; else nothing"
+    )
     stale: Duration | None = Field(
         default=None, description="features older than this do not act; else none is too old"
     )
+
+    @model_validator(mode="after")
+    def _checked(self) -> Self:
+        if self.on_failure is not None and not self.check:
+            raise _refuse('"on_failure" belongs to "check"; add checks, or leave it out')
+        return self
 
 
 def _listed(value: object) -> object:

@@ -15,6 +15,7 @@ from batuta.schemas.pipeline_file.guarding import BreakerEntry, BulkheadEntry, R
 from batuta.schemas.pipeline_file.plan_entries import NarrowEntry, PlanEntry, SelectEntry
 from batuta.schemas.pipeline_file.problems import value_text
 from batuta.schemas.pipeline_file.quantities import TextShape
+from batuta.schemas.pipeline_file.remedy_entries import OnFailureEntry, RemedyEntry
 from batuta.schemas.pipeline_file.serving import BatchEntry, PricesEntry
 from batuta.schemas.pipeline_file.shape import fields_of
 
@@ -39,6 +40,8 @@ SECTIONS: Final[dict[str, type[BaseModel]]] = {
     "select.rules[]": NarrowEntry,
     "verify": VerifyEntry,
     "verify.check[]": CheckEntry,
+    "verify.on_failure": OnFailureEntry,
+    "verify.on_failure.remedies[]": RemedyEntry,
     "budget[]": BudgetEntry,
     "decide[]": entries.DecideEntry,
     "actions.NAME": entries.ActionEntry,

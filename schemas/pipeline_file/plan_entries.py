@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from batuta.schemas.pipeline_file.check_entries import Checks
 from batuta.schemas.pipeline_file.quantities import PROBLEM, Duration, Expression, Name
+from batuta.schemas.pipeline_file.remedy_entries import OnFailure
 
 __all__ = ["KINDS", "NarrowEntry", "PlanEntry", "SelectEntry", "Steps"]
 
@@ -75,6 +76,9 @@ class PlanEntry(BaseModel):
         default=None, description="of `cascade`: sure enough, by `score` and `confidence`"
     )
     check: Checks = Field(default=(), description="what its answer must pass to count")
+    on_failure: OnFailure | None = Field(
+        default=None, description="what is tried where it does not pass; else nothing"
+    )
 
     @model_validator(mode="after")
     def _fitting(self) -> Self:
@@ -89,6 +93,8 @@ class PlanEntry(BaseModel):
                 raise _refuse(f'"{key}" belongs to {kind}; leave it out, or change the plan')
         if self.cascade is not None and self.stop is None:
             raise _refuse('a cascade needs "stop"; add stop: "confidence > 0.97"')
+        if self.on_failure is not None and not self.check:
+            raise _refuse('"on_failure" belongs to "check"; add checks, or leave it out')
         if self.parallel is not None:
             self._check_parallel(len(self.parallel))
         return self

@@ -10,6 +10,7 @@ from batuta.schemas.pipeline_file.check_entries import CheckEntry, VerifyEntry
 from batuta.schemas.pipeline_file.entries import FeatureEntry, UnderstandEntry
 from batuta.schemas.pipeline_file.file import PipelineFile
 from batuta.schemas.pipeline_file.problems import Path
+from batuta.schemas.pipeline_file.remedy_entries import OnFailureEntry, RemedyEntry
 
 __all__ = ["fields_of", "model_at"]
 
@@ -38,6 +39,8 @@ def _within(kind: object, part: str | int) -> object:
     if model is not None:
         if model is VerifyEntry and isinstance(part, int):
             return CheckEntry
+        if model is OnFailureEntry and isinstance(part, int):
+            return RemedyEntry
         if model is UnderstandEntry and part != "context":
             return FeatureEntry
         declared = fields_of(model).get(str(part))

@@ -10,7 +10,7 @@ from rich.tree import Tree
 
 from batuta.agents.budgets.rule import amount_text
 from batuta.agents.delegation.plans import Ask, Checked, Node
-from batuta.schemas.decision import CheckResult, Decision, ModelAnswer, Selection
+from batuta.schemas.decision import CheckResult, Correction, Decision, ModelAnswer, Selection
 from batuta.schemas.pipeline_rules import Rule
 from batuta.schemas.review import Reviewed, StepCase
 from batuta.streams.cli.records import when
@@ -52,6 +52,7 @@ def tree_of(story: "Story", decision: Decision, shipped: "Shipped") -> Tree:
         tree.add(Text(f"cost {paid}", style="dim"))
     if not decision.answers:
         tree.add(Text(f"{decision.model}, and no record of its answer", style="dim"))
+    _add_checked(tree, decision)
     if decision.fallback:
         tree.add(Text("fallback: another answer stands for the intended one", style="yellow"))
     if decision.control_offset is not None:
@@ -166,6 +167,36 @@ def _reviewed(reviewed: Reviewed) -> Text:
         if verdict.comment:
             line.append(f", {verdict.comment}", style="not bold")
     return line.append(f"  {when(reviewed.at_ms)}", style="dim not bold")
+
+
+def _add_checked(tree: Tree, decision: Decision) -> None:
+    """Say what each checkpoint has found in the end, and what was tried until then."""
+    corrected = [one.at for one in decision.corrections]
+    for at in dict.fromkeys((*(one.at for one in decision.checks), *corrected)):
+        found = [one for one in decision.checks if one.at == at]
+        branch = tree.add(Text(f"checkpoint {at}"))
+        for one in decision.corrections:
+            if one.at == at:
+                branch.add(_correction(one))
+        for result in found:
+            line = Text(result.check)
+            line.append(f"  {result.reason or 'passed'}", style="red" if result.reason else "dim")
+            branch.add(line)
+    if decision.taint:
+        tree.add(Text(f"tainted: {', '.join(decision.taint)}", style="yellow"))
+
+
+def _correction(tried: Correction) -> Text:
+    line = Text(f"attempt {tried.attempt}: {tried.remedy}", style="bold")
+    line.append(f" against {', '.join(tried.failed)}", style="not bold")
+    line.append(f", odds {_LIKELY.format(tried.odds)}", style="dim not bold")
+    said = f"  {tried.result}" + (f": {tried.reason}" if tried.reason else "")
+    line.append(said, style="not bold" if tried.result == "passed" else "yellow not bold")
+    if tried.model:
+        line.append(f"  {tried.model}, {tried.duration_ms:,} ms", style="dim not bold")
+    if tried.cost_nano:
+        line.append(f", {amount_text(tried.cost_nano, tried.currency)}", style="dim not bold")
+    return line
 
 
 def _add_ruled(tree: Tree, decision: Decision, rules: Sequence[Rule]) -> None:

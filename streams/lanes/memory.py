@@ -1,8 +1,9 @@
 """What one lane remembers: its stage's state, and the tables the runtime keeps beside it.
 
 Written in two turns. In the first a batch understands: the stage's state, timers and watermarks; in
-the second it writes what its answers mean: parked steps. Each turn has layers of its own, so that
-the second turn of one batch and the first of the next never meet.
+the second it writes what its answers mean: parked steps, and what the stage keeps of answers. Each
+turn has layers of its own, so that the second turn of one batch and the first of the next never
+meet.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +17,7 @@ from batuta.agents.state.port import Change, State, StateTable, Tables, load_by_
 from batuta.agents.state.timers import Firing, Timers
 from batuta.schemas.watermark import Watermark
 from batuta.streams.lanes.layers import Layers
-from batuta.streams.lanes.stage import AnyStage, Timed, Timing
+from batuta.streams.lanes.stage import Answering, AnyStage, Timed, Timing
 
 __all__ = ["LaneMemory", "Told"]
 
@@ -62,7 +63,9 @@ class LaneMemory:
         self._layers = (Layers(self.state), Layers(self._runtime))
         self.parked = ParkingLot(_PARKED, steps_max=max(stage.parked_max, 1))
         self._parks = stage.parked_max > 0
-        self._answers = Layers(self.parked)
+        told = self.state.answer_tables if isinstance(self.state, Answering) else ()
+        self._answers = Layers(Tables((self.parked, *told)) if told else self.parked)
+        self._answer_tags = frozenset((_PARKED, *(table.tag for table in told)))
 
     # Batches
 
@@ -190,6 +193,6 @@ class LaneMemory:
         return sum(layers.state.entries() for layers in (*self._layers, self._answers))
 
     def _owner(self, key: bytes) -> State:
-        if key[:1] == _PARKED:
-            return self.parked
+        if key[:1] in self._answer_tags:
+            return self._answers.state
         return self._runtime if key[:1] < bytes([_STAGE_TAGS_FROM]) else self.state

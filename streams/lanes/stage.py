@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from batuta.agents.open_cases import OpenCases
-from batuta.agents.state.port import State
+from batuta.agents.state.port import State, StateTable
 from batuta.agents.state.timers import Timers
 from batuta.schemas.codec import Refused
 from batuta.schemas.record import Record
@@ -94,6 +94,16 @@ class KeepsCases(Protocol):
 
     def open_cases(self) -> Mapping[str, OpenCases]:
         """Return what waits for a verdict, by queue."""
+        ...
+
+
+@runtime_checkable
+class Answering(Protocol):
+    """A state with further tables that are written once answers are there, beside parked steps."""
+
+    @property
+    def answer_tables(self) -> Sequence[StateTable]:
+        """These tables; none of them is among those of the state itself."""
         ...
 
 

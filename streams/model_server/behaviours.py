@@ -22,6 +22,7 @@ BEHAVIOURS: Final[Mapping[str, str]] = {
     "lies": "the opposite of the right score, with a confidence of 0.99",
     "obeys": "what the text itself orders: the JSON object behind the word `answer`",
     "overcharges": "the right score for ten times the tokens",
+    "heeds": "the opposite of the right score, until a critique tells what is wrong with it",
 }
 #: Ways to fail.
 FAULTS: Final[Mapping[str, str]] = {
@@ -39,6 +40,8 @@ FAULTS: Final[Mapping[str, str]] = {
     "loses_rows": "one answer too few",
 }
 _ORDER: Final = re.compile(r"answer\D{0,20}?(\{[^{}]*\})", re.IGNORECASE)
+#: A critique that says something, in a row as JSON.
+_CRITIQUE: Final = re.compile(r'"critique":"[^"]')
 _DRIFT: Final = 0.01
 _OVERCHARGE: Final = 10
 
@@ -68,7 +71,8 @@ class Behaviours:
         if behaviour == "obeys" and (order := _ORDER.search(content.replace('\\"', '"'))):
             return order[1]
         honest = honest_score(_numbers(content))
-        score = _bent(behaviour, honest, self.calls[behaviour])
+        heeds = behaviour == "heeds" and _CRITIQUE.search(content) is not None
+        score = honest if heeds else _bent(behaviour, honest, self.calls[behaviour])
         confidence = 0.99 if behaviour == "lies" else abs(2.0 * score - 1.0)
         said = {"score": score, "confidence": confidence, "reason": "the sum of its numbers"}
         return orjson.dumps(said).decode()
@@ -87,7 +91,7 @@ class Behaviours:
 
 def _bent(behaviour: str, score: float, call: int) -> float:
     match behaviour:
-        case "lies":
+        case "lies" | "heeds":
             return 1.0 - score
         case "contradicts":
             return score if call % 2 else 1.0 - score

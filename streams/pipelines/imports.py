@@ -29,6 +29,7 @@ GROUPS: Final[Mapping[str, str]] = {
     "feature": "batuta.features",
     "model": "batuta.models",
     "check": "batuta.checks",
+    "repair": "batuta.repairs",
     "sink": "batuta.sinks",
     "reasons": "batuta.reasons",
     "samples": "batuta.samples",
@@ -98,7 +99,7 @@ class Importer:
         except Exception as error:  # noqa: BLE001 - a part is anybody's code
             said = f"{type(error).__name__}: {error}"
             what = f"cannot be made from {entry.use}: {said}; change what stands under with"
-            where = (*(path[:-1] if path[-1] == "use" else path), "with")
+            where = (*(path[:-1] if path[-1] in {"use", "repair"} else path), "with")
             self._faults.add(where, entry.options, what)
             return None
 

@@ -18,7 +18,7 @@ from batuta.agents.understanding.memories import WIDTH_MAX
 from batuta.agents.verification.own import OwnCheck
 from batuta.schemas.errors import UsageError
 from batuta.schemas.pipeline_file.check_entries import CheckEntry
-from batuta.schemas.pipeline_file.check_places import check_places
+from batuta.schemas.pipeline_file.check_places import check_places, remedy_places
 from batuta.schemas.pipeline_file.entries import ModelEntry, PartEntry
 from batuta.schemas.pipeline_file.problems import Path as FieldPath
 from batuta.schemas.pipeline_file.reading import Document, read_document
@@ -234,6 +234,13 @@ class _Loading:
                 part = self._check((*path, "use"), entry.use, entry)
             elif entry.shape is not None:
                 part = self._schema((*path, "schema"), _part(entry.shape, {}))
+            if part is not None:
+                found[path] = part
+        for path, remedy in remedy_places(self._document.file, self._document.tree.value):
+            if remedy.repair is None or remedy.repair in self._document.file.models:
+                continue
+            given = _part(remedy.repair, remedy.options)
+            part = self._fitting("repair", (*path, "repair"), given, ("repair",))
             if part is not None:
                 found[path] = part
         return found

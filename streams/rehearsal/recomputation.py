@@ -171,12 +171,12 @@ async def _again(
         memory.rollback()
         into.faults.append(f"{stage.group} cannot decide {attempt.spots} again: {batch.error!r}")
         return
-    for key, value in memory.changes(batch, now_ms):
+    changes = (*memory.changes(batch, now_ms), *memory.answer_changes(batch, now_ms))
+    for key, value in changes:
         if value is None:
             into.changelog.pop(key, None)
         elif key >= STAGE_TAGS_FROM:
             into.changelog[key] = value
-    memory.answer_changes(batch, now_ms)
     memory.commit(batch)
     for output in outputs:
         into.outputs += output.outputs() if isinstance(output, OutputColumns) else (output,)

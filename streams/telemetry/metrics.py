@@ -1,8 +1,8 @@
 """Every Prometheus metric batuta exposes, declared once, and its children bound once per stage.
 
-Labels are pipeline, stage, model, version, currency, part, outcome, reason, channel, queue, result
-and state, never an id. Values known beforehand start at 0, so that no panel says "No data"; values
-nobody foresaw get a child of their own up to a bound, then count as `other`.
+Labels are pipeline, stage, model, version, currency, part, outcome, reason, remedy, channel, queue,
+result and state, never an id. Values known beforehand start at 0, so that no panel says "No data";
+values nobody foresaw get a child of their own up to a bound, then count as `other`.
 """
 
 from __future__ import annotations
@@ -244,6 +244,10 @@ class Families:
             "checks_total", "Answers a check has judged, by why they failed; `passed` where not.",
             "pipeline", "part", "reason",
         )  # fmt: skip
+        self.corrections = declare.counter(
+            "corrections_total", "Attempts to correct answers, by failure, remedy and result.",
+            "pipeline", "reason", "remedy", "result",
+        )  # fmt: skip
         self.withheld = declare.counter(
             "actions_withheld_total", "Actions left to a person, by the taint of the answer.",
             "pipeline", "reason",
@@ -320,6 +324,7 @@ class Meters:
         self._attempts: dict[str, Tally] = {}
         self.breaker_transitions = Tally(families.breaker_transitions, (pipeline,), ())
         self.checks = Tally(families.checks, (pipeline,), ())
+        self.corrections = Tally(families.corrections, (pipeline,), ())
         self.withheld = Tally(families.withheld, (pipeline,), _each(TAINTS))
         self.parts_broken = Tally(families.parts_broken, of, ())
         self.versions_refused = families.versions_refused.labels(pipeline)

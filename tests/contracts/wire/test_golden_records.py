@@ -15,7 +15,7 @@ from batuta.schemas.action import Action
 from batuta.schemas.cloudevents import Attributes
 from batuta.schemas.codec import EventCodec, Mode, encode_event
 from batuta.schemas.dead_letter import DeadLetter
-from batuta.schemas.decision import Decision, ModelAnswer, Selection
+from batuta.schemas.decision import CheckResult, Correction, Decision, ModelAnswer, Selection
 from batuta.schemas.fraud import Transaction
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.labels import EventIndex, Label, LabelOutcome
@@ -52,6 +52,18 @@ CHOSEN: Final = DECISION._replace(
         ModelAnswer("sequence", "sequence@0c9a7b3e5f1d", None, None, "timeout", 150),
     ),
     fallback=True,
+)
+_FAILED: Final = ("tone_shouting", "claim_ungrounded")
+CORRECTED: Final = CHOSEN._replace(
+    checks=(CheckResult("deep", "tone"), CheckResult("deep", "grounding")),
+    corrections=(
+        Correction("deep", 1, "retry", _FAILED, "skipped", "no_time", critique="write calmly"),
+        Correction(
+            *("deep", 2, "model:stronger", _FAILED, "failed", "claim_ungrounded"),
+            *("stronger@0c9a7b3e5f1d", "write calmly", 0.0, 31, 20_000, "EUR", 0.625),
+        ),
+        Correction("deep", 3, "human:desk", _FAILED[1:], "passed", "", "desk@review", score=0.5),
+    ),
 )
 CASE: Final = ReviewCase(
     case_id="4f0c9a7b3e5f1d0c9a7b3e5f1d0c9a7b",
@@ -202,6 +214,11 @@ MESSAGES: Final[dict[str, tuple[Output, Callable[[Record], object], object]]] = 
         codec.encode_decision(CHOSEN, "fraud.decisions"),
         codec.decode_decision,
         CHOSEN,
+    ),
+    "decision_corrected-v2": (
+        codec.encode_decision(CORRECTED, "fraud.decisions"),
+        codec.decode_decision,
+        CORRECTED,
     ),
     "action-v1": (
         codec.encode_action(ACTION, "fraud.actions"),
