@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from batuta.agents.concluded import Concluded
+    from batuta.agents.models.port import AnyModel
     from batuta.agents.pipelines import LoadedPipeline
     from batuta.agents.questions import Question
     from batuta.schemas.decision import Decision
@@ -155,7 +156,8 @@ class Lane:
             for name, inputs in loaded.plan.inputs.items()
             if name not in people
         }
-        self.conductor = Conductor(loaded.pipeline, self.models, NoReasons(), loaded.deciding)
+        models: dict[str, AnyModel] = {**self.models}
+        self.conductor = Conductor(loaded.pipeline, models, NoReasons(), loaded.deciding)
         self.now_ms = 2_000
         self.decisions: list[Decision] = []
         self.restart(fresh=True)
@@ -284,7 +286,7 @@ def test_what_comes_of_a_remedy_is_checked_like_any_answer(
     ]
     assert [one.failed for one in decision.corrections] == [("tone_shouting",), ("tone_rude",)]
     assert (decision.outcome, decision.reasons[0]) == ("review", "tone_shouting")
-    assert decision.taint == ("failed_check",)
+    assert decision.taint == ("outside_text", "failed_check")
 
 
 def test_a_check_that_raises_counts_as_failed_each_time(
@@ -466,7 +468,7 @@ def test_what_has_helped_goes_first_and_the_tallies_equal_a_recount(
 def test_a_corrected_answer_is_as_tainted_as_what_it_was_made_of(
     load: Callable[[str], LoadedPipeline], tmp_path: Path, remedies: str, taint: tuple[str, ...]
 ) -> None:
-    load("draft")
+    load("{ask: draft}")
     plain = '  plain: {adapter: python, use: "mend_parts:Writer", reads: [ones], cost: 0 EUR}\n'
     text = FILE.replace("PLAN", plan_of(remedies)).replace("  desk:", f"{plain}  desk:")
     ones = 'understand:\n  - context: {ones: "1.0"}\nmodels:\n'
