@@ -54,6 +54,10 @@ __all__ = [
     "headers_of",
 ]
 
+#: What every attempt says, and what goes without saying of one.
+_NEEDED = frozenset({"at", "attempt", "remedy", "failed", "result"})
+_UNTRIED = Correction("", 1, "", (), "skipped")._asdict()
+
 
 def encode_decision(decision: Decision, topic: str) -> Output:
     """Write a decision record, keyed by its entity."""
@@ -263,8 +267,8 @@ def _check_body(result: CheckResult) -> dict[str, str]:
 
 def correction_body(correction: Correction) -> dict[str, object]:
     """Return what there is of an attempt: one that was skipped has no score and no cost."""
-    usual = correction._field_defaults
-    return {key: value for key, value in correction._asdict().items() if value != usual.get(key)}
+    told = correction._asdict().items()
+    return {key: value for key, value in told if key in _NEEDED or value != _UNTRIED[key]}
 
 
 def _selection_body(selection: Selection) -> dict[str, object]:
