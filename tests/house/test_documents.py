@@ -154,7 +154,7 @@ def test_the_decision_that_is_shown_is_one(documents: dict[str, str]) -> None:
     (shown,) = re.findall(r"^```json\n(.*?)^```", documents["README.md"], re.MULTILINE | re.DOTALL)
     decision = DecisionWire.model_validate_json(shown)
     # The fraud pipeline checks nothing, and its model does not follow the registry.
-    optional = {"control_offset", "checks", "taint"}
+    optional = {"control_offset", "checks", "corrections", "taint"}
     assert set(orjson.loads(shown)) == set(DecisionWire.model_fields) - optional
     assert decision.event_id == "tx-000003527"
 
