@@ -1,6 +1,6 @@
 """From a pipeline file to its plan: what every stage runs by, checked as a whole."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pydantic import BaseModel
@@ -130,8 +130,7 @@ def compile_pipeline(document: Document, parts: Parts) -> Plan:
         for one in models_of(node)
         for name in inputs[one]
     )
-    columns = dict.fromkeys(n for n in seen if "." not in n and n not in {"event", CRITIQUE})
-    told = notify_names(so_far, columns)
+    told = notify_names(so_far, _features_among(seen))
     notices = notify_rules(file, told, faults)
     faults.settle()
     compiled = _Compiled(source, labels, scoring_key, tuple(placed))
@@ -147,6 +146,11 @@ def compile_pipeline(document: Document, parts: Parts) -> Plan:
         delegating=delegating,
         budgets=budgets,
     )
+
+
+def _features_among(seen: Iterable[str]) -> dict[str, None]:
+    """Return what models see that is neither the event, nor an answer, nor a critique."""
+    return dict.fromkeys(n for n in seen if "." not in n and n not in {"event", CRITIQUE})
 
 
 def _labels(document: Document, parts: Parts, faults: Faults) -> LabelRule | None:

@@ -85,6 +85,7 @@ class Families:
         self._declare_lanes(declare)
         self._declare_reviews(declare)
         self._declare_decisions(declare)
+        self._declare_verification(declare)
         self._declare_costs(declare)
         self._declare = declare
         self._broker_up: Gauge | None = None
@@ -240,18 +241,6 @@ class Families:
             "breaker_transitions_total", "Changes of a model's breaker, by what it became.",
             "pipeline", "model", "state",
         )  # fmt: skip
-        self.checks = declare.counter(
-            "checks_total", "Answers a check has judged, by why they failed; `passed` where not.",
-            "pipeline", "part", "reason",
-        )  # fmt: skip
-        self.corrections = declare.counter(
-            "corrections_total", "Attempts to correct answers, by failure, remedy and result.",
-            "pipeline", "reason", "remedy", "result",
-        )  # fmt: skip
-        self.withheld = declare.counter(
-            "actions_withheld_total", "Actions left to a person, by the taint of the answer.",
-            "pipeline", "reason",
-        )  # fmt: skip
         self.parts_broken = declare.counter(
             "parts_broken_total", "Batches over which a part of the user's own broke.",
             *STAGE, "part",
@@ -274,6 +263,20 @@ class Families:
         self.model_duration = declare.histogram(
             "model_duration_seconds", "One call of a model, a batch of events at once.",
             _LATENCY_S, ("pipeline", "model", "version"),
+        )  # fmt: skip
+
+    def _declare_verification(self, declare: _Declare) -> None:
+        self.checks = declare.counter(
+            "checks_total", "Answers a check has judged, by why they failed; `passed` where not.",
+            "pipeline", "part", "reason",
+        )  # fmt: skip
+        self.corrections = declare.counter(
+            "corrections_total", "Attempts to correct answers, by failure, remedy and result.",
+            "pipeline", "reason", "remedy", "result",
+        )  # fmt: skip
+        self.withheld = declare.counter(
+            "actions_withheld_total", "Actions left to a person, by the taint of the answer.",
+            "pipeline", "reason",
         )  # fmt: skip
 
 

@@ -1,0 +1,204 @@
+"""A pipeline of notes whose drafts are corrected, and a lane that decides about them."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import pytest
+
+from batuta.agents.asking import OUTSTANDING, Arrival, News
+from batuta.agents.conductor import Conductor
+from batuta.agents.context import Context
+from batuta.agents.models.answers import Answers
+from batuta.agents.reasons import NoReasons
+from batuta.agents.state.parking import ParkingLot
+from batuta.schemas.errors import ModelFailedError
+from batuta.schemas.ingested import Ingested
+from batuta.schemas.partition import PartitionOf
+from batuta.streams.pipelines.loading import load_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from batuta.agents.concluded import Concluded
+    from batuta.agents.models.port import AnyModel
+    from batuta.agents.pipelines import LoadedPipeline
+    from batuta.agents.questions import Question
+    from batuta.schemas.decision import Decision
+    from batuta.schemas.review import StepAnswer
+
+FILE = """\
+pipeline: mends
+version: 1
+source: {schema: "mend_parts:Note", id: note, key: sender, time: at}
+models:
+  draft:
+    {adapter: python, use: "mend_parts:Writer", reads: [event.text, critique], cost: 0.001 EUR}
+  bigger: {adapter: python, use: "mend_parts:Writer", reads: [event.text], cost: 0.02 EUR}
+  fixer: {adapter: python, use: "mend_parts:Writer", reads: [draft.value, critique], cost: 0 EUR}
+  reply: {adapter: python, use: "mend_parts:Writer", reads: [draft.value], cost: 0 EUR}
+  auditor: {adapter: python, kind: validation, use: "mend_parts:Writer", reads: [draft.value]}
+  desk: {kind: human, queue: mends-review, sla: 1h}
+deadline: 10s
+plans:
+  only: PLAN
+decide:
+  - {when: "score > 0.9", outcome: block, action: hold, reason: high}
+  - {otherwise: approve, reason: low}
+actions: {hold: {version: 1}}
+escalate: {queue: people}
+"""
+PARTS = """\
+import numpy as np
+from pydantic import BaseModel
+
+from batuta.agents.models.answers import Answers
+from batuta.schemas.times import EventTime
+
+
+class Note(BaseModel):
+    note: str
+    sender: str
+    at: EventTime
+    text: str
+
+
+class Writer:
+    def answer_rows(self, rows):
+        raise NotImplementedError
+
+
+class Calm:
+    def repair(self, batch):
+        texts = [value["text"].rstrip("!") + "." for value in batch.values]
+        return Answers(batch.scores, values=[{"text": text} for text in texts])
+
+
+class Raising:
+    def repair(self, batch):
+        raise ZeroDivisionError
+
+
+class Nonsense:
+    def repair(self, batch):
+        return Answers(np.zeros(len(batch) + 1))
+
+
+class Broken:
+    reasons = ("odd",)
+
+    def check(self, batch):
+        raise ZeroDivisionError
+"""
+#: What a model answers: a text and a score of 0.3, a score alone, or nothing.
+Said = str | float | None
+
+
+@dataclass
+class Writer:
+    """A model that answers as it is told, call by call; the last word stands for all later ones."""
+
+    name: str
+    says: Sequence[Said]
+    reads: tuple[str, ...]
+    rows: list[Mapping[str, object]] = field(default_factory=list)
+
+    @property
+    def version(self) -> str:
+        return f"{self.name}@0"
+
+    async def answer_rows(self, rows: Sequence[Mapping[str, object]]) -> Answers:
+        said = [self._next(row) for row in rows]
+        if all(one is None for one in said):
+            raise ModelFailedError("unavailable", self.name)
+        scores = [one if isinstance(one, float) else 0.3 for one in said]
+        values = [{"text": one} if isinstance(one, str) else None for one in said]
+        return Answers(np.array(scores), values=values)
+
+    def _next(self, row: Mapping[str, object]) -> Said:
+        self.rows.append(row)
+        return self.says[min(len(self.rows), len(self.says)) - 1]
+
+
+class Lane:
+    """A scoring lane whose every batch is committed; its state lives through restarts."""
+
+    def __init__(self, loaded: LoadedPipeline, said: Mapping[str, Sequence[Said]]) -> None:
+        people = loaded.deciding.delegating.people if loaded.deciding.delegating else {}
+        self.models = {
+            name: Writer(name, said.get(name, [None]), inputs)
+            for name, inputs in loaded.plan.inputs.items()
+            if name not in people
+        }
+        models: dict[str, AnyModel] = {**self.models}
+        self.conductor = Conductor(loaded.pipeline, models, NoReasons(), loaded.deciding)
+        self.now_ms = 2_000
+        self.decisions: list[Decision] = []
+        self.restart(fresh=True)
+
+    def restart(self, *, fresh: bool = False) -> None:
+        """Go on with what the changelog holds, and nothing else."""
+        held = [] if fresh else [*self.lot.dump(), *self.state.success.table.dump()]
+        self.state = self.conductor.open_state()
+        self.lot = ParkingLot(b"\x04", steps_max=100)
+        for key, value in held:
+            (self.lot if key[:1] == b"\x04" else self.state.success.table).load(key, value)
+
+    def batch(
+        self,
+        *items: Ingested | StepAnswer,
+        late: bool = False,
+        news: Sequence[Question] = (),
+        revived: bool = False,
+    ) -> tuple[Concluded, Question]:
+        context = Context(self.now_ms, 0, PartitionOf(1), self.state, parked=self.lot)
+        self.state.begin()
+        question = self.conductor.understand(items, context)
+        self.state.changes(self.now_ms)
+        self.state.commit()
+        answer = OUTSTANDING if late else asyncio.run(self.conductor.ask(question))
+        arrivals = [Arrival(one, asyncio.run(self.conductor.ask(one))) for one in news]
+        tables = (self.lot, self.state.success.table)
+        for table in tables:
+            table.begin()
+        concluded = self.conductor.conclude(question, answer, context, News(arrivals, revived))
+        for table in tables:
+            table.changes(self.now_ms)
+            table.commit()
+        self.decisions += concluded.decisions
+        return concluded, question
+
+    def decide(self, *events: Ingested) -> list[Decision]:
+        return self.batch(*(events or (self.note(len(self.decisions)),)))[0].decisions
+
+    @staticmethod
+    def note(number: int) -> Ingested:
+        data = {"text": f"note {number}"}
+        return Ingested(f"n{number}", "s1", f"t{number}", 1_000, 7, "default", data, {})
+
+
+class Mends(Protocol):
+    """Makes a lane of the pipeline with a plan of a test's own, and models that say this."""
+
+    def __call__(
+        self, plan: str, said: Mapping[str, Sequence[Said]], *replaced: tuple[str, str]
+    ) -> Lane: ...
+
+
+@pytest.fixture
+def mends(tmp_path: Path) -> Mends:
+    """Make lanes; of the file some more may be replaced."""
+    (tmp_path / "mend_parts.py").write_text(PARTS)
+
+    def lane(plan: str, said: Mapping[str, Sequence[Said]], *replaced: tuple[str, str]) -> Lane:
+        text = FILE.replace("PLAN", plan)
+        for old, new in replaced:
+            text = text.replace(old, new, 1)
+        (tmp_path / "mends.yaml").write_text(text)
+        return Lane(load_file(tmp_path / "mends.yaml").loaded, said)
+
+    return lane
