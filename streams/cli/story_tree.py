@@ -52,7 +52,7 @@ def tree_of(story: "Story", decision: Decision, shipped: "Shipped") -> Tree:
         tree.add(Text(f"cost {paid}", style="dim"))
     if not decision.answers:
         tree.add(Text(f"{decision.model}, and no record of its answer", style="dim"))
-    _add_checked(tree, decision)
+    _add_corrections(tree, decision.corrections)
     if decision.fallback:
         tree.add(Text("fallback: another answer stands for the intended one", style="yellow"))
     if decision.control_offset is not None:
@@ -169,21 +169,12 @@ def _reviewed(reviewed: Reviewed) -> Text:
     return line.append(f"  {when(reviewed.at_ms)}", style="dim not bold")
 
 
-def _add_checked(tree: Tree, decision: Decision) -> None:
-    """Say what each checkpoint has found in the end, and what was tried until then."""
-    corrected = [one.at for one in decision.corrections]
-    for at in dict.fromkeys((*(one.at for one in decision.checks), *corrected)):
-        found = [one for one in decision.checks if one.at == at]
-        branch = tree.add(Text(f"checkpoint {at}"))
-        for one in decision.corrections:
-            if one.at == at:
-                branch.add(_correction(one))
-        for result in found:
-            line = Text(result.check)
-            line.append(f"  {result.reason or 'passed'}", style="red" if result.reason else "dim")
-            branch.add(line)
-    if decision.taint:
-        tree.add(Text(f"tainted: {', '.join(decision.taint)}", style="yellow"))
+def _add_corrections(tree: Tree, corrections: Sequence[Correction]) -> None:
+    """Say what was tried where an answer did not pass, by checkpoint."""
+    for at, found in groupby(corrections, key=lambda one: one.at):
+        told = tree.add(Text(f"corrected at {at}"))
+        for one in found:
+            told.add(_correction(one))
 
 
 def _correction(tried: Correction) -> Text:
