@@ -265,7 +265,7 @@ class Families:
             _LATENCY_S, ("pipeline", "model", "version"),
         )  # fmt: skip
 
-    def _declare_verification(self, declare: _Declare) -> None:
+    def _declare_verification(self, declare: Declare) -> None:
         self.checks = declare.counter(
             "checks_total", "Answers a check has judged, by why they failed; `passed` where not.",
             "pipeline", "part", "reason",
