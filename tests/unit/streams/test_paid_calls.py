@@ -82,18 +82,23 @@ class Desk:
         terms = replace(terms, price_nano=PRICE, currency="EUR")
         self.terms = dict.fromkeys(self.models, terms)
         attempts = (1 + (terms.retry.times if terms.retry else 0)) * (2 if terms.hedge else 1)
-        rule = BudgetRule("daily", LIMIT, "EUR")
+        self.rule = rule = BudgetRule("daily", LIMIT, "EUR")
         tariffs = {name: Tariff(PRICE, attempts=attempts) for name in self.models}
         self.spending = Spending("desk@1", (rule,), tariffs, ())
-        self.purse = Purse((rule,))
-        self.purse.table.begin()
-        (request,) = self.purse.tend(("daily",), 0, NOW_MS)
-        grant = LeaseGrant("daily", 0, request.number, LIMIT, NOW_MS + DAY_MS, "", 0, LIMIT)
-        self.purse.take([grant], NOW_MS)
-        self.purse.table.changes(NOW_MS)
-        self.purse.table.commit()
-        self.purse.opened([grant])
+        self.purse = self.leased(LIMIT)
         self.driver = AtOnce(self.models, self.terms)
+
+    def leased(self, amount_nano: int, rung: str = "") -> Purse:
+        """Return a purse whose owner has answered its first request."""
+        purse, until_ms = Purse((self.rule,)), NOW_MS + DAY_MS
+        purse.table.begin()
+        (request,) = purse.tend(("daily",), 0, NOW_MS)
+        grant = LeaseGrant("daily", 0, request.number, amount_nano, until_ms, rung, LIMIT, LIMIT)
+        purse.take([grant], NOW_MS)
+        purse.table.changes(NOW_MS)
+        purse.table.commit()
+        purse.opened([grant])
+        return purse
 
     def work(self, plan: Node, patience_ms: int | None = None) -> Work:
         events = [Ingested(f"e{n}", "k", "k", 0, 0, "default", {"x": 1.0}, {}) for n in range(ROWS)]
@@ -162,21 +167,23 @@ SURE: Final = Expression(
 JUDGED: Final = Checked(Ask("a"), Checkpoint("models", (), (Validator("judge", 0.5),)))
 BOTH: Final = Parallel((Ask("a"), Ask("b")), "mean", (1.0, 1.0), 1, first=True)
 ALL: Final = Parallel((Ask("a"), Ask("b")), "mean", (1.0, 1.0), 2, within_ms=50)
+#: What a call reserves is three times what it costs: the rest must come back.
+AGAIN: Final = Terms(retry=RetryRule(2, 10))
 PLANS: Final[dict[str, tuple[Node, Terms, tuple[Counting, ...]]]] = {
     "one": (Ask("a"), Terms(), ()),
     "sequence": (InSequence((Ask("a"), Ask("b"))), Terms(), ()),
     "cascade": (Cascade((Ask("a"), Ask("b")), SURE), Terms(), ()),
     "fallback": (Fallback((Ask("a"), Ask("b"))), Terms(), (Counting("a", broken()),)),
-    "the first of two, the other let go of": (BOTH, Terms(), (Counting("b", 5_000),)),
-    "two within a time": (ALL, Terms(), (Counting("b", 5_000),)),
+    "the first of two, the other let go of": (BOTH, AGAIN, (Counting("b", 5_000),)),
+    "two within a time": (ALL, AGAIN, (Counting("b", 5_000),)),
     "a validator's": (JUDGED, Terms(), ()),
-    "retried": (Ask("a"), Terms(retry=RetryRule(2, 10)), (Counting("a", broken(), broken(), 5),)),
-    "retried in vain": (Ask("a"), Terms(retry=RetryRule(2, 10)), (Counting("a", broken()),)),
+    "retried": (Ask("a"), AGAIN, (Counting("a", broken(), broken(), 5),)),
+    "retried in vain": (Ask("a"), AGAIN, (Counting("a", broken()),)),
     "retried after a refusal that nobody bills": (
-        Ask("a"), Terms(retry=RetryRule(2, 10)), (Counting("a", busy(), 5),)
+        Ask("a"), AGAIN, (Counting("a", busy(), 5),)
     ),
     "refused after an attempt that may be billed": (
-        Ask("a"), Terms(retry=RetryRule(2, 10)), (Counting("a", broken(), busy()),)
+        Ask("a"), AGAIN, (Counting("a", broken(), busy()),)
     ),
 }  # fmt: skip
 
@@ -210,7 +217,7 @@ def test_a_hedge_is_paid_for_also_the_one_that_loses(loop: VirtualLoop) -> None:
 
 
 def test_a_call_that_is_late_for_its_events_is_paid_for(loop: VirtualLoop) -> None:
-    desk = desk_of(loop, Terms(), (Counting("a", 5_000),))
+    desk = desk_of(loop, AGAIN, (Counting("a", 5_000),))
     work = desk.drive(Ask("a"), patience_ms=100)
     assert work.heard.late().all()
     assert desk.used_nano == desk.owed_nano > 0
@@ -218,7 +225,7 @@ def test_a_call_that_is_late_for_its_events_is_paid_for(loop: VirtualLoop) -> No
 
 @pytest.mark.parametrize("plan", [Ask("a"), ALL], ids=["alone", "beside another"])
 def test_a_call_whose_batch_is_given_up_is_paid_for(loop: VirtualLoop, plan: Node) -> None:
-    desk = desk_of(loop, Terms(), (Counting("a", 5_000),))
+    desk = desk_of(loop, AGAIN, (Counting("a", 5_000),))
 
     async def given_up() -> None:
         task = asyncio.ensure_future(desk.driver.drive(desk.work(plan)))
@@ -235,11 +242,21 @@ def test_a_call_whose_batch_is_given_up_is_paid_for(loop: VirtualLoop, plan: Nod
 def test_a_call_after_which_the_batch_is_tried_again_is_paid_for(
     loop: VirtualLoop, plan: Node
 ) -> None:
-    desk = desk_of(loop, Terms(), (Counting("a", LaterError("out of reach")), Counting("b", 90)))
+    desk = desk_of(loop, AGAIN, (Counting("a", LaterError("out of reach")), Counting("b", 90)))
     with pytest.raises(LaterError):
         loop.run_until_complete(desk.driver.drive(desk.work(plan)))
     loop.run_until_complete(asyncio.sleep(1))
     assert desk.used_nano == desk.owed_nano > 0
+
+
+def test_who_waits_for_a_window_to_turn_is_not_late_meanwhile(loop: VirtualLoop) -> None:
+    desk = desk_of(loop, Terms(), ())
+    desk.purse = desk.leased(0, "queue")
+    work = desk.work(Ask("a"), patience_ms=100)
+    with pytest.raises(TimeoutError):
+        loop.run_until_complete(asyncio.wait_for(desk.driver.drive(work), 10))
+    assert not work.reached.done.any()
+    assert desk.models["a"].calls == 0
 
 
 def test_nothing_is_asked_where_a_budget_is_not_paid_from(loop: VirtualLoop) -> None:
