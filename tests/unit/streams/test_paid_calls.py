@@ -1,4 +1,4 @@
-"""Every call that reaches a model is paid for: retried, hedged, let go of, late, or of a validator.
+"""Every call that reaches a model is paid for: asked again, twice, in vain, to correct or to judge.
 
 A counting model says what it was really asked; the purse must have counted as much at least, and
 keep nothing for a call that is over.
@@ -30,6 +30,7 @@ from batuta.agents.policy.expressions import Expression
 from batuta.agents.policy.names import Names
 from batuta.agents.understanding.isolation import DIRECT
 from batuta.agents.verification.checkpoint import Checkpoint, Validator
+from batuta.agents.verification.remedies import Remedies, Remedy
 from batuta.schemas.errors import LaterError, ModelFailedError
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.lease import LeaseGrant
@@ -165,6 +166,12 @@ SURE: Final = Expression(
     "confidence > 0.99", Names({"score": "double", "confidence": "double"}), ("bool",)
 )
 JUDGED: Final = Checked(Ask("a"), Checkpoint("models", (), (Validator("judge", 0.5),)))
+REMEDIES: Final = Remedies(
+    (Remedy("retry", "retry", asks=("a",)), Remedy("model", "model:b", asks=("b",)))
+)
+CORRECTED: Final = Checked(
+    Ask("a"), Checkpoint("models", (), (Validator("judge", 0.95),), remedies=REMEDIES)
+)
 BOTH: Final = Parallel((Ask("a"), Ask("b")), "mean", (1.0, 1.0), 1, first=True)
 ALL: Final = Parallel((Ask("a"), Ask("b")), "mean", (1.0, 1.0), 2, within_ms=50)
 #: What a call reserves is three times what it costs: the rest must come back.
@@ -177,6 +184,7 @@ PLANS: Final[dict[str, tuple[Node, Terms, tuple[Counting, ...]]]] = {
     "the first of two, the other let go of": (BOTH, AGAIN, (Counting("b", 5_000),)),
     "two within a time": (ALL, AGAIN, (Counting("b", 5_000),)),
     "a validator's": (JUDGED, Terms(), ()),
+    "corrections, each judged again": (CORRECTED, Terms(), ()),
     "retried": (Ask("a"), AGAIN, (Counting("a", broken(), broken(), 5),)),
     "retried in vain": (Ask("a"), AGAIN, (Counting("a", broken()),)),
     "retried after a refusal that nobody bills": (
@@ -202,6 +210,8 @@ def test_what_models_are_asked_for_is_counted_and_nothing_is_kept(
     plan, terms, others = PLANS[name]
     desk = desk_of(loop, terms, others)
     desk.drive(plan)
+    if plan is CORRECTED:
+        assert [desk.models[one].calls for one in NAMES] == [2, 1, 3]
     assert desk.owed_nano > 0
     assert desk.used_nano == desk.owed_nano
 
