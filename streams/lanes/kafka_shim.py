@@ -8,12 +8,12 @@ needed is measured in `docs/decisions/0002-aiokafka-private-attributes.md`.
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.consumer.fetcher import Fetcher, FetchError, FetchResult
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.producer import sender
 from aiokafka.producer.message_accumulator import BatchBuilder, MessageBatch
@@ -21,12 +21,12 @@ from aiokafka.protocol.api import Request, RequestStruct
 from aiokafka.protocol.group import HeartbeatRequest, HeartbeatResponse_v1
 from aiokafka.protocol.types import Int32, Schema, String
 
+from batuta.streams.lanes.kafka_fetches import Fetches, drain_at_once
 from batuta.streams.lanes.log import Row
 from batuta.streams.unwaited import look_at
 
 __all__ = [
     "Place",
-    "RawRecord",
     "abandon_consumer",
     "abandon_producer",
     "append_rows",
@@ -85,44 +85,18 @@ def append_rows(batch: BatchBuilder, rows: Iterable[Row]) -> Row | None:
     return left
 
 
-class RawRecord(Protocol):
-    """A record as aiokafka parses it, before it makes a `ConsumerRecord` of it."""
-
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: list[tuple[str, bytes]]
-
-
-class _Fetched(OrderedDict[TopicPartition, FetchResult | FetchError]):
-    """What a fetcher has fetched and nobody read; every record of it becomes what `make` says."""
-
-    def __init__(self, make: Callable[[TopicPartition, RawRecord], object]) -> None:
-        super().__init__()
-        self._make = make
-
-    def __setitem__(self, tp: TopicPartition, result: FetchResult | FetchError) -> None:
-        if isinstance(result, FetchResult):
-            records = result._partition_records  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-            assert hasattr(records, "_consumer_record"), "aiokafka moved _consumer_record"
-            setattr(records, "_consumer_record", self._make)  # noqa: B010
-        super().__setitem__(tp, result)
-
-
-def hurry_consumer(
-    consumer: AIOKafkaConsumer, make: Callable[[TopicPartition, RawRecord], object]
-) -> None:
-    """Make a consumer's records what `make` says, and let no partition wait for another's reader.
+def hurry_consumer(consumer: AIOKafkaConsumer) -> None:
+    """Make a consumer's records ours, and let no partition wait for another's reader.
 
     A quarter of a lane's time went into `ConsumerRecord`s, which are read once and thrown away. A
     partition with undrained records delays its neighbours' fetches no longer.
     """
+    drain_at_once()
     fetcher = _fetcher(consumer)
     assert isinstance(fetcher._records, OrderedDict), "aiokafka moved _records"  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     assert hasattr(fetcher, "_prefetch_backoff"), "aiokafka moved _prefetch_backoff"
     # What was fetched so far was not read, so it is fetched again.
-    setattr(fetcher, "_records", _Fetched(make))  # noqa: B010  a private name, said as such
+    setattr(fetcher, "_records", Fetches())  # noqa: B010  a private name, said as such
     setattr(fetcher, "_prefetch_backoff", 0)  # noqa: B010
 
 

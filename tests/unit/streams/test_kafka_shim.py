@@ -19,9 +19,11 @@ from aiokafka.producer.sender import Sender
 from aiokafka.producer.transaction_manager import TransactionManager
 from aiokafka.protocol.group import HeartbeatRequest
 
-from batuta.streams.lanes import kafka_shim
+from batuta.streams.lanes import kafka_fetches, kafka_shim
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from batuta.streams.lanes.log import Row
 
 
@@ -95,12 +97,18 @@ def test_the_first_row_without_room_comes_back_and_the_batch_is_closed() -> None
         (Fetcher, "self._fetch_task"),
         (Fetcher, "self._prefetch_backoff"),
         (Fetcher, "self._records"),
+        (FetchResult, "self._assignment"),
         (FetchResult, "self._partition_records"),
+        (FetchResult, "self._topic_partition"),
         (GroupCoordinator, "self._coordination_task"),
         (GroupCoordinator, "self.generation"),
         (GroupCoordinator, "self.group_id"),
         (GroupCoordinator, "self.member_id"),
         (MessageBatch, "self._drain_waiter"),
+        (PartitionRecords, "self._aborted_producers"),
+        (PartitionRecords, "self._isolation_level"),
+        (PartitionRecords, "self._records"),
+        (PartitionRecords, "self._records_iterator"),
         (Sender, "self._txn_manager"),
         (TransactionManager, "self._transaction_waiter"),
     ],
@@ -114,7 +122,11 @@ def test_an_attribute_we_touch_is_where_it_was(owner: type, attribute: str) -> N
     [
         (AIOKafkaClient, "close", ["self"]),
         (GroupCoordinator, "_send_req", ["self", "request"]),
-        (PartitionRecords, "_consumer_record", ["self", "tp", "record"]),
+        (FetchResult, "getall", ["self", "max_records"]),
+        (FetchResult, "_update_position", ["self"]),
+        (FetchResult, "check_assignment", ["self", "tp"]),
+        (PartitionRecords, "_consume_aborted_up_to", ["self", "batch_offset"]),
+        (PartitionRecords, "_contains_abort_marker", ["self", "next_batch"]),
         (GroupCoordinator, "check_errors", ["self"]),
         (MessageBatch, "failure", ["self", "exception"]),
         (HeartbeatRequest, "__init__", ["self", "group", "generation_id", "member_id"]),
@@ -131,15 +143,44 @@ def test_the_fetchers_task_is_its_error_future() -> None:
     assert "return self._fetch_task" in inspect.getsource(Fetcher.error_future.fget or Fetcher)
 
 
-def test_the_shim_touches_nothing_that_is_not_named_here() -> None:
-    known = {
-        "_builder", "_client", "_closed", "_consumer_record", "_coordinator", "_drain_waiter",
-        "_fetcher", "_partition_records", "_prefetch_backoff", "_records", "_relative_offset",
-        "_send_req", "_sender", "_txn_manager",
-    }  # fmt: skip
-    lines = inspect.getsource(kafka_shim).splitlines()
+def test_the_fetcher_makes_of_each_answer_what_is_replaced() -> None:
+    made = inspect.getsource(Fetcher._proc_fetch_request)  # pyright: ignore[reportPrivateUsage]
+    assert "self._records[tp] = FetchResult(" in made
+    assert "type(res_or_error) is FetchResult" in inspect.getsource(Fetcher.fetched_records)
+
+
+@pytest.mark.parametrize(
+    ("half", "known"),
+    [
+        (
+            kafka_shim,
+            {
+                "_builder", "_client", "_closed", "_coordinator", "_drain_waiter", "_fetcher",
+                "_prefetch_backoff", "_records", "_relative_offset", "_send_req", "_sender",
+                "_txn_manager",
+            },
+        ),
+        (
+            kafka_fetches,
+            {
+                "_aborted_producers", "_consume_aborted_up_to", "_contains_abort_marker",
+                "_isolation_level", "_partition_records", "_records", "_records_iterator",
+                "_topic_partition", "_update_position",
+            },
+        ),
+    ],
+)  # fmt: skip
+def test_the_shim_touches_nothing_that_is_not_named_here(half: ModuleType, known: set[str]) -> None:
+    lines = inspect.getsource(half).splitlines()
     touched = {word for line in lines for word in _private_words(line.split("#")[0])}
-    assert touched == known | {"_make"}, "`_make` is our own"
+    assert touched - OURS == known
+
+
+#: What a `Drain` calls its own.
+OURS = {
+    "_advance", "_batch", "_behind", "_committed_only", "_consume_aborted", "_fetched",
+    "_is_abort", "_is_passed_over", "_some", "_tp",
+}  # fmt: skip
 
 
 def _private_words(line: str) -> set[str]:
