@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from batuta.agents.fraud.generator import fraud_samples
 from batuta.agents.fraud.reasons import FraudReasons
+from batuta.agents.models.answers import Answers
 from batuta.schemas.fraud import FraudLabel, Transaction
 from batuta.schemas.notification import Notification
 from batuta.streams import testing
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from batuta.agents.policy.names import Flags
     from batuta.agents.samples import Clock, SampleEvent
     from batuta.agents.understanding.features import Features, Memory
+    from batuta.agents.verification.remedies import RepairBatch
     from batuta.schemas.ingested import Ingested
 
 NOW_MS = 1_795_390_200_000
@@ -119,6 +121,30 @@ class Numeric:
         return cast("Flags", scores)
 
 
+class Calm:
+    """Writes a text without its cries; marks it where it is told to."""
+
+    def __init__(self, mark: str = "") -> None:
+        self.mark = mark
+        self.mended = 0
+
+    def repair(self, batch: RepairBatch) -> Answers:
+        self.mended += 1
+        texts = [str(value).rstrip("!") for value in batch.values]
+        return Answers(batch.scores, values=[f"{text}{self.mark}" for text in texts])
+
+
+class Fickle(Calm):
+    def repair(self, batch: RepairBatch) -> Answers:
+        self.mark = str(self.mended)
+        return super().repair(batch)
+
+
+class Sparing(Calm):
+    def repair(self, batch: RepairBatch) -> Answers:
+        return Answers(batch.scores[:1])
+
+
 class Deaf(LogSink):
     channel: str = ""
 
@@ -141,6 +167,7 @@ def test_what_keeps_its_promises_passes() -> None:
     testing.check_feature(Weight(), [{"weight": 2.5}, {"weight": 0.5}])
     testing.check_keyed_feature(Pace(), [{"weight": 2.5}, {"weight": 0.5}])
     testing.check_check(Sure(), inputs=3)
+    testing.check_repair(Calm(), [("No!!!", 0.3), ("Yes!", 0.9)], "tone_shouting")
     testing.check_sink(LogSink(), TOLD)
     testing.check_reasons(FraudReasons(), {"amount": 900.0})
     testing.check_samples(fraud_samples, Transaction, NOW_MS)
@@ -165,6 +192,10 @@ BROKEN: dict[str, Callable[[], None]] = {
         Forgetful(), [{"weight": 1.0}, {"weight": 2.0}]
     ),
     "not truth values": lambda: testing.check_check(Numeric(), 2),
+    "are mended otherwise": lambda: testing.check_repair(Fickle(), [("No!", 0.3)], "odd"),
+    "2 answers, the shape": lambda: testing.check_repair(
+        Sparing(), [("No!", 0.3), ("Yes!", 0.9)], "odd"
+    ),
     "without a channel": lambda: testing.check_sink(Deaf(), TOLD),
     "is no code": lambda: testing.check_reasons(Shouting(), {}),
     "two seeds give the same ids": lambda: testing.check_samples(once, Transaction, NOW_MS),

@@ -128,6 +128,7 @@ class Lane:
     """A scoring lane whose every batch is committed; its state lives through restarts."""
 
     def __init__(self, loaded: LoadedPipeline, said: Mapping[str, Sequence[Said]]) -> None:
+        self.loaded = loaded
         people = loaded.deciding.delegating.people if loaded.deciding.delegating else {}
         self.models = {
             name: Writer(name, said.get(name, [None]), inputs)

@@ -5,18 +5,25 @@ Pipelines are files, as users write them; their models answer as a test tells th
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from batuta.agents.delegation.plans import text_of
 from batuta.agents.models.answers import Answers
 from batuta.agents.verification.checkpoint import CRITIQUE_CHARACTERS_MAX
 from batuta.agents.verification.success import Tally, key_of, tallies_of
+from batuta.schemas.lease import LeaseGrant
 from batuta.schemas.message_codec import decode_decision, encode_decision
 from batuta.schemas.record import Record
 from batuta.schemas.review import StepAnswer
+from batuta.streams.cli.story import Story
+from batuta.streams.cli.story_tree import tree_of
+from batuta.streams.pipelines.finding import PIPELINES
 
 if TYPE_CHECKING:
     from conftest import Mends
@@ -171,6 +178,24 @@ def test_a_remedy_that_an_event_has_no_time_for_is_skipped(mends: Mends) -> None
     assert lane.state.success.table.get(key_of("only", "tone_shouting", "model:bigger")) is None
 
 
+def test_a_remedy_that_cannot_be_paid_for_is_skipped(mends: Mends) -> None:
+    budget = "deadline: 10s\nbudget: {limit: 1 EUR, per: month, models: [bigger]}\n"
+    said = {"draft": [LOUD, CALM], "bigger": [CALM]}
+    lane = mends(plan_of("[{model: bigger}, retry]"), said, ("deadline: 10s\n", budget))
+    assert lane.state.wallet is not None
+    purse = lane.state.wallet.purse
+    lane.state.begin()
+    (request,) = purse.tend(["monthly"], 0, lane.now_ms)
+    turns_ms, limit_nano = lane.now_ms + 86_400_000, 1_000_000_000
+    spent = LeaseGrant("monthly", 0, request.number, 0, turns_ms, "stop", limit_nano, limit_nano)
+    purse.opened(purse.take([spent], lane.now_ms))
+    lane.state.changes(lane.now_ms)
+    lane.state.commit()
+    (decision,) = lane.decide()
+    assert told(decision) == [("model:bigger", "skipped", "budget_spent"), ("retry", "passed", "")]
+    assert lane.models["bigger"].rows == []
+
+
 # A person
 
 
@@ -280,3 +305,28 @@ def test_a_record_with_corrections_is_read_as_it_was_written(mends: Mends) -> No
     written = encode_decision(decision, "mends.decisions")
     read = decode_decision(Record("mends.decisions", 0, 0, 0, written.key, written.value))
     assert read.corrections == decision.corrections
+
+
+def test_people_read_what_is_tried_and_what_was(mends: Mends) -> None:
+    plan = plan_of("[{retry: 2}, {model: bigger}, {human: desk}]")
+    said = {"draft": [LOUD], "bigger": [CALM]}
+    lane = mends(plan, said)
+    (node,) = lane.loaded.plan.delegating.plans.values()
+    tried = "retry with the critique up to 2 times, then model bigger, then human desk"
+    assert text_of(node) == f"draft, checked: tone, on failure: {tried}"
+    (decision,) = mends(
+        plan_of("[retry, {model: bigger}]"), {"draft": [LOUD], "bigger": [CALM]}
+    ).decide()
+
+    def against(remedy: str, attempt: int) -> str:
+        return f"attempt {attempt}: {remedy} against tone_shouting, odds 50%"
+
+    screen = io.StringIO()
+    shipped = PIPELINES["fraud"]
+    Console(file=screen, width=120).print(tree_of(Story("n0"), decision, shipped))
+    drawn = [line.strip("│├└─ ") for line in screen.getvalue().splitlines()]
+    begin = drawn.index("corrected at only")
+    assert drawn[begin + 1 : begin + 3] == [
+        f"{against('retry', 1)}  failed: tone_shouting  draft@0, 0 ms, 0.001 EUR",
+        f"{against('model:bigger', 2)}  passed  bigger@0, 0 ms, 0.02 EUR",
+    ]
