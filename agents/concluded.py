@@ -11,6 +11,7 @@ from batuta.agents.delegation.heard import Indexes
 from batuta.agents.policy.names import Flags
 from batuta.agents.putting import answers_about, corrections_about, results_about
 from batuta.agents.questions import Answer, Question
+from batuta.agents.selection.planner import selection_of
 from batuta.agents.understanding.features import Features
 from batuta.schemas.decision import CheckResult, Correction, Decision, ModelAnswer, Selection
 from batuta.schemas.ingested import Ingested
@@ -66,7 +67,9 @@ class ToldRows:
     @property
     def selections(self) -> Sequence[Selection | None]:
         """The plan of each."""
-        choices = self.question.choices
+        choices, work = self.question.choices, self.question.work
+        if work is not None and (proposals := work.heard.proposals):
+            return [selection_of(choices[row], proposals, row) for row in self.rows.tolist()]
         return choices if self.whole else [choices[row] for row in self.rows.tolist()]
 
     @property

@@ -268,6 +268,7 @@ class Conductor:
             return []
         question = question_of(steps, now_ms)
         question.work = self._begun(question)
+        self._delegation.recall(question.work)
         verified = Verified.unusable(len(steps), reason)
         return self._decide(ToldRows(question, np.arange(len(steps))), verified, now_ms)
 

@@ -9,16 +9,18 @@ from itertools import compress, repeat
 from typing import Final, cast
 
 import numpy as np
+import orjson
 
 from batuta.agents.delegation.delegating import Delegating
 from batuta.agents.delegation.heard import ANSWERED, FAILED, Heard, Indexes, Told
-from batuta.agents.delegation.plans import Node, models_of
+from batuta.agents.delegation.plans import Node, Planned, asked_model, models_of
 from batuta.agents.delegation.reached import Flags
 from batuta.agents.delegation.terms import Terms
 from batuta.agents.delegation.verifying import Verifier
 from batuta.agents.delegation.work import Asking, Inputs, Work
 from batuta.agents.models.port import CRITIQUE, AnyModel, Matrix, Model, reads_rows
 from batuta.agents.questions import Question
+from batuta.agents.selection.planner import BRIEFING, Planner
 from batuta.agents.understanding.features import Features
 from batuta.agents.verification.taint import names_of
 from batuta.schemas.decision import CheckResult, Correction, ModelAnswer, Selection
@@ -46,6 +48,7 @@ class Delegation:
         spending: the budgets that calls are paid from; None where there are none.
         plans: those it may pick.
         people: who are asked as models are, by name.
+        planner: who proposes plans beside these; None where nobody does.
     """
 
     def __init__(
@@ -59,9 +62,13 @@ class Delegation:
         self._stale_ms = delegating.stale_ms
         self._models = models
         self.people = delegating.people
+        self.planner = delegating.planner
+        self._planners = () if self.planner is None else self.planner.turns
         self._versions = {
             name: one.version for name, one in (*models.items(), *delegating.people.items())
         }
+        for name in self._planners:
+            self._versions[name] = self._versions[asked_model(name)]
         self._places = {name: place for place, name in enumerate(columns)}
 
     def work(
@@ -71,7 +78,7 @@ class Delegation:
         verifier: Verifier | None = None,
     ) -> Work:
         """Return the work that a question is; `features` are what models are shown."""
-        heard = Heard(len(question.events), self._versions)
+        heard = Heard(len(question.events), self._versions, self._planners)
         for row, answered in enumerate(question.answered):
             heard.give(row, answered)
         for row, tried in enumerate(question.tried):
@@ -101,6 +108,11 @@ class Delegation:
         old = now_ms - understood_ms > self._stale_ms
         return old & ~work.heard.answered_by(self.people)
 
+    def recall(self, work: Work) -> None:
+        """Bring back what was planned for parked events, for their records."""
+        if self.planner is not None:
+            work.look()
+
     def terms_of(self, name: str) -> Terms:
         """Return the terms on which one is asked."""
         return self._terms.get(name, Terms())
@@ -118,41 +130,61 @@ class Delegation:
             answers: of the models that were asked.
             versions: of whoever asked; None for these models.
         """
+        if self._planners:
+            answers = tuple(one for one in answers if one.name not in self._planners)
         if len(answers) == 1:
             return answers[0].model
         if answered := dict.fromkeys(one.model for one in answers if not one.failure):
             return "+".join(answered)
         plan = self.plans.get("" if selection is None else selection.plan)
-        asked = models_of(plan or next(iter(self.plans.values())), remedies=False)
+        asked = models_of(_static(plan or next(iter(self.plans.values()))), remedies=False)
         return "+".join(dict.fromkeys((versions or self._versions)[one] for one in asked))
 
     def _parts(self, question: Question) -> list[tuple[Node, Flags]]:
         if len(self.plans) == 1:
             return [(next(iter(self.plans.values())), question.asked.copy())]
-        rows: dict[str, list[int]] = {}
+        rows: dict[tuple[str, bool], list[int]] = {}
         for row in np.flatnonzero(question.asked).tolist():
             choice = question.choices[row]
             assert choice is not None, "chosen before it is asked"
-            rows.setdefault(choice.plan, []).append(row)
+            # Where a budget is nearly used up nobody plans: that costs as well.
+            rows.setdefault((choice.plan, choice.by == "budget"), []).append(row)
         parts: list[tuple[Node, Flags]] = []
         # A plan that the file has no more, after a change of version, gives way to the first.
         first = next(iter(self.plans))
-        for plan, chosen in rows.items():
+        for (plan, saving), chosen in rows.items():
             where = np.zeros(len(question.events), np.bool_)
             where[chosen] = True
-            parts.append((self.plans.get(plan, self.plans[first]), where))
+            node = self.plans.get(plan, self.plans[first])
+            parts.append((_static(node) if saving else node, where))
         return parts
 
     def _inputs(self, name: str, rows: "_Rows") -> Inputs:
-        model = self._models[name]
+        model = self._models[asked_model(name)]
         sight = _sight(model)
-        if reads_rows(model):
-            found: list[Mapping[str, object]] = [
-                {path: rows.read(path, place, self._places) for path in sight}
-                for place in range(len(rows.rows))
-            ]
-            return rows.criticized(name, found) if CRITIQUE in sight else found
-        return rows.matrix(sight, self._places)
+        if not reads_rows(model):
+            return rows.matrix(sight, self._places)
+        read: list[Mapping[str, object]] = [
+            {path: rows.read(path, place, self._places) for path in sight}
+            for place in range(len(rows.rows))
+        ]
+        if CRITIQUE in sight:
+            read = rows.criticized(name, read)
+        return self._briefed(name, read, rows) if name in self._planners else read
+
+    def _briefed(
+        self, name: str, read: list[Mapping[str, object]], rows: "_Rows"
+    ) -> list[Mapping[str, object]]:
+        """Return what a planner reads: beside the event its briefing, and what has failed."""
+        assert self.planner is not None
+        found: list[Mapping[str, object]] = []
+        for place, row in enumerate(read):
+            # Each has one of its own: a model is anybody's code, and may change what it is given.
+            briefing = orjson.loads(self.planner.briefing)
+            if name != self.planner.model:
+                briefing |= rows.failed(self.planner, place)
+            found.append({**row, BRIEFING: briefing})
+        return found
 
 
 class _Rows:
@@ -199,6 +231,14 @@ class _Rows:
         if field == "value":
             return told.values.get(row)
         return float(_column(told, field)[row])
+
+    def failed(self, planner: Planner, place: int) -> dict[str, object]:
+        """Return a planner's first plan, and which models have failed."""
+        row = int(self.rows[place])
+        told = self._heard.told.items()
+        kinds = {name: one.failures[row] for name, one in told if row in one.failures}
+        first = self._heard.proposals.turn(planner.model)[row]
+        return {"failed": kinds, "planned": orjson.loads(first.text)}
 
     def _answered(self, name: str) -> Features:
         model, _, field = name.partition(".")
@@ -270,6 +310,10 @@ def _answers(name: str, told: Told, rows: Indexes) -> list[ModelAnswer | None]:
             answer = found[place]
             found[place] = answer and answer._replace(evidence=texts[place])
     return found
+
+
+def _static(node: Node) -> Node:
+    return node.static if isinstance(node, Planned) else node
 
 
 def _column(told: Told, field: str) -> Features:

@@ -59,7 +59,10 @@ class Selection(NamedTuple):
         reason: in a few words.
         propensity: how likely this choice was, 0 to 1.
         candidates: every plan that might have been chosen, and how likely it was.
-        proposal: the planner's plan, as JSON; empty for a plan of the file.
+        proposal: the planner's plan that was followed, as JSON; a list of two where it planned
+            once more; empty where none was followed.
+        planning: what became of the planner's proposal: `followed`, `replanned`; else why the plan
+            of the file stands for it; empty where nobody was asked to plan.
     """
 
     plan: str
@@ -68,6 +71,7 @@ class Selection(NamedTuple):
     propensity: float
     candidates: Mapping[str, float]
     proposal: str = ""
+    planning: str = ""
 
 
 class ModelAnswer(NamedTuple):

@@ -281,6 +281,8 @@ def _selection_body(selection: Selection) -> dict[str, object]:
     }
     if selection.proposal:
         body["proposal"] = selection.proposal
+    if selection.planning:
+        body["planning"] = selection.planning
     return body
 
 
@@ -351,7 +353,13 @@ def correction_of(wire: CorrectionWire) -> Correction:
 
 def _selection(wire: SelectionWire) -> Selection:
     return Selection(
-        wire.plan, wire.by, wire.reason, wire.propensity, wire.candidates, wire.proposal
+        wire.plan,
+        wire.by,
+        wire.reason,
+        wire.propensity,
+        wire.candidates,
+        wire.proposal,
+        wire.planning,
     )
 
 

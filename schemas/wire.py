@@ -45,6 +45,7 @@ class SelectionWire(BaseModel):
     propensity: Annotated[float, Field(ge=0, le=1, description="how likely this choice was")]
     candidates: Annotated[dict[str, float], Field(description="every plan, and how likely it was")]
     proposal: Annotated[str, Field(description="a planner's own plan, as JSON")] = ""
+    planning: Annotated[str, Field(description="what became of a planner's proposal")] = ""
 
 
 class ModelAnswerWire(BaseModel):

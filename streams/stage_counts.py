@@ -14,6 +14,7 @@ from batuta.agents.ingestion import Ingest
 from batuta.agents.learning import Learnt
 from batuta.agents.models.answers import NANO
 from batuta.agents.reasons import TAINTED
+from batuta.agents.selection.planner import outcome_of
 from batuta.schemas.decision import Decision
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.labels import LabelOutcome
@@ -22,6 +23,7 @@ from batuta.streams.app import clock_ms
 from batuta.streams.telemetry.budget_facts import BudgetMoved, DecisionsPaid
 from batuta.streams.telemetry.correction_facts import AnswersCorrected
 from batuta.streams.telemetry.facts import ActionsWithheld, AnswersChecked
+from batuta.streams.telemetry.planner_facts import ProposalsJudged
 from batuta.streams.telemetry.stage_telemetry import StageTelemetry
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "count_ingested",
     "count_labels",
     "count_learnt",
+    "count_proposals",
     "open_leases",
 ]
 
@@ -113,6 +116,14 @@ def count_decided(telemetry: StageTelemetry, decided: Sequence[Decision]) -> Non
     count_checks(telemetry, decided)
     published = np.fromiter((d.published_ms for d in decided), np.int64, len(decided))
     telemetry.ages(clock_ms() - published)
+
+
+def count_proposals(telemetry: StageTelemetry, decided: Sequence[Decision]) -> None:
+    """Count what became of a planner's proposals."""
+    told = Counter(one.selection.planning for one in decided if one.selection is not None)
+    results = {(outcome_of(reason), reason): count for reason, count in told.items() if reason}
+    if results:
+        telemetry.tell(ProposalsJudged(results))
 
 
 def count_answers(telemetry: StageTelemetry, concluded: Concluded) -> None:

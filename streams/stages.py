@@ -56,6 +56,7 @@ from batuta.streams.stage_counts import (
     count_ingested,
     count_labels,
     count_learnt,
+    count_proposals,
     open_leases,
 )
 from batuta.streams.stage_times import ingestion_time, lanes_of_ingestion, replayed, scoring_time
@@ -224,6 +225,8 @@ def scoring(app: LaneApp, house: House) -> None:
                     out.send(leases, request)
                 if bills:
                     out.after_commit(partial(count_costs, telemetry, decided))
+                if shipped.plan.delegating.planner is not None:
+                    out.after_commit(partial(count_proposals, telemetry, decided))
                 out.after_commit(partial(open_leases, telemetry, batch.context.state, leased))
                 out.after_commit(partial(count_labels, telemetry, leased.items, question.expired))
 

@@ -16,7 +16,7 @@ from batuta.schemas.pipeline_file.entries import ModelEntry
 from batuta.schemas.pipeline_file.file import PipelineFile
 from batuta.schemas.pipeline_file.problems import Path, did_you_mean
 
-__all__ = ["budgeted", "budgets_of", "spending_of"]
+__all__ = ["budgeted", "budgets_of", "most_nano", "spending_of"]
 
 _NAMES: Final = {"hour": "hourly", "day": "daily", "month": "monthly"}
 #: What a chat request carries beside task and row: the names around them, and the answer's schema.
@@ -74,6 +74,13 @@ def spending_of(
 
     by_cost = tuple(sorted(delegating.plans, key=cost))
     return Spending(f"{file.pipeline}@{file.version}", rules, tariffs, by_cost)
+
+
+def most_nano(entry: ModelEntry) -> int:
+    """Return the most that asking a model about one event costs, one of typical length."""
+    tariff = _tariff(entry)
+    read_nano = -(-tariff.byte_nano * (tariff.frame_bytes + _TYPICAL_BYTES) // 1_000_000)
+    return tariff.attempts * (tariff.row_nano + read_nano)
 
 
 def _cost(plan: Node, tariffs: dict[str, Tariff]) -> int:

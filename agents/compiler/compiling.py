@@ -16,12 +16,12 @@ from batuta.agents.compiler.deciding import (
 from batuta.agents.compiler.faults import Faults
 from batuta.agents.compiler.payload import PayloadField, fields_of
 from batuta.agents.compiler.placement import Placed, place, scoring_key_of
+from batuta.agents.compiler.planner import with_planner
 from batuta.agents.compiler.planning import asked_of, candidates_of, delegating_of, plans_of
 from batuta.agents.compiler.sources import labels_of, source_of, zone_of
 from batuta.agents.compiler.understood import Feature, Understand, understood
 from batuta.agents.compiler.verifying import CheckParts, Verifying
 from batuta.agents.delegation.delegating import Delegating
-from batuta.agents.delegation.plans import models_of
 from batuta.agents.models.port import CRITIQUE
 from batuta.agents.policy.names import Names
 from batuta.agents.understanding.features import ContextFeatures, KeyedFeatures
@@ -122,14 +122,10 @@ def compile_pipeline(document: Document, parts: Parts) -> Plan:
     delegating = delegating_of(file, plans, candidates, so_far, verifying)
     faults.settle()
     budgets, delegating = budgeted(file, delegating, faults)
+    delegating = with_planner(file, plans, delegating, verifying)
     rules = rules_of(file, so_far, faults)
     model = asked_of(delegating)[0]
-    seen = (
-        name
-        for node in delegating.plans.values()
-        for one in models_of(node)
-        for name in inputs[one]
-    )
+    seen = (name for one in asked_of(delegating) for name in inputs[one])
     told = notify_names(so_far, _features_among(seen))
     notices = notify_rules(file, told, faults)
     faults.settle()

@@ -22,6 +22,10 @@ class Faults:
         said = f"{value_text(value)} {what}"
         self._found.append(self._document.problem(path, said, key=key))
 
+    def beside(self) -> "Faults":
+        """Return others of the same document, none of which are found yet."""
+        return Faults(self._document)
+
     def settle(self) -> None:
         """Do nothing where all is well.
 

@@ -1,6 +1,6 @@
 """Compiles plans and select: names resolved, circles found, prices and terms taken along."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -28,7 +28,15 @@ from batuta.schemas.pipeline_file.person import PERSON
 from batuta.schemas.pipeline_file.plan_entries import PlanEntry, SelectEntry
 from batuta.schemas.pipeline_file.problems import Path, did_you_mean
 
-__all__ = ["PLAN_DEPTH_MAX", "asked_of", "candidates_of", "delegating_of", "plans_of"]
+__all__ = [
+    "PLAN_DEPTH_MAX",
+    "Planning",
+    "asked_of",
+    "candidates_of",
+    "delegating_of",
+    "plans_of",
+    "read_too_early",
+]
 
 #: So deep may plans be nested, names of plans looked through.
 PLAN_DEPTH_MAX: Final = 8
@@ -43,7 +51,7 @@ def plans_of(file: PipelineFile, faults: Faults, verifying: Verifying) -> dict[s
             what = f"are several models and no plan; add plans: {{only: {{ask: {models[0]}}}}}"
             faults.add(("models",), models, what, key=True)
         return {"only": Ask(models[0], person=file.models[models[0]].adapter == PERSON)}
-    planning = _Planning(file, faults, verifying)
+    planning = Planning(file, faults, verifying)
     return {name: planning.named(name, ("plans", name)) for name in file.plans}
 
 
@@ -100,7 +108,9 @@ def asked_of(delegating: Delegating) -> tuple[str, ...]:
 
 
 @dataclass
-class _Planning:
+class Planning:
+    """Compiles plans, those of a file or one that a planner proposes."""
+
     file: PipelineFile
     faults: Faults
     verifying: Verifying
@@ -192,16 +202,22 @@ class _Planning:
 def _check_order(file: PipelineFile, chosen: Mapping[str, Node], faults: Faults) -> None:
     """Note where a model reads what nobody before it in its plan has answered."""
     for node in chosen.values():
-        order = list(models_of(node))
-        for place, name in enumerate(order):
-            entry = file.models[name]
-            key = "reads" if entry.reads else "inputs"
-            for number, given in enumerate(entry.reads or entry.inputs):
-                read = given.partition(".")[0]
-                if "." not in given or read == "event" or read in order[:place]:
-                    continue
-                what = f"is read before {read} has answered; put {read} before {name} in a sequence"
-                faults.add(("models", name, key, number), given, what)
+        for name, number, given in read_too_early(file, node):
+            key = "reads" if file.models[name].reads else "inputs"
+            read = given.partition(".")[0]
+            what = f"is read before {read} has answered; put {read} before {name} in a sequence"
+            faults.add(("models", name, key, number), given, what)
+
+
+def read_too_early(file: PipelineFile, node: Node) -> Iterator[tuple[str, int, str]]:
+    """Yield what models read of others that have not answered by then: who, which one, what."""
+    order = list(models_of(node))
+    for place, name in enumerate(order):
+        entry = file.models[name]
+        for number, given in enumerate(entry.reads or entry.inputs):
+            read = given.partition(".")[0]
+            if "." in given and read != "event" and read not in order[:place]:
+                yield name, number, given
 
 
 def _check_prices(file: PipelineFile, plan: str, node: Node, faults: Faults) -> None:

@@ -196,7 +196,7 @@ class _Correcting:
     def _begin(self, row: int, course: Course, place: int) -> None:
         """Begin an attempt: who is to answer again is asked again, with the critique."""
         heard, trials = self.walk.heard, self.trials
-        remedy = trials.checkpoint.remedies.each[place]
+        remedy = self.node.checkpoint.remedies.each[place]
         made_of_it = remedy.kind == "retry" or remedy.part is not None or remedy.told
         course.taint = int(trials.taint[row]) & ~Taint.FAILED_CHECK if made_of_it else 0
         course.kept = heard.put_aside(remedy.asks, row) if remedy.kind == "retry" else {}

@@ -8,6 +8,7 @@ from batuta.agents.delegation.people import Person
 from batuta.agents.delegation.plans import Ask, Node
 from batuta.agents.delegation.terms import Terms
 from batuta.agents.selection.choosing import Chooser, Only
+from batuta.agents.selection.planner import Planner
 
 __all__ = ["Delegating"]
 
@@ -24,6 +25,7 @@ class Delegating:
         checked: what the expressions of checkpoints name.
         stale_ms: features older than this are stale; None: none ever is.
         spending: the budgets that calls are paid from; None where there are none.
+        planner: who proposes plans beside these; None where nobody does.
     """
 
     plans: Mapping[str, Node]
@@ -33,6 +35,7 @@ class Delegating:
     checked: frozenset[str] = frozenset()
     stale_ms: int | None = None
     spending: Spending | None = None
+    planner: Planner | None = None
 
     @property
     def bills(self) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from batuta.agents.models.answers import Answers, Scores
+from batuta.agents.selection.planner import Proposals
 from batuta.agents.verification.checkpoint import Checkpoint
 from batuta.agents.verification.course import corrections_in
 from batuta.agents.verification.taint import Taints
@@ -116,17 +117,24 @@ class Heard:
         rows: how many events.
         told: by model.
         trials: what each checkpoint has found, by its name.
+        planners: under which names planners are heard, who answer nothing themselves.
+        proposals: what these have proposed.
     """
 
-    def __init__(self, rows: int, versions: Mapping[str, str]) -> None:
+    def __init__(
+        self, rows: int, versions: Mapping[str, str], planners: Sequence[str] = ()
+    ) -> None:
         """Begin with nothing.
 
         Args:
             rows: how many events.
             versions: of the models that may be asked.
+            planners: under which names planners are heard.
         """
         self.rows = rows
         self.versions = versions
+        self.planners = planners
+        self.proposals = Proposals()
         self.told: dict[str, Told] = {}
         self.trials: dict[str, Trials] = {}
         #: What was found before the work was parked, by checkpoint and row.
@@ -284,7 +292,7 @@ class Heard:
     def broke(self) -> npt.NDArray[np.bool_]:
         """Return where a model failed otherwise than by an answer that is none."""
         found = np.zeros(self.rows, np.bool_)
-        for told in self.told.values():
+        for told in self._answering():
             found[[row for row, kind in told.failures.items() if kind != "invalid"]] = True
         return found
 
@@ -295,13 +303,17 @@ class Heard:
     def failed_by(self, failure: FailureKind) -> npt.NDArray[np.bool_]:
         """Return where a model failed in one way."""
         found = np.zeros(self.rows, np.bool_)
-        for told in self.told.values():
+        for told in self._answering():
             found[[row for row, kind in told.failures.items() if kind == failure]] = True
         return found
 
+    def _answering(self) -> Iterable[Told]:
+        """Return what all but planners have told: without these a plan goes on all the same."""
+        return (told for name, told in self.told.items() if name not in self.planners)
+
     def at(self, rows: Indexes) -> "Heard":
         """Return some rows, as a copy."""
-        found = Heard(len(rows), self.versions)
+        found = Heard(len(rows), self.versions, self.planners)
         found.told = {model: told.at(rows) for model, told in self.told.items()}
         found.trials = {name: trials.at(rows) for name, trials in self.trials.items()}
         return found

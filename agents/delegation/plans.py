@@ -6,16 +6,19 @@ Parallel   all at once, their answers combined
 Cascade    from cheap to strong, until one is sure enough
 Fallback   the next one only where the one before gave no answer
 Checked    an answer that a checkpoint has passed, corrected where it can be, or none
+Planned    what a planner proposes for each event, or a plan of the file
+Steered    what a planner has proposed
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal, Protocol
 
 from batuta.agents.policy.expressions import Expression
 from batuta.agents.verification.checkpoint import Checkpoint
 
 __all__ = [
+    "AGAIN",
     "Ask",
     "Cascade",
     "Checked",
@@ -23,8 +26,13 @@ __all__ = [
     "Fallback",
     "Node",
     "Parallel",
+    "Planned",
+    "Proposal",
+    "Proposes",
     "Sequence",
+    "Steered",
     "answering",
+    "asked_model",
     "checked_within",
     "models_of",
     "people_of",
@@ -32,6 +40,8 @@ __all__ = [
 ]
 
 Combine = Literal["mean", "vote", "weighted"]
+#: Behind a planner's name where its second plan is meant; no name of a file has a point.
+AGAIN: Final = ".again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +126,89 @@ class Checked:
         return tuple(Ask(name, person=one.kind == "human") for one in others for name in one.asks)
 
 
-Node = Ask | Sequence | Parallel | Cascade | Fallback | Checked
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What a planner's answer came to.
+
+    Attributes:
+        node: what is followed; None: nothing.
+        text: as canonical JSON; empty where there is nothing to follow.
+        refused: why it is not followed; empty where it is.
+    """
+
+    node: "Node | None" = None
+    text: str = ""
+    refused: str = ""
+
+    @property
+    def kept(self) -> Mapping[str, str]:
+        """What is kept of the answer: judged again, it comes to the same."""
+        return {"refused": self.refused} if self.refused else {"plan": self.text}
+
+
+class Proposes(Protocol):
+    """A planner, as plans see it.
+
+    Attributes:
+        model: its name.
+        turns: under which names it is heard.
+        allowed: whom its plans may ask.
+    """
+
+    model: str
+    turns: tuple[str, ...]
+    allowed: tuple[Ask, ...]
+
+    def judge(self, value: object) -> Proposal:
+        """Return what an answer's value comes to, whatever it is."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What a planner proposes; the plan of the file where it proposes nothing that is followed.
+
+    Attributes:
+        static: the plan of the file.
+        planner: who proposes, and what may be proposed.
+    """
+
+    static: "Node"
+    planner: "Proposes"
+
+    @property
+    def steps(self) -> "tuple[Node, ...]":
+        """The plan of the file, the planner, and whom it may plan with."""
+        return (self.static, Ask(self.planner.model), *self.planner.allowed)
+
+
+@dataclass(frozen=True, slots=True)
+class Steered:
+    """A plan that a planner has proposed: what it comes to is tainted as the planner's answer is.
+
+    Attributes:
+        planners: under which names they were heard.
+    """
+
+    step: "Node"
+    planners: tuple[str, ...]
+
+    @property
+    def steps(self) -> "tuple[Node, ...]":
+        """The plan."""
+        return (self.step,)
+
+
+Node = Ask | Sequence | Parallel | Cascade | Fallback | Checked | Planned | Steered
+
+
+def asked_model(name: str) -> str:
+    """Return which model is asked under a name.
+
+    >>> asked_model("strategist.again"), asked_model("strategist")
+    ('strategist', 'strategist')
+    """
+    return name.removesuffix(AGAIN)
 
 
 def text_of(node: Node) -> str:
@@ -127,10 +219,8 @@ def text_of(node: Node) -> str:
     """
     if isinstance(node, Ask):
         return node.model
-    if isinstance(node, Checked):
-        remedies = ", then ".join(one.text for one in node.checkpoint.remedies.each)
-        tried = f", on failure: {remedies}" if remedies else ""
-        return f"{text_of(node.step)}, checked: {', '.join(node.checkpoint.names)}{tried}"
+    if isinstance(node, Checked | Planned | Steered):
+        return _around_text(node)
     steps = [
         text_of(step) if isinstance(step, Ask) else f"({text_of(step)})" for step in node.steps
     ]
@@ -143,6 +233,17 @@ def text_of(node: Node) -> str:
     within = "" if node.within_ms is None else f" within {node.within_ms}ms"
     needed = f"the first {node.quorum}" if node.first else f"{node.quorum} needed"
     return f"{node.combine} of ({' & '.join(steps)}), {needed}{within}"
+
+
+def _around_text(node: Checked | Planned | Steered) -> str:
+    if isinstance(node, Planned):
+        return f"as {node.planner.model} plans, else ({text_of(node.static)})"
+    inner = text_of(node.step)
+    if isinstance(node, Steered):
+        return inner
+    remedies = ", then ".join(one.text for one in node.checkpoint.remedies.each)
+    tried = f", on failure: {remedies}" if remedies else ""
+    return f"{inner}, checked: {', '.join(node.checkpoint.names)}{tried}"
 
 
 def people_of(node: Node) -> Iterator[str]:
@@ -190,5 +291,7 @@ def checked_within(node: Node) -> Iterator[Checked]:
         yield from checked_within(step)
 
 
-def _everybody(node: "Sequence | Parallel | Cascade | Fallback | Checked") -> "tuple[Node, ...]":
+def _everybody(node: "Node") -> "tuple[Node, ...]":
+    if isinstance(node, Ask):
+        return ()
     return (*node.steps, *node.remedies) if isinstance(node, Checked) else node.steps

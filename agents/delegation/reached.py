@@ -32,6 +32,16 @@ class Reached:
     marked: Flags
     taint: Taints
 
+    @classmethod
+    def nothing(cls, rows: int) -> "Reached":
+        """Return what stands where nothing was heard yet."""
+
+        def no() -> Flags:
+            return np.zeros(rows, np.bool_)
+
+        none = np.full(rows, np.nan)
+        return cls(no(), no(), none, none.copy(), no(), np.zeros(rows, np.uint8))
+
     def put(self, where: Flags, other: "Reached") -> None:
         """Take over some rows of another."""
         for mine, theirs in (

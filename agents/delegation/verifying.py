@@ -15,6 +15,7 @@ from batuta.agents.delegation.plans import (
     Ask,
     Checked,
     Node,
+    Steered,
     answering,
     models_of,
     people_of,
@@ -128,10 +129,11 @@ def value_on_trial(node: Checked, row: int, heard: Heard, trials: Trials) -> obj
     place = int(trials.stands_in[row])
     if place < 0:
         return heard.of(answering(node.step)).values.get(row)
-    if trials.checkpoint.remedies.each[place].part is not None:
+    # The plan's own: of several plans behind one checkpoint each corrects its own models.
+    if node.checkpoint.remedies.each[place].part is not None:
         mended = trials.courses[row].mended
         return None if mended is None else mended.value
-    return heard.of(trials.checkpoint.remedies.each[place].asks[0]).values.get(row)
+    return heard.of(node.checkpoint.remedies.each[place].asks[0]).values.get(row)
 
 
 class Walking(Protocol):
@@ -183,7 +185,7 @@ def _check(walk: Walking, node: Checked, rows: Indexes, reached: Reached, trials
     taint = carried
     if any(one.vouches == "agreement" for one in checks):
         # One answer alone, as a remedy's is, agrees with nobody.
-        shared = _shared(walk.heard, node, rows)
+        shared = _shared(walk.heard, node, rows) | _steering(walk.heard, node, rows)
         taint = taint & np.where(trials.stands_in[rows] >= 0, 255, shared).astype(np.uint8)
     if any(one.vouches == "all" for one in checks):
         taint = np.zeros_like(taint)
@@ -229,6 +231,14 @@ def _shared(heard: Heard, node: Checked, rows: Indexes) -> Taints:
         answered = told.state[rows] == ANSWERED
         shared &= np.where(answered, told.taint[rows], 255).astype(np.uint8)
     return shared
+
+
+def _steering(heard: Heard, node: Checked, rows: Indexes) -> Taints:
+    """Return the labels of whoever planned a step: that its models agree says nothing of these."""
+    found = np.zeros(len(rows), np.uint8)
+    for name in node.step.planners if isinstance(node.step, Steered) else ():
+        found |= heard.of(name).taint[rows]
+    return found
 
 
 def _cleanse(heard: Heard, node: Checked, rows: Indexes, trials: Trials) -> None:

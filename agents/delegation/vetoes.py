@@ -9,7 +9,7 @@ that is recorded is that of the plan that is followed, with those whose place it
 
 from collections.abc import Mapping, Sequence
 
-from batuta.agents.delegation.plans import Ask, Checked, Node, Parallel
+from batuta.agents.delegation.plans import Ask, Checked, Node, Parallel, Planned, Steered
 from batuta.agents.delegation.plans import Sequence as InTurn
 from batuta.schemas.decision import Selection
 
@@ -25,8 +25,11 @@ def can_answer(node: Node, refusing: frozenset[str]) -> bool:
     """
     if isinstance(node, Ask):
         return node.model not in refusing
+    if isinstance(node, Planned):
+        # Whoever plans is no part of what can answer: without it the plan of the file stands.
+        return can_answer(node.static, refusing)
     able = [can_answer(step, refusing) for step in node.steps]
-    if isinstance(node, InTurn | Checked):
+    if isinstance(node, InTurn | Checked | Steered):
         return all(able)
     if isinstance(node, Parallel):
         return sum(able) >= node.quorum

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from batuta.agents.delegation.correcting import walk_checked
 from batuta.agents.delegation.heard import ANSWERED, ASKED, UNASKED, Heard
+from batuta.agents.delegation.planned import walk_planned
 from batuta.agents.delegation.plans import (
     Ask,
     Cascade,
@@ -20,7 +21,9 @@ from batuta.agents.delegation.plans import (
     Fallback,
     Node,
     Parallel,
+    Planned,
     Sequence,
+    Steered,
 )
 from batuta.agents.delegation.reached import Flags, Reached
 from batuta.agents.delegation.verifying import Verifier
@@ -69,6 +72,8 @@ class Walk:
             return self._parallel(node, where)
         if isinstance(node, Sequence):
             return self._sequence(node, where)
+        if isinstance(node, Planned | Steered):
+            return walk_planned(self, node, where)
         return self._cascade(node, where) if isinstance(node, Cascade) else self._fall(node, where)
 
     def _ask(self, node: Ask, where: Flags) -> Reached:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from batuta.agents.budgets.spending import Paid, Payment
 from batuta.agents.delegation.heard import ASKED, Heard, Indexes
-from batuta.agents.delegation.plans import Node, people_of
+from batuta.agents.delegation.plans import AGAIN, Node, asked_model, people_of
 from batuta.agents.delegation.reached import Flags, Reached
 from batuta.agents.delegation.terms import Terms
 from batuta.agents.delegation.verifying import Verifier
@@ -62,6 +62,7 @@ class Call:
         seed: names the call by its first event, so that what is drawn for it repeats.
         patience_ms: how long it is of use to anybody; None: for ever.
         paid: how it is paid for; None where nothing bounds what it costs.
+        again: whether a planner is asked for its second plan.
     """
 
     model: str
@@ -70,6 +71,12 @@ class Call:
     seed: str = ""
     patience_ms: int | None = None
     paid: Paid | None = None
+    again: bool = False
+
+    @property
+    def heard_as(self) -> str:
+        """Under which name its answer is kept."""
+        return f"{self.model}{AGAIN}" if self.again else self.model
 
 
 class Work:
@@ -105,7 +112,7 @@ class Work:
         self.unpaid = False
         self.next_ms: int | None = None
         self.end_ms: int | None = None
-        self.reached = _blank(heard.rows)
+        self.reached = Reached.nothing(heard.rows)
         self.covered = np.zeros(heard.rows, np.bool_)
         for _, where in plans:
             self.covered |= where
@@ -137,7 +144,9 @@ class Work:
         if refusing is not None:
             everything = self.covered
             walk = self._without(
-                walk, lambda model: everything if refusing(model) else None, "breaker_open"
+                walk,
+                lambda name: everything if refusing(asked_model(name)) else None,
+                "breaker_open",
             )
         self.next_ms = self._earlier(walk.next_ms)
         self.end_ms = self._ends_ms if walk.next_ms is None else 0
@@ -172,7 +181,7 @@ class Work:
             refused, again_ms = False, None
             for model, where in walk.wanted.items():
                 given = partial(self._inputs, model)
-                admitted = payment.admit(model, np.flatnonzero(where), given)
+                admitted = payment.admit(asked_model(model), np.flatnonzero(where), given)
                 calls += [
                     self._call(model, paid.rows, elapsed_ms, paid)
                     for paid in admitted.paid
@@ -204,13 +213,14 @@ class Work:
     def _inputs(self, model: str, rows: Indexes) -> Inputs:
         return self.inputs_of(model, rows, self.heard)
 
-    def _call(self, model: str, rows: Indexes, elapsed_ms: int, paid: Paid | None = None) -> Call:
-        inputs = self._inputs(model, rows)
-        self.heard.ask(model, rows)
+    def _call(self, name: str, rows: Indexes, elapsed_ms: int, paid: Paid | None = None) -> Call:
+        inputs = self._inputs(name, rows)
+        self.heard.ask(name, rows)
         ids, patience_ms = self.asking.ids, self.asking.patience_ms
-        seed = f"{model}/{ids[int(rows[0])]}" if ids else ""
+        seed = f"{name}/{ids[int(rows[0])]}" if ids else ""
         left_ms = None if patience_ms is None else int(patience_ms[rows].max()) - elapsed_ms
-        return Call(model, rows, inputs, seed, left_ms, paid)
+        model = asked_model(name)
+        return Call(model, rows, inputs, seed, left_ms, paid, again=model != name)
 
     def _late(self, elapsed_ms: int) -> Flags | None:
         """Return which rows there is no patience with any more; None where there are none."""
@@ -268,15 +278,15 @@ class Work:
     def take(self, call: Call, answers: Answers, duration_ms: int, attempts: int = 1) -> None:
         """Take an answer; the call was made `attempts` times until it came."""
         answers = self.pay(call, answers, attempts)
-        self.heard.take(call.model, call.rows, answers, duration_ms)
+        self.heard.take(call.heard_as, call.rows, answers, duration_ms)
         terms = self.terms.get(call.model)
         if terms is not None and (terms.taint or terms.reads):
-            self.heard.stain(call.model, call.rows, terms.taint, terms.reads)
+            self.heard.stain(call.heard_as, call.rows, terms.taint, terms.reads)
 
     def fail(self, call: Call, kind: FailureKind, duration_ms: int = 0, attempts: int = 1) -> None:
         """Note that there is no answer; `attempts` of the call may be billed all the same."""
         self.let_go(call, attempts)
-        self.heard.fail(call.model, call.rows, kind, duration_ms)
+        self.heard.fail(call.heard_as, call.rows, kind, duration_ms)
 
     def pay(self, call: Call, answers: Answers, attempts: int) -> Answers:
         """Count what a call cost, by its id; return its answers with what is believed of that.
@@ -380,11 +390,3 @@ async def put_call(model: AnyModel, call: Call) -> Answers:
         raise ModelFailedError("timeout", f"{model.name}: {failure}") from failure
     except Exception as failure:  # a model is anybody's code
         raise ModelFailedError("broke", f"{model.name}: {failure!r}") from failure
-
-
-def _blank(rows: int) -> Reached:
-    def no() -> Flags:
-        return np.zeros(rows, np.bool_)
-
-    none = np.full(rows, np.nan)
-    return Reached(no(), no(), none, none.copy(), no(), np.zeros(rows, np.uint8))

@@ -12,7 +12,12 @@ from batuta.schemas.pipeline_file.budget_entries import BudgetEntry
 from batuta.schemas.pipeline_file.check_entries import CheckEntry, VerifyEntry
 from batuta.schemas.pipeline_file.file import PipelineFile
 from batuta.schemas.pipeline_file.guarding import BreakerEntry, BulkheadEntry, RetryEntry
-from batuta.schemas.pipeline_file.plan_entries import NarrowEntry, PlanEntry, SelectEntry
+from batuta.schemas.pipeline_file.plan_entries import (
+    NarrowEntry,
+    PlanEntry,
+    PlannerEntry,
+    SelectEntry,
+)
 from batuta.schemas.pipeline_file.problems import value_text
 from batuta.schemas.pipeline_file.quantities import TextShape
 from batuta.schemas.pipeline_file.remedy_entries import OnFailureEntry, RemedyEntry
@@ -38,6 +43,7 @@ SECTIONS: Final[dict[str, type[BaseModel]]] = {
     "plans.NAME": PlanEntry,
     "select": SelectEntry,
     "select.rules[]": NarrowEntry,
+    "select.planner": PlannerEntry,
     "verify": VerifyEntry,
     "verify.check[]": CheckEntry,
     "verify.on_failure": OnFailureEntry,

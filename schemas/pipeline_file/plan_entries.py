@@ -9,14 +9,22 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from pydantic_core import PydanticCustomError
 
 from batuta.schemas.pipeline_file.check_entries import Checks
-from batuta.schemas.pipeline_file.quantities import PROBLEM, Duration, Expression, Name
+from batuta.schemas.pipeline_file.quantities import (
+    PROBLEM,
+    Bytes,
+    Duration,
+    Expression,
+    MoneyText,
+    Name,
+)
 from batuta.schemas.pipeline_file.remedy_entries import OnFailure
 
-__all__ = ["KINDS", "NarrowEntry", "PlanEntry", "SelectEntry", "Steps"]
+__all__ = ["KINDS", "NarrowEntry", "PlanEntry", "PlannerEntry", "SelectEntry", "Steps"]
 
 #: What a plan may be.
 KINDS: Final = ("ask", "sequence", "parallel", "cascade", "fallback")
 _STEPS_MAX: Final = 16
+_PROPOSAL_BYTES_MAX: Final = 65_536
 #: Which keys belong to which kind of plan.
 _BELONGS: Final = {
     "combine": "parallel",
@@ -131,6 +139,36 @@ class NarrowEntry(BaseModel):
     among: Annotated[tuple[Name, ...], Field(min_length=1)] = Field(description="plans")
 
 
+class PlannerEntry(BaseModel):
+    """A model that proposes a plan for each event; the one selected stands where it may not."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ask: Name = Field(description="the model that plans; it has `reads`")
+    allow: Annotated[tuple[Name, ...], Field(min_length=1, max_length=64)] = Field(
+        description="the models that it may plan with; plans of these may be named as well"
+    )
+    price: MoneyText | None = Field(
+        default=None, description="what a plan may cost, were each of its models asked"
+    )
+    depth: Annotated[int, Field(strict=True, ge=1, le=8)] = Field(
+        default=4, description="so deep a plan may be nested, named plans looked through"
+    )
+    steps: Annotated[int, Field(strict=True, ge=1, le=64)] = Field(
+        default=16, description="so many steps it may have, named plans looked through"
+    )
+    size: Bytes = Field(default=4_096, description="so long it may be, as JSON; at most `64KiB`")
+    replans: Annotated[int, Field(strict=True, ge=0, le=1)] = Field(
+        default=0, description="1: it may plan once more where a model of its plan has failed"
+    )
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if self.size > _PROPOSAL_BYTES_MAX:
+            raise _refuse(f"a plan of {self.size} bytes is something else; write at most 64KiB")
+        return self
+
+
 class SelectEntry(BaseModel):
     """Which plan an event follows."""
 
@@ -144,6 +182,9 @@ class SelectEntry(BaseModel):
     )
     rules: tuple[NarrowEntry, ...] = Field(
         default=(), max_length=32, description="what narrows the candidates"
+    )
+    planner: PlannerEntry | None = Field(
+        default=None, description="a model that plans; else nobody does"
     )
 
 

@@ -23,7 +23,7 @@ from batuta.agents.models.prices import Price
 from batuta.schemas.errors import FailureKind, ModelFailedError
 from batuta.streams.adapters.http_calls import Endpoint, HttpCalls
 
-__all__ = ["ChatModel", "ChatPlan", "Verdict"]
+__all__ = ["ChatModel", "ChatPlan", "ProposedPlan", "Verdict"]
 
 _ROW_BYTES_MAX: Final = 262_144
 _PATH: Final = "/chat/completions"
@@ -36,6 +36,16 @@ class Verdict(BaseModel):
 
     score: Annotated[float, Field(ge=0, le=1, description="how surely the answer is yes")]
     confidence: Annotated[float, Field(ge=0, le=1, description="how sure of this score")]
+    reason: Annotated[str, Field(max_length=2_000, description="why, in a sentence")]
+
+
+class ProposedPlan(BaseModel):
+    """What a chat model answers that plans, where its pipeline names no schema of its own."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    plan: Annotated[str, Field(max_length=65_536, description="the plan, as JSON")]
+    score: Annotated[float, Field(ge=0, le=1, description="how well the plan fits the event")]
     reason: Annotated[str, Field(max_length=2_000, description="why, in a sentence")]
 
 

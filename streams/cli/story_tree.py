@@ -10,6 +10,7 @@ from rich.tree import Tree
 
 from batuta.agents.budgets.rule import amount_text
 from batuta.agents.delegation.plans import Ask, Checked, Node
+from batuta.agents.selection.planner import outcome_of
 from batuta.schemas.decision import CheckResult, Correction, Decision, ModelAnswer, Selection
 from batuta.schemas.pipeline_rules import Rule
 from batuta.schemas.review import Reviewed, StepCase
@@ -35,8 +36,8 @@ def tree_of(story: "Story", decision: Decision, shipped: "Shipped") -> Tree:
     tree = Tree(_selected(decision.selection), guide_style="dim")
     if decision.selection is not None and len(decision.selection.candidates) > 1:
         tree.add(_candidates(decision.selection))
-    if decision.selection is not None and decision.selection.proposal:
-        tree.add(Text(f"proposed: {decision.selection.proposal}"))
+    if decision.selection is not None and decision.selection.planning:
+        tree.add(_planning(decision.selection))
     asked = {found.message.asked: found.message for found in story.questions}
     whose, whole = _checked_at(decision, shipped)
     for answer in decision.answers:
@@ -77,6 +78,14 @@ def _candidates(selection: Selection) -> Text:
     return Text(f"candidates: {', '.join(told)}", style="dim")
 
 
+def _planning(selection: Selection) -> Text:
+    """Say what a planner has proposed, and what became of it."""
+    line = Text("planner: ").append(selection.planning, style="bold")
+    if outcome_of(selection.planning) not in {"followed", "replanned"}:
+        line.append(f", so that plan {selection.plan} stands", style="yellow")
+    return line.append(f"  {selection.proposal}" if selection.proposal else "", style="dim")
+
+
 def _answer(answer: ModelAnswer) -> Text:
     line = Text(answer.name, style="bold")
     line.append(f"  {answer.model}", style="dim not bold")
@@ -112,7 +121,8 @@ def _checked_at(
     behind = {
         node.checkpoint.name: node.step.model
         for node in _checked_of(shipped.plan.delegating.plans.values())
-        if isinstance(node.step, Ask)
+        # Which models stand in a plan that was proposed, the pipeline does not know.
+        if isinstance(node.step, Ask) and not (decision.selection and decision.selection.proposal)
     }
     answered = {answer.name for answer in decision.answers}
     whose: dict[str, list[CheckResult]] = {}

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from batuta.agents.delegation.people import Person
-from batuta.agents.delegation.plans import Ask, Checked, Node
+from batuta.agents.delegation.plans import Ask, Checked, Node, Planned, Steered
 from batuta.agents.models.port import AnyModel, Matrix, Scores
 from batuta.agents.pipelines import LoadedPipeline
 from batuta.schemas.errors import ModelFailedError
@@ -41,7 +41,14 @@ def without_people(
     """Return a pipeline that asks no person, and its models with somebody in each one's place."""
     delegating = loaded.plan.delegating
     plans = {name: _without(node) for name, node in delegating.plans.items()}
-    plan = replace(loaded.plan, delegating=replace(delegating, plans=plans, people={}))
+    planner = delegating.planner
+    if planner is not None:
+        # Whom a planner asks is not known before.
+        planner = planner.remade(_without)
+        for name, node in plans.items():
+            plans[name] = replace(node, planner=planner) if isinstance(node, Planned) else node
+    without = replace(delegating, plans=plans, people={}, planner=planner)
+    plan = replace(loaded.plan, delegating=without)
     nobody = {name: _Nobody(person) for name, person in delegating.people.items()}
     return replace(loaded, plan=plan), {**models, **nobody}
 
@@ -49,6 +56,8 @@ def without_people(
 def _without(node: Node) -> Node:
     if isinstance(node, Ask):
         return Ask(node.model)
-    if isinstance(node, Checked):
+    if isinstance(node, Checked | Steered):
         return replace(node, step=_without(node.step))
+    if isinstance(node, Planned):
+        return replace(node, static=_without(node.static))
     return replace(node, steps=tuple(_without(step) for step in node.steps))

@@ -23,6 +23,7 @@ BEHAVIOURS: Final[Mapping[str, str]] = {
     "obeys": "what the text itself orders: the JSON object behind the word `answer`",
     "overcharges": "the right score for ten times the tokens",
     "heeds": "the opposite of the right score, until a critique tells what is wrong with it",
+    "plans": "a plan that asks the first model of which it is told",
 }
 #: Ways to fail.
 FAULTS: Final[Mapping[str, str]] = {
@@ -42,6 +43,7 @@ FAULTS: Final[Mapping[str, str]] = {
 _ORDER: Final = re.compile(r"answer\D{0,20}?(\{[^{}]*\})", re.IGNORECASE)
 #: A critique that says something, in a row as JSON.
 _CRITIQUE: Final = re.compile(r'"critique":"[^"]')
+_FIRST_MODEL: Final = re.compile(r'"models":\{"([a-z0-9_]+)"')
 _DRIFT: Final = 0.01
 _OVERCHARGE: Final = 10
 
@@ -70,6 +72,9 @@ class Behaviours:
         """Return a chat answer's text to the text of the last message."""
         if behaviour == "obeys" and (order := _ORDER.search(content.replace('\\"', '"'))):
             return order[1]
+        if behaviour == "plans" and (model := _FIRST_MODEL.search(content)):
+            said = {"plan": orjson.dumps({"ask": model[1]}).decode(), "score": 0.9, "reason": "one"}
+            return orjson.dumps(said).decode()
         honest = honest_score(_numbers(content))
         heeds = behaviour == "heeds" and _CRITIQUE.search(content) is not None
         score = honest if heeds else _bent(behaviour, honest, self.calls[behaviour])

@@ -209,7 +209,20 @@ class _Loading:
                 given = _part(entry.answer, {})
                 if (schema := self._schema(("models", name, "answer"), given)) is not None:
                     found[name] = schema
+                    self._check_plans(name, entry.answer, schema)
         return found
+
+    @property
+    def _planner(self) -> str | None:
+        """Return which model plans."""
+        select = self._document.file.select
+        return select.planner.ask if select is not None and select.planner is not None else None
+
+    def _check_plans(self, name: str, answer: str, schema: type[BaseModel]) -> None:
+        missing = [one for one in ("plan", "score") if one not in schema.model_fields]
+        if name == self._planner and missing:
+            what = f"has no field {' and '.join(missing)}, and this model plans; add it"
+            self._faults.add(("models", name, "answer"), answer, what)
 
     def _check_file(self, name: str, entry: ModelEntry, file: str) -> None:
         path = self._folder / file

@@ -6,9 +6,12 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
+from pydantic import BaseModel
+
 from batuta.agents.models.card import VERSION_DIGITS, ModelCard
 from batuta.agents.models.port import AnyModel
 from batuta.schemas.pipeline_file.serving import SERVED
+from batuta.streams.adapters.chat import ProposedPlan
 from batuta.streams.adapters.python import (
     PythonModel,
     PythonModelPart,
@@ -62,7 +65,8 @@ class _Opening:
         if entry.adapter == "python":
             return _python(name, self.on_disk, entry.timeout)
         if entry.adapter in SERVED:
-            served = Served(name, entry, loaded.plan.inputs[name], self.on_disk.answers)
+            answers = {**_proposing(self.on_disk), **self.on_disk.answers}
+            served = Served(name, entry, loaded.plan.inputs[name], answers)
             return open_served(document, served, self.shared)
         if entry.version is not None:
             return open_live(name, self.live, self.directory)
@@ -80,6 +84,12 @@ class _Opening:
         opened = partial(open_file, entry.adapter, self.on_disk.folder / entry.file, card)
         peer = (entry.adapter, card.sha256, len(card.inputs))
         return self.shared.model(peer, name, card.inputs, opened)
+
+
+def _proposing(on_disk: PipelineOnDisk) -> Mapping[str, type[BaseModel]]:
+    """Return what a chat model answers that plans, where the file names no schema."""
+    planner = on_disk.loaded.plan.delegating.planner
+    return {} if planner is None else {planner.model: ProposedPlan}
 
 
 def _python(name: str, on_disk: PipelineOnDisk, timeout_ms: int) -> AnyModel:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from batuta.agents.budgets.rule import budget_text
 from batuta.agents.compiler.compiling import Plan
 from batuta.agents.delegation.plans import people_of, text_of
+from batuta.agents.selection.planner import Planner
 from batuta.schemas.pipeline_file.quantities import duration_text
 from batuta.schemas.topics import Topics
 from batuta.streams.pipelines.loading import PipelineOnDisk
@@ -235,6 +236,7 @@ def outline_of(on_disk: PipelineOnDisk) -> dict[str, object]:
             for name, entry in file.models.items()
         ],
         "plans": {name: text_of(node) for name, node in plan.delegating.plans.items()},
+        "planner": _planner(plan),
         "budgets": [budget_text(rule) for rule in plan.budgets],
         "decide": [rule.model_dump() for rule in pipeline.decide],
         "notify": [rule.model_dump() for rule in pipeline.notify],
@@ -264,10 +266,31 @@ def _counted(head: str, names: list[str]) -> str:
 
 def _plans(plan: Plan) -> list[str]:
     """Return one line per plan: who is asked."""
-    plans = plan.delegating.plans
+    plans, planner = plan.delegating.plans, plan.delegating.planner
+    allowed = () if planner is None else (_planner_text(planner),)
     if len(plans) == 1:
-        return [f"asks {text_of(node)}" for node in plans.values()]
-    return [f"plan {name}: asks {text_of(node)}" for name, node in plans.items()]
+        return [*(f"asks {text_of(node)}" for node in plans.values()), *allowed]
+    return [*(f"plan {name}: asks {text_of(node)}" for name, node in plans.items()), *allowed]
+
+
+def _planner(plan: Plan) -> dict[str, object] | None:
+    """Return who plans, with whom, and within what."""
+    planner = plan.delegating.planner
+    if planner is None:
+        return None
+    return {
+        "model": planner.model,
+        "allow": [one.model for one in planner.allowed],
+        "limits": asdict(planner.limits),
+    }
+
+
+def _planner_text(planner: Planner) -> str:
+    limits = planner.limits
+    again = ", once more after a failure" if limits.replans else ""
+    most = f"{limits.depth_max} deep, {limits.steps_max} steps, {limits.bytes_max} bytes"
+    names = ", ".join(one.model for one in planner.allowed)
+    return f"{planner.model} plans with {names}: at most {most}{again}"
 
 
 def _people(plan: Plan) -> list[str]:

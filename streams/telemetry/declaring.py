@@ -1,7 +1,8 @@
-"""Declares metrics on one registry, under our prefix."""
+"""Declares metrics on one registry, under our prefix; and says which build counts."""
 
 from __future__ import annotations
 
+import importlib.metadata
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -9,7 +10,7 @@ from prometheus_client import Counter, Gauge, Histogram
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-__all__ = ["STAGE", "Declare"]
+__all__ = ["STAGE", "Declare", "build_version"]
 
 #: The labels of what is counted by stage.
 STAGE: Final = ("pipeline", "stage")
@@ -34,3 +35,11 @@ class Declare:
     ) -> Histogram:
         """Return a histogram by these labels."""
         return Histogram(f"batuta_{name}", text, labels, registry=self._registry, buckets=buckets)
+
+
+def build_version() -> str:
+    """Return which build of batuta runs."""
+    try:
+        return importlib.metadata.version("batuta")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"

@@ -7,7 +7,6 @@ values nobody foresaw get a child of their own up to a bound, then count as `oth
 
 from __future__ import annotations
 
-import importlib.metadata
 from typing import TYPE_CHECKING, Final, cast, get_args
 from weakref import WeakKeyDictionary
 
@@ -18,7 +17,7 @@ from batuta.agents.verification.taint import TAINTS
 from batuta.schemas.decision import Outcome
 from batuta.schemas.refusals import REASONS
 from batuta.schemas.review import ReviewedAs
-from batuta.streams.telemetry.declaring import STAGE, Declare
+from batuta.streams.telemetry.declaring import STAGE, Declare, build_version
 from batuta.streams.telemetry.guard_facts import ATTEMPTS
 from batuta.streams.telemetry.instruments import BusyShare, LaneStates, LaneSum, Tally
 from batuta.streams.telemetry.review_queues import ReviewQueues
@@ -87,9 +86,10 @@ class Families:
         self._declare_decisions(declare)
         self._declare_verification(declare)
         self._declare_costs(declare)
+        self._declare_plans(declare)
         self._declare = declare
         self._broker_up: Gauge | None = None
-        declare.gauge("build_info", "Which build runs.", "version").labels(_version()).set(1)
+        declare.gauge("build_info", "Which build runs.", "version").labels(build_version()).set(1)
 
     def broker_up(self) -> Gauge:
         """Return the gauge of whether a broker answers; it exists from the first answer on."""
@@ -199,6 +199,12 @@ class Families:
         self.budget_window_end = declare.gauge(
             "budget_window_end_timestamp_seconds", "When a budget's window turns.",
             "pipeline", "budget",
+        )  # fmt: skip
+
+    def _declare_plans(self, declare: Declare) -> None:
+        self.proposals = declare.counter(
+            "proposals_total", "Decisions a planner was asked about, by what became of its plan.",
+            "pipeline", "outcome", "reason",
         )  # fmt: skip
 
     def _declare_reviews(self, declare: Declare) -> None:
@@ -321,6 +327,7 @@ class Meters:
         )
         ways = [(channel, result) for channel in _CHANNELS for result in _DELIVERIES]
         self.notifications = Tally(families.notifications, (pipeline,), ways)
+        self.proposals = Tally(families.proposals, (pipeline,), ())
         self.model_requests = Tally(families.model_requests, (pipeline,), ())
         self.model_cost = Tally(families.model_cost, (pipeline,), ())
         self.decision_cost = Tally(families.decision_cost, (pipeline,), ())
@@ -390,10 +397,3 @@ def families_of(registry: CollectorRegistry) -> Families:
 
 def _each(values: Iterable[str]) -> list[tuple[str, ...]]:
     return [(value,) for value in values]
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("batuta")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"

@@ -36,6 +36,7 @@ selections = st.builds(
     propensity=st.floats(0, 1),
     candidates=st.dictionaries(code, st.floats(0, 1), max_size=3),
     proposal=text,
+    planning=text,
 )
 answers = st.builds(
     ModelAnswer,

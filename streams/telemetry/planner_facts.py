@@ -1,0 +1,24 @@
+"""What becomes of plans that a model has proposed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from batuta.streams.telemetry.facts import Scribe
+
+__all__ = ["ProposalsJudged"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalsJudged:
+    """Decisions were committed for which a planner was asked.
+
+    Attributes:
+        results: by outcome and reason, as decision records have it.
+    """
+
+    results: Mapping[tuple[str, str], int]
+
+    def tell(self, scribe: Scribe) -> None:
+        """Count them."""
+        for (outcome, reason), count in self.results.items():
+            scribe.meters.proposals.add(count, outcome, reason)
