@@ -1,8 +1,10 @@
 """What asking a model over HTTP costs: events/s with micro-batches, and row by row.
 
     uv run python benchmarks/http_models.py --json
+    uv run python benchmarks/http_models.py --worker --json
 
-The server is a process of its own that takes 50 ms for each answer; it shares this machine.
+The server is a process of its own that takes 50 ms for each answer; it shares this machine. Without
+`--worker` the model alone is asked; with it a whole worker is, Kafka to Kafka (`http_worker.py`).
 """
 
 from __future__ import annotations
@@ -12,16 +14,23 @@ import asyncio
 import json
 import resource
 import sys
+import tempfile
 import time
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from http_worker import MODES, measured_worker
 
 from batuta.streams.adapters.http_calls import Endpoint
 from batuta.streams.adapters.micro_batches import BatchLimits
 from batuta.streams.adapters.open_inference import OpenInferenceModel, OpenInferencePlan
+from batuta.streams.broker.apache import ApacheKafka, find_libraries
+from batuta.streams.broker.process import BrokerProcess
 from batuta.streams.model_server.process import ModelServerProcess
 
 FEATURES = 12
+POM = Path(__file__).parents[1] / "tests" / "apache_kafka" / "pom.xml"
 
 
 def cpu_s() -> float:
@@ -54,18 +63,43 @@ async def measured(url: str, limits: BatchLimits, shape: tuple[int, int, int]) -
     return {"events_per_second": events / took, "cpu_us_per_event": 1e6 * cpu / events}
 
 
-async def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--delay-ms", type=int, default=50)
-    found = parser.parse_args()
-    with ModelServerProcess(delay_ms=found.delay_ms) as server:
+async def models_alone(delay_ms: int) -> dict[str, dict[str, Any]]:
+    with ModelServerProcess(delay_ms=delay_ms) as server:
         url = server.url("honest")
-        report = {
+        return {
             "micro_batched": await measured(url, BatchLimits(256, 2), (200_000, 1_000, 8)),
             "single_callers_gathered": await measured(url, BatchLimits(256, 2), (40_000, 1, 1_000)),
             "single_rows": await measured(url, BatchLimits(1, 2), (10_000, 1, 1_000)),
         }
+
+
+def workers(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    report: dict[str, dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        broker = BrokerProcess() if options.embedded else ApacheKafka(find_libraries(POM), folder)
+        try:
+            for mode in options.only or MODES:
+                count = options.events or MODES[mode].events
+                report[mode] = measured_worker(
+                    mode, broker.bootstrap, folder, count, options.delay_ms
+                )
+                print(f"{mode}: {report[mode]}", file=sys.stderr, flush=True)
+        finally:
+            broker.stop()
+    return report
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--delay-ms", type=int, default=50)
+    parser.add_argument("--worker", action="store_true", help="a whole worker, Kafka to Kafka")
+    parser.add_argument("--only", action="append", choices=MODES, help="with --worker: this mode")
+    parser.add_argument("--events", type=int, help="with --worker: of each mode")
+    parser.add_argument("--embedded", action="store_true", help="on the embedded broker instead")
+    found = parser.parse_args()
+    report = workers(found) if found.worker else asyncio.run(models_alone(found.delay_ms))
     if found.json:
         sys.stdout.write(json.dumps(report) + "\n")
         return
@@ -74,4 +108,5 @@ async def main() -> None:
         print(f"{name:26} {rate:10,.0f} events/s {cpu:8.1f} CPU-us per event")
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    main()
