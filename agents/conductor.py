@@ -24,6 +24,7 @@ from batuta.agents.asking_people import CaseWriter, hear
 from batuta.agents.asking_people import late as late_answer
 from batuta.agents.budgets.spending import Payment
 from batuta.agents.budgets.wallet import Wallet
+from batuta.agents.carrying import carried_by
 from batuta.agents.concluded import Concluded, ToldRows, digests_of, done_of, told_apart
 from batuta.agents.conductor_state import MEMORY_TAG, ConductorState
 from batuta.agents.context import Context
@@ -341,8 +342,7 @@ class Conductor:
         firsts, further = [one.reason for one in judged], self._further_reasons(judged, seen)
         selections, answers = told.selections, told.answers()
         acting = [one.rule if one.rule is not None and one.rule.action else None for one in judged]
-        flags = [] if verified.taint is None else verified.taint.tolist()
-        tainted = any(flags)
+        contents, flags = carried_by(told, acting, verified.taint)
         decisions = rows_of(
             Decision,
             len(events),
@@ -364,15 +364,16 @@ class Conductor:
             published_ms=[event.published_ms for event in events],
             action=["" if rule is None else rule.action for rule in acting],
             action_version=[0 if rule is None else rule.action_version for rule in acting],
+            action_content=contents,
             selection=selections,
             answers=answers,
             fallback=told.marked(),
             control_offset=repeat(told.question.control_offset),
             checks=told.checks(),
-            taint=[names_of(one) for one in flags] if tainted else repeat(()),
+            taint=[names_of(one) for one in flags] if flags else repeat(()),
             corrections=told.corrections(),
         )
-        return [admitted(one) for one in decisions] if tainted else decisions
+        return [admitted(one) for one in decisions] if flags else decisions
 
     def _further_reasons(
         self, judged: Sequence[Judged], rows: Sequence[Mapping[str, float]]

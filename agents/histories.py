@@ -14,5 +14,10 @@ def histories() -> "Mapping[str, HistoryMapping[Any]]":
     """Return every pipeline's mapping; loads their code when it is asked to."""
     from batuta.agents.fraud.training_history import FraudHistory  # noqa: PLC0415
     from batuta.agents.maintenance.history import MaintenanceHistory  # noqa: PLC0415
+    from batuta.agents.support.history import SupportHistory  # noqa: PLC0415
 
-    return {"fraud": FraudHistory(), "maintenance": MaintenanceHistory()}
+    return {
+        "fraud": FraudHistory(),
+        "maintenance": MaintenanceHistory(),
+        "support": SupportHistory(),
+    }

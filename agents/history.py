@@ -4,8 +4,8 @@ A mapping says which files it needs; `batuta.streams` reads them; the mapping tu
 events and labels, and trains on a part of them. Mappings are pure.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol, TypeGuard, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +16,20 @@ from batuta.agents.evaluation.weeks import Weeks
 from batuta.agents.models.card import TrainedModel
 from batuta.agents.samples import SampleEvent
 
-__all__ = ["Columns", "History", "HistoryMapping", "Progress", "Tables", "never_told"]
+__all__ = [
+    "Columns",
+    "History",
+    "HistoryMapping",
+    "LabelMapping",
+    "Progress",
+    "Tables",
+    "measures_labels",
+    "never_told",
+]
 
 #: Columns of a file by name, one element per row.
 Columns = Mapping[str, npt.NDArray[np.generic]]
-#: What was read: columns of a Parquet file, or the content of a JSON file, by the file's name.
+#: What was read: columns of a Parquet or CSV file, or the content of a JSON file, by its name.
 Tables = Mapping[str, Columns | object]
 #: Told how many rows are done, of how many.
 Progress = Callable[[int, int], None]
@@ -93,7 +102,8 @@ class HistoryMapping(Protocol[HistoryT]):
     """How the files of one data set become the history of one pipeline.
 
     Attributes:
-        files: which files are read: Parquet files to their columns, JSON files to no columns.
+        files: which files are read: Parquet and gzipped CSV files to their columns, JSON files to
+            no columns; a file may lie in a folder beside.
         oracle_files: the names, as a pattern, of files with published features; "" for none.
         oracle_columns: what is read of them.
     """
@@ -146,3 +156,22 @@ class HistoryMapping(Protocol[HistoryT]):
             UsageError: the history does not reach the test days, or scores are missing there.
         """
         ...
+
+
+class LabelMapping(HistoryMapping[HistoryT], Protocol[HistoryT]):
+    """A history whose events are told apart by more than one score: each has a label."""
+
+    def measure_labels(self, history: HistoryT, labels: Sequence[str]) -> Evaluation:
+        """Return how well labels, one per event and empty where there is none, are found.
+
+        Raises:
+            UsageError: the history has nothing to measure by.
+        """
+        ...
+
+
+def measures_labels(
+    mapping: HistoryMapping[HistoryT],
+) -> TypeGuard[LabelMapping[HistoryT]]:
+    """Tell whether a history is measured by labels, else by scores."""
+    return hasattr(mapping, "measure_labels")

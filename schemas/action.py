@@ -23,6 +23,7 @@ class Action:
         action: as the pipeline names it; `action_version` as it declares it.
         reasons: the decision's, the strongest first.
         decided_at_ms: milliseconds since 1970 UTC.
+        content: what the action is about to do it with, JSON: a reply, say; None for nothing.
     """
 
     action_id: str
@@ -35,3 +36,4 @@ class Action:
     action_version: int
     reasons: tuple[str, ...]
     decided_at_ms: int
+    content: object = None

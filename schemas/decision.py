@@ -159,8 +159,8 @@ class Decision(NamedTuple):
         features: what the models saw; NaN travels as null.
         input_sha256: hex digest of the event's payload.
         published_ms: timestamp of the source record; not written, the start of the event's age.
-        action, action_version: what the deciding rule asks for, empty where nothing; not written,
-            an action is a record of its own.
+        action, action_version, action_content: what the deciding rule asks for, empty where
+            nothing, and what goes along; not written, an action is a record of its own.
         selection: which plan, and why; None in a record of version 1.
         answers: of every model that was asked, in the order of their names in the plan.
         fallback: whether another answer than the intended one stands for it.
@@ -194,3 +194,4 @@ class Decision(NamedTuple):
     checks: tuple[CheckResult, ...] = ()
     taint: tuple[str, ...] = ()
     corrections: tuple[Correction, ...] = ()
+    action_content: object = None

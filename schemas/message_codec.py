@@ -95,6 +95,7 @@ def encode_action(action: Action, topic: str) -> Output:
         "action_version": action.action_version,
         "reasons": action.reasons,
         "decided_at": rfc3339(action.decided_at_ms),
+        **({} if action.content is None else {"content": action.content}),
     }
     key = action.action_id.encode()
     return Output(topic, key, orjson.dumps(body), (*headers, ("ce_id", key)))
@@ -161,6 +162,7 @@ def decode_action(record: Record) -> Action:
         action_version=wire.action_version,
         reasons=wire.reasons,
         decided_at_ms=time_ms(wire.decided_at),
+        content=wire.content,
     )
 
 

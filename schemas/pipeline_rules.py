@@ -70,6 +70,7 @@ class Rule(_Rule):
     reason: Code
     action: Code | None = None
     action_version: int = Field(default=1, ge=1)
+    action_carries: Code | None = None
 
 
 class NotifyRule(_Rule):

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from batuta.schemas.times import EventTime
 
-__all__ = ["SupportMessage"]
+__all__ = ["SupportMessage", "SupportReply"]
 
 Identifier = Annotated[str, Field(min_length=1, max_length=128)]
 
@@ -32,3 +32,18 @@ class SupportMessage(BaseModel):
     customer_id: Identifier
     channel: Literal["email", "chat", "form"] = "email"
     text: Annotated[str, Field(max_length=20_000)]
+
+
+class SupportReply(BaseModel):
+    """What a language model answers that drafts replies.
+
+    >>> SupportReply(text="We block it.", policy="Lost card", confidence=0.9).score
+    0.5
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    text: Annotated[str, Field(max_length=4_000, description="the reply, and nothing else")]
+    policy: Annotated[str, Field(max_length=200, description="the title of the policy it follows")]
+    score: Annotated[float, Field(ge=0, le=1, description="0.5")] = 0.5
+    confidence: Annotated[float, Field(ge=0, le=1, description="how sure that it answers")]

@@ -6,7 +6,7 @@ Readers ignore fields they do not know, and refuse versions they do not know.
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from batuta.schemas.decision import Corrected, Outcome
 from batuta.schemas.notification import Severity
@@ -162,6 +162,9 @@ class ActionWire(_Wire):
     action_version: Annotated[int, Field(ge=1)]
     reasons: Annotated[tuple[Code, ...], Field(min_length=1, description="the decision's codes")]
     decided_at: EventTime
+    content: Annotated[
+        JsonValue, Field(description="what the action carries; absent where it carries nothing")
+    ] = None
 
 
 class ReviewCaseWire(_Wire):

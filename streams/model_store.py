@@ -1,5 +1,7 @@
 """Model files on disk: `<dir>/<pipeline>/<name>-<sha12>.onnx`, beside each its card as JSON.
 
+A classifier of texts ends with `.npz`, for it is arrays.
+
 Files are written whole or not at all, and never pickled. `latest.json` is the card in use.
 """
 
@@ -20,6 +22,7 @@ from batuta.streams.adapters.onnx import OnnxModel
 __all__ = ["ModelStore", "sample_card", "sample_model"]
 
 _LATEST: Final = "latest.json"
+_SUFFIXES: Final = {"onnx": ".onnx", "text": ".npz"}
 
 
 class ModelStore:
@@ -99,7 +102,7 @@ class ModelStore:
         return data
 
     def _path(self, card: ModelCard) -> Path:
-        name = f"{card.name}-{card.sha256[:VERSION_DIGITS]}.onnx"
+        name = f"{card.name}-{card.sha256[:VERSION_DIGITS]}{_SUFFIXES[card.format]}"
         return self.directory / card.pipeline / name
 
 

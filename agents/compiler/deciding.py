@@ -95,7 +95,7 @@ def _check_ends(file: PipelineFile, faults: Faults) -> None:
 def _rule(number: int, entry: DecideEntry, file: PipelineFile, faults: Faults) -> Rule:
     outcome = entry.outcome or entry.otherwise
     assert outcome is not None, "refused by the entry itself"
-    version = 1
+    version, carries = 1, None
     if entry.action is not None:
         declared = file.actions.get(entry.action)
         if declared is None:
@@ -103,14 +103,24 @@ def _rule(number: int, entry: DecideEntry, file: PipelineFile, faults: Faults) -
             hint = remedy if file.actions else f"add actions: {{{entry.action}: {{version: 1}}}}"
             faults.add(("decide", number, "action"), entry.action, f"is no action; {hint}")
         else:
-            version = declared.version
+            version, carries = declared.version, _carried(entry.action, file, faults)
     return Rule(
         when=entry.when,
         outcome=outcome,
         reason=entry.reason or f"rule_{number + 1}",
         action=entry.action,
         action_version=version,
+        action_carries=carries,
     )
+
+
+def _carried(action: str, file: PipelineFile, faults: Faults) -> str | None:
+    """Return the model whose value an action carries."""
+    carries = file.actions[action].carries
+    if carries is not None and carries not in file.models:
+        remedy = did_you_mean(carries, list(file.models), what="models")
+        faults.add(("actions", action, "carries"), carries, f"is no model; {remedy}")
+    return carries
 
 
 def notify_names(so_far: Understand, inputs: Iterable[str]) -> Names:

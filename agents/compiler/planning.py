@@ -40,6 +40,8 @@ __all__ = [
 
 #: So deep may plans be nested, names of plans looked through.
 PLAN_DEPTH_MAX: Final = 8
+#: Adapters whose models have a file of ours.
+_TRAINED: Final = ("onnx", "text")
 _STOP: Final = Names({"score": "double", "confidence": "double"})
 
 
@@ -242,7 +244,8 @@ def _check_trained(file: PipelineFile, chosen: Mapping[str, Node], faults: Fault
     asked = dict.fromkeys(name for node in chosen.values() for name in models_of(node))
     for name in list(asked)[1:]:
         entry = file.models[name]
-        if entry.adapter == "onnx" and entry.file is None and entry.version is None:
+        untrained = entry.file is None and entry.version is None
+        if entry.adapter in _TRAINED and untrained:
             what = "has no file, and only the first model asked is trained; add file and sha256"
             faults.add(("models", name), name, what, key=True)
 

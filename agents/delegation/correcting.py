@@ -56,6 +56,9 @@ def walk_checked(walk: Walking, node: Checked, where: Flags) -> Reached:
     np.copyto(reached.scores, trials.scores, where=passed | failed)
     np.copyto(reached.confidence, trials.confidence, where=passed | failed)
     np.copyto(reached.taint, trials.taint, where=passed | failed)
+    if isinstance(node.step, Ask) and failed.any():
+        # Whoever takes the answer later all the same, an action that carries it, must know.
+        walk.heard.of(node.step.model).taint[failed] |= np.uint8(Taint.FAILED_CHECK)
     return reached
 
 

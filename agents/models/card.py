@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -28,6 +28,9 @@ class ModelCard(BaseModel):
     pipeline: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="of the model file")]
     inputs: Annotated[tuple[str, ...], Field(min_length=1, description="feature names, in order")]
+    format: Literal["onnx", "text"] = Field(
+        default="onnx", description="of the file: ONNX, or the arrays of a classifier of texts"
+    )
     algorithm: str
     recipe: int | None = Field(default=None, description="which recipe made a sample model")
     trained_on: Mapping[str, int | float | str] = {}

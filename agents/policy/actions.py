@@ -19,7 +19,11 @@ def admitted(decision: Decision) -> Decision:
     if not _held(decision):
         return decision
     return decision._replace(
-        outcome="review", reasons=(TAINTED, *decision.reasons), action="", action_version=0
+        outcome="review",
+        reasons=(TAINTED, *decision.reasons),
+        action="",
+        action_version=0,
+        action_content=None,
     )
 
 
@@ -47,4 +51,5 @@ def _action_of(decision: Decision) -> Action:
         action_version=version,
         reasons=decision.reasons,
         decided_at_ms=decision.decided_at_ms,
+        content=decision.action_content,
     )

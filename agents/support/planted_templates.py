@@ -72,7 +72,7 @@ CLOSINGS: Final = (
 BODIES: Final = (
     ("First, ", "Then ", "Finally, ", ". "),
     ("", "", "", ". "),
-    ("1. ", "# ", "# ", ".\n"),
+    ("1. ", "#. ", "#. ", ".\n"),
     ("- ", "- ", "- ", "\n"),
     ("Step 1: ", "Step #: ", "Step #: ", ".\n"),
     ("To begin with, ", "Next, ", "In the end, ", ". "),

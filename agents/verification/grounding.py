@@ -1,19 +1,26 @@
 """Grounding: every claim of a text stands in its sources.
 
-A claim is a sentence. It is supported where one source holds enough of its content words, and every
-number in it: an invented amount or deadline is the costliest kind of invention. Lexical support is
-a floor, not proof: a validator model may judge what words cannot.
+A claim is a sentence that says more than courtesy does. It is supported where one source holds
+enough of its words, and every number in it: an invented amount or deadline is the costliest kind of
+invention. A question claims nothing but its numbers. Lexical support is a floor, not proof: a
+validator model may judge what words cannot.
 """
 
 from typing import Final
 
 from batuta.agents.verification.port import CheckBatch, Verdict, passed, text_of, texts_of
-from batuta.agents.verification.sentences import content_words, sentences_of
+from batuta.agents.verification.sentences import (
+    claim_words,
+    content_words,
+    is_courteous,
+    sentences_of,
+)
 
 __all__ = ["GroundingCheck"]
 
-#: A sentence with fewer content words claims nothing: a greeting, a thanks.
-_CLAIM_WORDS_MIN: Final = 3
+#: With fewer words a sentence claims nothing; where it is courteous, with fewer words beside.
+_CLAIM_WORDS_MIN: Final = 2
+_BESIDE_COURTESY_MIN: Final = 3
 
 
 class GroundingCheck:
@@ -45,11 +52,15 @@ class GroundingCheck:
     def _unsupported(self, text: str, sources: list[str]) -> str | None:
         held = [content_words(source) for source in sources]
         for claim in sentences_of(text):
-            words = content_words(claim)
+            words = claim_words(claim)
             numbers = {word for word in words if word[0].isdigit()}
-            if len(words) < _CLAIM_WORDS_MIN and not numbers:
+            if not numbers and (claim.endswith("?") or len(words) < _words_min(claim)):
                 continue
             needed = self._least * len(words)
             if not any(len(words & one) >= needed and numbers <= one for one in held):
                 return claim
         return None
+
+
+def _words_min(sentence: str) -> int:
+    return _BESIDE_COURTESY_MIN if is_courteous(sentence) else _CLAIM_WORDS_MIN

@@ -41,7 +41,7 @@ from batuta.schemas.pipeline_file.quantities import (
     Sha256,
     duration_text,
 )
-from batuta.schemas.pipeline_file.serving import ServedEntry, served_fault
+from batuta.schemas.pipeline_file.serving import ServedEntry, served_fault, text_fault
 
 __all__ = [
     "ActionEntry",
@@ -238,13 +238,14 @@ class ModelEntry(ServedEntry, PersonEntry):
     model_config = ConfigDict(json_schema_extra=person_schema)
 
     kind: Kind = Field(default="predictive", description="what it is for")
-    adapter: Literal["onnx", "python", "river", "open-inference", "openai", "person"] = Field(
-        description="how it is reached; `person` goes without saying for `kind: human`"
+    adapter: Literal["onnx", "text", "python", "river", "open-inference", "openai", "person"] = (
+        Field(description="how it is reached; `person` goes without saying for `kind: human`")
     )
     use: Reference | None = Field(default=None, description="for `python`: the class")
     options: Options = Field(default={}, alias="with", description="what `use` is made with")
     file: str | None = Field(
-        default=None, description="for `onnx`, `river`: beside this file; else the trained one"
+        default=None,
+        description="for `onnx`, `text`, `river`: beside this file; else the trained one",
     )
     sha256: Sha256 | None = Field(default=None, description="of `file`, or of `use`'s module")
     inputs: tuple[str, ...] = Field(
@@ -253,7 +254,7 @@ class ModelEntry(ServedEntry, PersonEntry):
     reads: tuple[str, ...] = Field(
         default=(),
         max_length=64,
-        description="for `openai` and `python`, in place of `inputs`: features, `event`, "
+        description="for `openai`, `python` and `text`, in place of `inputs`: features, `event`, "
         "`event.FIELD`, answers",
     )
     timeout: Duration = Field(default=1_000, description="a later answer counts as none")
@@ -289,6 +290,7 @@ class ModelEntry(ServedEntry, PersonEntry):
             raise refuse('"reads" stands beside "inputs"; name everything under reads')
         fault = (
             person_fault(self.kind, self.adapter, self.inputs, self)
+            or text_fault(self.adapter, self.reads)
             or served_fault(self.adapter, self, self.cost)
             or guard_fault(self, self.timeout)
         )
@@ -329,6 +331,9 @@ class ActionEntry(_Entry):
 
     version: Annotated[Whole, Field(ge=1)] = Field(
         default=1, description="raise it when the action means something else"
+    )
+    carries: Name | None = Field(
+        default=None, description="the model whose value goes along; a tainted one does not act"
     )
 
 

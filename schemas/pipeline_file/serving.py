@@ -4,6 +4,7 @@ Addresses and keys may stand in the environment: `${NAME}`. A key stands nowhere
 """
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,7 +19,15 @@ from batuta.schemas.pipeline_file.quantities import (
     TextShape,
 )
 
-__all__ = ["SERVED", "Address", "BatchEntry", "PricesEntry", "ServedEntry", "served_fault"]
+__all__ = [
+    "SERVED",
+    "Address",
+    "BatchEntry",
+    "PricesEntry",
+    "ServedEntry",
+    "served_fault",
+    "text_fault",
+]
 
 #: The adapters that call a server.
 SERVED: Final = ("open-inference", "openai")
@@ -39,14 +48,14 @@ _BELONGS: Final[dict[str, tuple[str, ...]]] = {
     "answer": ("openai",),
     "prices": ("openai",),
     "tokens": ("openai",),
-    "reads": ("openai", "python"),
+    "reads": ("openai", "python", "text"),
     "breaker": (*SERVED, "python"),
     "bulkhead": (*SERVED, "python"),
     "retry": (*SERVED, "python"),
     "hedge": SERVED,
     "use": ("python",),
-    "file": ("onnx", "river"),
-    "sha256": ("onnx", "python", "river"),
+    "file": ("onnx", "river", "text"),
+    "sha256": ("onnx", "python", "river", "text"),
     "version": ("onnx",),
 }
 
@@ -147,6 +156,13 @@ def served_fault(adapter: str, entry: ServedEntry, cost: object) -> str | None:
             return "its price is missing; add cost: 0.0008 EUR, or cost: 0 EUR if it is free"
         return None
     return _chat_fault(entry, cost)
+
+
+def text_fault(adapter: str, reads: Sequence[str]) -> str | None:
+    """Return what is wrong with what a classifier of texts reads; None if nothing."""
+    if adapter != "text" or len(reads) == 1:
+        return None
+    return "a text model reads one text; add reads: [event.FIELD], or the value of a model"
 
 
 def _chat_fault(entry: ServedEntry, cost: object) -> str | None:

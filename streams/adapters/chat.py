@@ -59,7 +59,7 @@ class ChatPlan:
         served_as: the model's name at the endpoint.
         task: what it is to do, in words.
         answer: the schema of an answer; its fields `score` and `confidence` count as such, its
-            field `reason` as the evidence.
+            field `reason`, else `text`, as the evidence.
         price: of answers and tokens.
         output_tokens_max: a longer answer is cut, and then refused.
     """
@@ -206,7 +206,7 @@ class ChatModel:
             if sure
             else None,
             values=[row.value for row in rows],
-            evidence=[str(value.get("reason", "")) for value in values],
+            evidence=[str(value.get("reason") or value.get("text", "")) for value in values],
             failures={n: row.failed for n, row in enumerate(rows) if row.failed is not None},
             usage=usage,
             cost_nano=plan.price.of(usage.requests, usage.input_tokens, usage.output_tokens),

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -15,6 +15,7 @@ from batuta.streams.cli.terminal import print_json, say, stdout, step
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
+    from contextlib import AbstractContextManager
 
     from batuta.streams.demo.session import Load
     from batuta.streams.demo.view import Result, Stage
@@ -103,7 +104,7 @@ def _demonstrate(plan: _Plan, settings: "Settings") -> "Result | None":
 
     configure_logs(settings)
     on_disk = find_pipeline(plan.pipeline)
-    with _broker(settings) as reached, _stand_in(plan.pipeline, on_disk, settings):
+    with _broker(settings) as reached, _stood_in(plan.pipeline, on_disk, settings):
         embedded = reached is not settings
         with step("model") as said:
             house = _furnished(on_disk, reached, embedded=embedded)
@@ -185,23 +186,13 @@ def _broker(settings: "Settings") -> "Generator[Settings]":
         yield settings.model_copy(update={"bootstrap": child.bootstrap})
 
 
-@contextmanager
-def _stand_in(pipeline: str, on_disk: "PipelineOnDisk", settings: "Settings") -> "Generator[None]":
-    """Serve the chat models of a shipped pipeline, where nobody said at which address they are."""
-    from batuta.streams.environment import lent, unset_of
-    from batuta.streams.model_server.process import ModelServerProcess
-    from batuta.streams.pipelines.finding import SHIPPED
+def _stood_in(
+    pipeline: str, on_disk: "PipelineOnDisk", settings: "Settings"
+) -> "AbstractContextManager[None]":
+    """Serve chat models that nobody named; on somebody's own Kafka, nothing is stood in for."""
+    from batuta.streams.cli.stand_in import stand_in
 
-    models = on_disk.document.file.models.values()
-    unset = unset_of(one.url or "" for one in models if one.adapter == "openai")
-    if not unset or pipeline not in SHIPPED or settings.bootstrap is not None:
-        yield
-        return
-    with step("server") as said:
-        server = ModelServerProcess()
-        said(f"{server.address}, stands in for {', '.join(unset)}, which nobody has set")
-    with server, lent(unset, server.url("honest") + "/v1"):
-        yield
+    return nullcontext() if settings.bootstrap is not None else stand_in(pipeline, on_disk)
 
 
 async def _run(cast: _Cast, stop: asyncio.Event) -> "Result | None":

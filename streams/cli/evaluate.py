@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     from batuta.agents.evaluation.report import Evaluation
-    from batuta.agents.history import HistoryMapping
+    from batuta.agents.history import HistoryMapping, LabelMapping
     from batuta.agents.models.card import TrainedModel
     from batuta.streams.cli.evaluate_result import Walked
     from batuta.streams.evaluation.crew import Crew
@@ -103,8 +103,10 @@ class _Plan:
 
 
 def _evaluated(plan: _Plan, settings: "Settings", *, as_json: bool) -> dict[str, object]:
+    from batuta.agents.history import measures_labels
     from batuta.streams.cli.evaluate_result import differences_of, evaluation_as_json, save_page
     from batuta.streams.cli.histories import history_mapping
+    from batuta.streams.cli.stand_in import stand_in
     from batuta.streams.data.histories import read_history, read_oracle
     from batuta.streams.pipelines.finding import find_pipeline
 
@@ -113,12 +115,20 @@ def _evaluated(plan: _Plan, settings: "Settings", *, as_json: bool) -> dict[str,
     mapping = history_mapping(name, on_disk.history)
     history = read_history(mapping, plan.data)
     oracle = read_oracle(mapping, plan.data, history)
-    with tempfile.TemporaryDirectory(prefix="batuta-evaluate-") as folder, _broker(settings) as at:
+    with (
+        tempfile.TemporaryDirectory(prefix="batuta-evaluate-") as folder,
+        stand_in(plan.pipeline, on_disk),
+        _broker(settings) as at,
+    ):
         reached = at.model_copy(update={"model_dir": Path(folder)})
         trained = _trained(plan, on_disk, (mapping, history), reached)
         walk = _walked(plan, on_disk, history, reached)
     walked = _as_walked(walk)
-    evaluation, each = _measured(plan, (mapping, history), walked, trained)
+    evaluation, each = (
+        _labelled((mapping, history), walk, trained)
+        if measures_labels(mapping)
+        else _measured(plan, (mapping, history), walked, trained)
+    )
     page = plan.page or Path(f"evaluation-{name}.html")
     save_page(page, name, walked, evaluation)
     differences = differences_of(walked, oracle) if oracle is not None else None
@@ -164,15 +174,21 @@ def _trained(
 ) -> "list[TrainedModel]":
     """Train the model that is asked, once per seed, where it is one that is trained."""
     from batuta.agents.evaluation.weeks import Weeks
+    from batuta.agents.history import measures_labels
     from batuta.streams.cli.progress import meter
     from batuta.streams.model_store import ModelStore
 
-    if on_disk.entry.adapter != "onnx" or on_disk.entry.file is not None:
+    if on_disk.entry.adapter not in {"onnx", "text"} or on_disk.entry.file is not None:
         return []
     (mapping, history), weeks = given, Weeks(plan.train_start)
-    weeks.check_within(history.days)
     trained: list[TrainedModel] = []
-    for seed in plan.seeds:
+    if measures_labels(mapping):
+        # The rows to train on are given, and the seed changes next to nothing.
+        seeds = plan.seeds[:1]
+    else:
+        seeds = plan.seeds
+        weeks.check_within(history.days)
+    for seed in seeds:
         with meter(f"training, seed {seed}") as bar:
             trained.append(mapping.train(history, weeks, seed, bar.reach))
         say(f"  {trained[-1].version} trained, seed {seed}", style="dim")
@@ -208,6 +224,17 @@ def _measured(
         f"seeds {plan.seeds[0]}-{plan.seeds[-1]}" if len(trained) > 1 else f"seed {plan.seeds[0]}"
     )
     return mean_of(measured, f"batuta, {seeds}"), each
+
+
+def _labelled(
+    given: "tuple[LabelMapping[Any], Any]", walk: "Walk", trained: "Sequence[TrainedModel]"
+) -> "tuple[Evaluation, list[dict[str, object]]]":
+    """Return how well the labels are found that decisions tell."""
+    mapping, history = given
+    labels = [walk.answers.evidence.get(row, "") for row in range(len(history))]
+    measured = mapping.measure_labels(history, labels)
+    versions = [one.version for one in trained] or [walk.answers.model]
+    return measured, [{"model": name, "metrics": dict(measured.metrics)} for name in versions]
 
 
 def _walked(plan: _Plan, on_disk: "PipelineOnDisk", history: Any, settings: "Settings") -> "Walk":

@@ -1,5 +1,8 @@
-"""Reads the files of a labelled data set: whole columns of Parquet, and small JSON documents."""
+"""Reads the files of a labelled data set: columns of Parquet and CSV, and small JSON documents."""
 
+import csv
+import gzip
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
@@ -10,12 +13,13 @@ import orjson
 
 from batuta.schemas.errors import UsageError
 
-__all__ = ["Columns", "read_columns", "read_json"]
+__all__ = ["Columns", "read_columns", "read_csv", "read_json"]
 
 #: Columns by name, one element per row, of whatever type the file holds.
 Columns = Mapping[str, npt.NDArray[np.generic]]
 
 _JSON_BYTES_MAX: Final = 64 * 1_048_576
+_CSV_BYTES_MAX: Final = 64 * 1_048_576
 
 
 def read_columns(path: Path, names: Sequence[str]) -> Columns:
@@ -33,6 +37,28 @@ def read_columns(path: Path, names: Sequence[str]) -> Columns:
         if table.column(name).null_count:
             raise UsageError(f"{path}: column {name!r} has a row without a value")
     return {name: _array(table.column(name)) for name in names}
+
+
+def read_csv(path: Path, names: Sequence[str]) -> Columns:
+    """Return columns of a gzipped CSV file with a line of names, all as text.
+
+    Raises:
+        UsageError: it cannot be read, misses one of the columns, or has a row of another width.
+    """
+    try:
+        with gzip.open(path) as file:
+            data = file.read(_CSV_BYTES_MAX + 1)
+        if len(data) > _CSV_BYTES_MAX:
+            raise UsageError(f"{path} unpacks to more than {_CSV_BYTES_MAX:,} bytes")
+        head, *rows = csv.reader(io.StringIO(data.decode(), newline=""), strict=True)
+    except (OSError, EOFError, ValueError, csv.Error) as error:
+        raise UsageError(f"cannot read {path}: {error}") from error
+    if missing := [name for name in names if name not in head]:
+        raise UsageError(f"{path} has no column {missing[0]!r}; it has {', '.join(head)}")
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(head):
+            raise UsageError(f"{path}: row {number} has {len(row)} values, not {len(head)}")
+    return {name: np.array([row[head.index(name)] for row in rows], np.str_) for name in names}
 
 
 def read_json(path: Path) -> object:

@@ -1,18 +1,20 @@
 """Reads the folder of a labelled data set: what a pipeline's mapping asks for, and no more."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 
 from batuta.agents.evaluation.report import Oracle
 from batuta.agents.history import HistoryMapping, Tables
 from batuta.schemas.errors import UsageError
-from batuta.streams.data.files import read_columns, read_json
+from batuta.streams.data.files import read_columns, read_csv, read_json
 
 __all__ = ["read_history", "read_oracle"]
 
 HistoryT = TypeVar("HistoryT")
+_CSV: Final = ".csv.gz"
 
 
 def read_history(mapping: HistoryMapping[HistoryT], folder: Path) -> HistoryT:
@@ -26,10 +28,15 @@ def read_history(mapping: HistoryMapping[HistoryT], folder: Path) -> HistoryT:
         wanted = ", ".join(mapping.files)
         raise UsageError(f"{folder} holds no {missing[0]}; the data set is made of {wanted}")
     tables: Tables = {
-        name: read_columns(folder / name, columns) if columns else read_json(folder / name)
-        for name, columns in mapping.files.items()
+        name: _read(folder / name, columns) for name, columns in mapping.files.items()
     }
     return mapping.history(tables)
+
+
+def _read(path: Path, columns: Sequence[str]) -> object:
+    if not columns:
+        return read_json(path)
+    return (read_csv if path.name.endswith(_CSV) else read_columns)(path, columns)
 
 
 def read_oracle(

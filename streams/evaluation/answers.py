@@ -20,6 +20,7 @@ class Answers:
         model: the version that scored.
         decided: events with a decision.
         doubled: decisions beyond the first of their event.
+        evidence: by row, what the model that was asked first rests on, where it says so.
     """
 
     def __init__(self, event_ids: Iterable[str]) -> None:
@@ -30,6 +31,7 @@ class Answers:
         self._features: npt.NDArray[np.float64] | None = None
         self.decided = 0
         self.doubled = 0
+        self.evidence: dict[int, str] = {}
 
     def __len__(self) -> int:
         """Return how many events there are."""
@@ -57,6 +59,8 @@ class Answers:
             self.decided += 1
             self.scores[row] = decision.score
             self._features[row] = [decision.features[name] for name in self.names]
+            if decision.answers and decision.answers[0].evidence:
+                self.evidence[row] = decision.answers[0].evidence
 
     @property
     def features(self) -> dict[str, npt.NDArray[np.float64]]:

@@ -19,7 +19,8 @@ from batuta.streams.adapters.python import (
     PythonRowModel,
     PythonRowModelPart,
 )
-from batuta.streams.model_store import sample_model
+from batuta.streams.adapters.text import TextModel
+from batuta.streams.model_store import ModelStore, sample_card, sample_model
 from batuta.streams.pipelines.loading import PipelineOnDisk
 from batuta.streams.pipelines.opening_files import open_file, open_live
 from batuta.streams.pipelines.opening_served import Served, open_served
@@ -72,6 +73,8 @@ class _Opening:
             return open_live(name, self.live, self.directory)
         if entry.file is None:
             assert name == loaded.plan.model, "refused by the compiler: only one is trained"
+            if entry.adapter == "text":
+                return self._text(entry.timeout)
             return sample_model(loaded, self.directory, self.progress)
         assert entry.sha256 is not None, "refused when the file was read"
         card = ModelCard(
@@ -84,6 +87,13 @@ class _Opening:
         opened = partial(open_file, entry.adapter, self.on_disk.folder / entry.file, card)
         peer = (entry.adapter, card.sha256, len(card.inputs))
         return self.shared.model(peer, name, card.inputs, opened)
+
+    def _text(self, timeout_ms: int) -> AnyModel:
+        loaded, store = self.on_disk.loaded, ModelStore(self.directory)
+        card = sample_card(loaded, self.directory, self.progress)
+        reads = loaded.plan.inputs[loaded.plan.model]
+        named = card.model_copy(update={"inputs": reads})
+        return TextModel.load(store.read(card), named, timeout_ms)
 
 
 def _proposing(on_disk: PipelineOnDisk) -> Mapping[str, type[BaseModel]]:

@@ -4,21 +4,24 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from batuta.agents.models.card import ModelCard
-from batuta.agents.models.port import Model
+from batuta.agents.models.port import AnyModel, Model
 from batuta.schemas.errors import UsageError
 from batuta.streams.adapters.onnx import OnnxModel
 from batuta.streams.adapters.river import RiverModel
+from batuta.streams.adapters.text import TextModel
 from batuta.streams.model_store import ModelStore
 
 __all__ = ["open_file", "open_live"]
 
 
-def open_file(adapter: str, path: Path, card: ModelCard) -> Model:
+def open_file(adapter: str, path: Path, card: ModelCard) -> AnyModel:
     """Return the model in a file, once its hash was compared.
 
     Raises:
         UsageError: it cannot be read, is of another hash, or is no such model.
     """
+    if adapter == "text":
+        return TextModel.load(path, card)
     if adapter != "river":
         return OnnxModel.load(path, card)
     try:

@@ -29,6 +29,13 @@ def fraud_dir(data_dir: Path) -> Path:
     return found(data_dir / "fraud_handbook")
 
 
+@pytest.fixture(scope="session")
+def banking_dir(data_dir: Path) -> Path:
+    """Return the folder of the banking questions, beside that of the desk's policies."""
+    found(data_dir / "abcd_policy")
+    return found(data_dir / "banking77")
+
+
 def found(folder: Path) -> Path:
     if not folder.is_dir():
         pytest.skip(f"NOT EVALUATED: BATUTA_DATA holds no {folder.name}")

@@ -53,15 +53,21 @@ def test_the_page_says_where_each_kind_runs_and_it_does() -> None:
     assert found == {*KINDS}
 
 
-async def decided(*texts: str, said: float | None = None) -> list[Decision]:
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("models")
+
+
+async def decided(model_dir: Path, *texts: str, said: float | None = None) -> list[Decision]:
     """Let the whole support pipeline decide about messages; its chat model is a real server.
 
     Args:
+        model_dir: where the model of intents is kept.
         texts: of the messages.
         said: what the person says whom it asks; None: they have no time.
     """
     on_disk = find_pipeline("support")
-    models = open_models(on_disk, Path())
+    models = open_models(on_disk, model_dir)
     loaded = on_disk.loaded
     try:
         conductor = Conductor(loaded.pipeline, models, NoReasons(), loaded.deciding)
@@ -76,10 +82,14 @@ async def decided(*texts: str, said: float | None = None) -> list[Decision]:
             await close_model(model)
 
 
-async def test_all_kinds_work_on_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_all_kinds_work_on_one_message(
+    monkeypatch: pytest.MonkeyPatch, model_dir: Path
+) -> None:
     async with ModelServer() as server:
         monkeypatch.setenv("SUPPORT_CHAT_URL", server.url("honest") + "/v1")
-        urgent, routine, unclear, noise = await decided(URGENT, ROUTINE, UNCLEAR, "????", said=1.0)
+        urgent, routine, unclear, noise = await decided(
+            model_dir, URGENT, ROUTINE, UNCLEAR, "????", said=1.0
+        )
     assert [one.outcome for one in (urgent, routine, unclear, noise)] == [
         "block",
         "approve",
@@ -87,18 +97,19 @@ async def test_all_kinds_work_on_one_message(monkeypatch: pytest.MonkeyPatch) ->
         "review",
     ]
     asked = {answer.name for answer in unclear.answers}
-    assert asked == {"intake", "cleaner", "classifier", "reader", "clerk", "auditor", "steward"}
+    judging = {"intake", "cleaner", "classifier", "reader", "clerk", "auditor", "steward"}
+    assert asked == judging | {"intents", "policies", "drafter"}
     assert "reader" not in {answer.name for answer in urgent.answers}, "the classifier was sure"
     assert sum(answer.cost_nano for answer in unclear.answers) > 1_800_000_000
 
 
 @pytest.mark.parametrize(("said", "outcome"), [(1.0, "block"), (0.0, "approve"), (None, "review")])
 async def test_a_person_decides_what_nobody_is_sure_of_and_without_them_the_best_answer_counts(
-    monkeypatch: pytest.MonkeyPatch, said: float | None, outcome: str
+    monkeypatch: pytest.MonkeyPatch, model_dir: Path, said: float | None, outcome: str
 ) -> None:
     async with ModelServer() as server:
         monkeypatch.setenv("SUPPORT_CHAT_URL", server.url("honest") + "/v1")
-        (unclear,) = await decided(UNCLEAR, said=said)
+        (unclear,) = await decided(model_dir, UNCLEAR, said=said)
     assert (unclear.outcome, unclear.fallback) == (outcome, said is None)
     told = {answer.name: answer for answer in unclear.answers}
     assert (told["clerk"].score, told["clerk"].failure) == (
@@ -109,11 +120,11 @@ async def test_a_person_decides_what_nobody_is_sure_of_and_without_them_the_best
 
 
 async def test_without_the_language_model_a_person_or_the_classifier_decides(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, model_dir: Path
 ) -> None:
     async with ModelServer() as server:
         monkeypatch.setenv("SUPPORT_CHAT_URL", server.url("misfits") + "/v1")
-        urgent, routine, unclear = await decided(URGENT, ROUTINE, UNCLEAR)
+        urgent, routine, unclear = await decided(model_dir, URGENT, ROUTINE, UNCLEAR)
     assert (urgent.outcome, routine.outcome) == ("block", "approve")
     assert unclear.outcome in {"review", "block"}
     failures = {answer.name: answer.failure for answer in unclear.answers}
