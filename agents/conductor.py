@@ -339,8 +339,7 @@ class Conductor:
         events, features = told.events, told.features
         judged = self._judge.judge(events, features, verified)
         seen = [dict(zip(names, row, strict=False)) for row in features.tolist()]
-        firsts, further = [one.reason for one in judged], self._further_reasons(judged, seen)
-        selections, answers = told.selections, told.answers()
+        further, answers = self._further_reasons(judged, seen), told.answers()
         acting = [one.rule if one.rule is not None and one.rule.action else None for one in judged]
         contents, flags = carried_by(told, acting, verified.taint)
         decisions = rows_of(
@@ -355,9 +354,9 @@ class Conductor:
             decided_at_ms=repeat(now_ms),
             outcome=[one.outcome for one in judged],
             score=[one.score for one in judged],
-            reasons=[(first, *more) for first, more in zip(firsts, further, strict=True)],
+            reasons=[(one.reason, *more) for one, more in zip(judged, further, strict=True)],
             model=list(
-                map(self._delegation.version_of, selections, answers, repeat(told.versions))
+                map(self._delegation.version_of, told.selections, answers, repeat(told.versions))
             ),
             features=seen,
             input_sha256=digests_of(events),
@@ -365,7 +364,7 @@ class Conductor:
             action=["" if rule is None else rule.action for rule in acting],
             action_version=[0 if rule is None else rule.action_version for rule in acting],
             action_content=contents,
-            selection=selections,
+            selection=told.selections,
             answers=answers,
             fallback=told.marked(),
             control_offset=repeat(told.question.control_offset),
