@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from batuta.schemas import codec
 from batuta.schemas.codec import Messages
-from batuta.schemas.decision import CheckResult, Decision, ModelAnswer, Selection
+from batuta.schemas.decision import CheckResult, Correction, Decision, ModelAnswer, Selection
 from batuta.schemas.errors import RefusedEventError
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.notification import Notification
@@ -64,6 +64,22 @@ answers = st.builds(
     taint=taints,
 )
 checks = st.builds(CheckResult, at=code, check=code, reason=st.just("") | code)
+corrections = st.builds(
+    Correction,
+    at=code,
+    attempt=st.integers(1, 99),
+    remedy=code,
+    failed=st.lists(code, min_size=1, max_size=2).map(tuple),
+    result=st.sampled_from(["passed", "failed", "skipped"]),
+    reason=text,
+    model=text,
+    critique=text,
+    score=st.none() | st.floats(0, 1),
+    duration_ms=st.integers(0, 2**40),
+    cost_nano=st.integers(0, 2**40),
+    currency=text,
+    odds=st.floats(0, 1),
+)
 decisions = st.builds(
     Decision,
     event_id=code,
@@ -89,6 +105,7 @@ decisions = st.builds(
     fallback=st.booleans(),
     checks=st.lists(checks, max_size=2).map(tuple),
     taint=taints,
+    corrections=st.lists(corrections, max_size=2).map(tuple),
 )
 cases = st.builds(
     ReviewCase, case_id=code, queue=code, opened_at_ms=moment, due_at_ms=moment, decision=decisions
