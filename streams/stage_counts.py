@@ -15,7 +15,7 @@ from batuta.agents.learning import Learnt
 from batuta.agents.models.answers import NANO
 from batuta.agents.reasons import TAINTED
 from batuta.agents.selection.planner import outcome_of
-from batuta.schemas.decision import Decision
+from batuta.schemas.decision import Corrected, Decision
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.labels import LabelOutcome
 from batuta.schemas.review import StepAnswer
@@ -152,7 +152,7 @@ def count_checks(telemetry: StageTelemetry, decided: Sequence[Decision]) -> None
             results[one.check, one.reason] += count
     if results:
         telemetry.tell(AnswersChecked(results))
-    attempts = Counter(
+    attempts: Counter[tuple[str, str, Corrected]] = Counter(
         (one.failed[0], one.remedy, one.result)
         for decision in decided
         if decision.corrections

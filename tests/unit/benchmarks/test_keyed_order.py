@@ -34,7 +34,8 @@ def test_one_that_does_not_wait_for_those_of_its_key_is_seen(
         for row, event in enumerate(question.events):
             if not heard[row]:
                 blocked = self.lot.blocks(waiting_key(event))
-                self._park(question, row, "queued" if blocked else "model")
+                park = self._park  # pyright: ignore[reportPrivateUsage]
+                park(question, row, "queued" if blocked else "model")
         return [row for row, is_heard in enumerate(heard) if is_heard]
 
     monkeypatch.setattr(Waiting, "admitted", hasty)

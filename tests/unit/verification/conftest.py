@@ -135,7 +135,7 @@ class Lane:
             for name, inputs in loaded.plan.inputs.items()
             if name not in people
         }
-        models: dict[str, AnyModel] = {**self.models}
+        models: Mapping[str, AnyModel] = self.models
         self.conductor = Conductor(loaded.pipeline, models, NoReasons(), loaded.deciding)
         self.now_ms = 2_000
         self.decisions: list[Decision] = []
