@@ -106,10 +106,10 @@ class Writer:
     says: Sequence[Said]
     reads: tuple[str, ...]
     rows: list[Mapping[str, object]] = field(default_factory=list)
+    version: str = ""
 
-    @property
-    def version(self) -> str:
-        return f"{self.name}@0"
+    def __post_init__(self) -> None:
+        self.version = f"{self.name}@0"
 
     async def answer_rows(self, rows: Sequence[Mapping[str, object]]) -> Answers:
         said = [self._next(row) for row in rows]
