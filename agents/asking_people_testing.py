@@ -39,6 +39,7 @@ async def decided_with_people(
         now_ms: the clock, which stands.
     """
     state, lot = conductor.open_state(), ParkingLot(b"p", steps_max=max(len(events), 1))
+    second_turn = (lot, *state.answer_tables)
     context = Context(now_ms, 0, PartitionOf(1), state, parked=lot)
     items: Sequence[Ingested | LabelOutcome | StepAnswer] = events
     news: News[Question, Answer] = News()
@@ -49,10 +50,12 @@ async def decided_with_people(
         answer = await conductor.ask(question)
         state.changes(now_ms)
         state.commit()
-        lot.begin()
+        for table in second_turn:
+            table.begin()
         concluded = conductor.conclude(question, answer, context, news)
-        lot.changes(now_ms)
-        lot.commit()
+        for table in second_turn:
+            table.changes(now_ms)
+            table.commit()
         decisions += concluded.decisions
         items = [_answer(case, said(case)) for case in concluded.cases]
         news = News([Arrival(one, await conductor.ask(one)) for one in concluded.follow_ups])

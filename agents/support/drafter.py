@@ -7,7 +7,7 @@ import numpy as np
 
 from batuta.agents.models.answers import Answers
 
-__all__ = ["Drafter"]
+__all__ = ["Drafter", "draft_of"]
 
 _GREETING: Final = "Hello, and thank you for your message."
 _CLOSING: Final = "Kind regards, your support team"
@@ -41,6 +41,9 @@ def _share(passage: Mapping[str, object]) -> float:
 
 
 def _draft(passage: Mapping[str, object]) -> dict[str, str]:
-    steps = cast("list[str]", passage["steps"])
-    text = " ".join((_GREETING, *steps, _CLOSING))
-    return {"text": text, "policy": str(passage["title"])}
+    return draft_of(str(passage["title"]), cast("list[str]", passage["steps"]))
+
+
+def draft_of(title: str, steps: Sequence[str]) -> dict[str, str]:
+    """Return the reply that tells a policy step by step."""
+    return {"text": " ".join((_GREETING, *steps, _CLOSING)), "policy": title}
