@@ -1,4 +1,4 @@
-"""Mender: a draft that does not pass its checks becomes the own words of the policy that it names."""
+"""Mender: a draft that does not pass its checks becomes the policy that it names, word by word."""
 
 from collections.abc import Mapping, Sequence
 
