@@ -139,10 +139,10 @@ class DecisionWire(_Wire):
     checks: Annotated[
         tuple[CheckResultWire, ...], Field(description="what every checkpoint has found")
     ] = ()
-    taint: Annotated[tuple[Code, ...], Field(description="what may be wrong with the answer")] = ()
     corrections: Annotated[
         tuple[CorrectionWire, ...], Field(description="what was tried where a check did not pass")
     ] = ()
+    taint: Annotated[tuple[Code, ...], Field(description="what may be wrong with the answer")] = ()
 
 
 class ActionWire(_Wire):

@@ -102,7 +102,7 @@ def test_a_dead_letter_is_shown_whole_by_its_id(office: Office) -> None:
         (
             ["list", "fraud", "--stage", "x"],
             2,
-            "ingestion, rekeying, learning, scoring, budgeting, escalation",
+            "ingestion, rekeying, learning, scoring, escalation, notification",
         ),
         (["list", "fraud", "--since", "monday"], 2, "2h"),
         (["list", "fraud", "--reason", "never_seen"], 1, "batuta deadletters list fraud --all"),

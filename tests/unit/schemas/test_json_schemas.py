@@ -16,7 +16,7 @@ from batuta.schemas.codec import (
     encode_step_case,
     encode_verdict,
 )
-from batuta.schemas.decision import CheckResult, Decision, ModelAnswer
+from batuta.schemas.decision import CheckResult, Correction, Decision, ModelAnswer
 from batuta.schemas.fraud import Transaction
 from batuta.schemas.json_schemas import MESSAGES, MessageKind, data_schema, json_schema
 from batuta.schemas.notification import Notification
@@ -40,12 +40,15 @@ DECISION = Decision(
     control_offset=7,
     checks=(CheckResult("models", "range"),),
     taint=("outside_text",),
+    corrections=(Correction("reply", 1, "retry", ("tone_shouting",), "passed"),),
+)
+ACTION = Action(
+    *("a", "fraud", 1, "default", "tx-1", "c1", "block_card", 1, ("score_high",), 1),
+    content={"text": "A reply."},
 )
 WRITTEN: dict[MessageKind, Output] = {
     "decision": encode_decision(DECISION, "t"),
-    "action": encode_action(
-        Action("a", "fraud", 1, "default", "tx-1", "c1", "block_card", 1, ("score_high",), 1), "t"
-    ),
+    "action": encode_action(ACTION, "t"),
     "review_case": encode_case(ReviewCase("c", "q", 1, 2, DECISION), "t"),
     "step_case": encode_step_case(
         StepCase(

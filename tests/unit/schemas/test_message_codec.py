@@ -100,6 +100,7 @@ decisions = st.builds(
     # An action is a record of its own: a decision does not carry it.
     action=st.just(""),
     action_version=st.just(0),
+    action_content=st.none(),
     selection=st.none() | selections,
     answers=st.lists(answers, max_size=3).map(tuple),
     fallback=st.booleans(),
