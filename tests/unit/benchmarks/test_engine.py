@@ -37,7 +37,8 @@ producer = Producer({"bootstrap.servers": os.environ["BENCH_BOOTSTRAP"]})
 for start in range(0, len(rows), 500):
     for row in rows[start : start + 500]: producer.produce(os.environ["BENCH_OUTPUT"], row)
     producer.flush()
-    until = time.process_time() + 0.02
+    # Long enough for the meter to look in between, on a busy machine as well.
+    until = time.process_time() + 0.1
     while time.process_time() < until: pass
 time.sleep(600)
 """

@@ -49,6 +49,8 @@ async def test_nobody_is_waited_for() -> None:
     event = Ingested("m1", "k1", "k1", 1_000, 7, "default", data, known)
     state = conductor.open_state()
     state.begin()
+    for table in state.answer_tables:
+        table.begin()
     (decision,) = await conductor.decide([event], Context(0, 0, PartitionOf(1), state))
     told = {answer.name: answer for answer in decision.answers}
     assert (told["clerk"].model, told["clerk"].failure) == ("clerk@support-desk", "timeout")
