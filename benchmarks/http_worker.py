@@ -136,6 +136,9 @@ def measured_worker(
             read = reader(bootstrap, f"{pipeline}.decisions", worker)
             heard = watched(worker, read, events)
             return figures(heard, first_ms(bootstrap, f"{pipeline}.ingested"))
+        except AssertionError as error:
+            said = (folder / f"{name}.log").read_text(errors="replace")
+            raise AssertionError(f"{error}; it said: {said[-9_000:]}") from error
         finally:
             worker.terminate()
             worker.wait(60)
@@ -183,7 +186,7 @@ def reader(
     consumer = Consumer({**options, "isolation.level": "read_committed"})
     until_s = time.monotonic() + PATIENCE_S
     while topic not in consumer.list_topics(timeout=5).topics:
-        assert worker.poll() is None, "the worker ended; its errors stand in its log"
+        assert worker.poll() is None, "the worker ended"
         assert time.monotonic() < until_s, "the worker did not start"
         time.sleep(0.1)
     consumer.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
@@ -221,7 +224,7 @@ def watched(
     heard, last_s = Heard(), time.monotonic()
     for records in read:
         now_s = time.monotonic()
-        assert worker.poll() is None, "the worker ended; its errors stand in its log"
+        assert worker.poll() is None, "the worker ended"
         left = events - len(heard.seen)
         assert now_s - last_s < PATIENCE_S, f"{left} events without decision"
         heard.used.append((1_000 * time.time(), cpu_s(worker)))

@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from batuta.schemas.errors import UsageError
+from batuta.schemas.pipeline import Parking
 from batuta.streams.settings import Settings, client_options, load_settings
 
 if TYPE_CHECKING:
@@ -214,3 +215,8 @@ def test_a_file_without_an_authority_is_a_usage_error(tmp_path: Path) -> None:
     settings = load_settings(bootstrap="k:9093", security_protocol="SSL", ssl_cafile=str(empty))
     with pytest.raises(UsageError, match=r"ssl_cafile .* holds no authority"):
         client_options(settings)
+
+
+def test_a_lane_may_park_more_than_all_batches_that_are_under_way() -> None:
+    settings = load_settings()
+    assert Parking().steps_max >= 2 * settings.batches_in_flight_max * settings.batch_records_max
