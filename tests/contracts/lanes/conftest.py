@@ -42,6 +42,11 @@ if TYPE_CHECKING:
     from batuta.streams.lanes.stage import EventTime
 
 DEADLINE_S = 30.0
+COMING_UP = {
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -299,8 +304,16 @@ def _committed(bootstrap: str, layout: Layout) -> dict[tuple[str, int], int]:
     from confluent_kafka import TopicPartition as Place  # noqa: PLC0415
 
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": layout.group})
+    deadline = time.monotonic() + DEADLINE_S
+    places = None
     try:
-        places = consumer.committed([Place(*tp) for tp in _inputs(layout)], 10)
+        while places is None:
+            try:
+                places = consumer.committed([Place(*tp) for tp in _inputs(layout)], 10)
+            except KafkaException as error:  # a coordinator that comes up says so
+                if error.args[0].code() not in COMING_UP or time.monotonic() > deadline:
+                    raise
+                consumer.poll(0.1)
     finally:
         consumer.close()
     return {(place.topic, place.partition): max(place.offset, 0) for place in places}
