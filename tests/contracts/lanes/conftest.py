@@ -20,6 +20,7 @@ from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, Config
 
 from batuta.schemas.partition import PartitionOf
 from batuta.schemas.record import Output, Record
+from batuta.streams.broker.raw_client import RawClient
 from batuta.streams.lanes.lane_testing import CountingWorker, Item, Layout, lane_settings
 from batuta.streams.lanes.lossy_proxy import LossyProxy
 
@@ -42,11 +43,6 @@ if TYPE_CHECKING:
     from batuta.streams.lanes.stage import EventTime
 
 DEADLINE_S = 30.0
-COMING_UP = {
-    KafkaError.NOT_COORDINATOR,
-    KafkaError.COORDINATOR_NOT_AVAILABLE,
-    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -304,16 +300,8 @@ def _committed(bootstrap: str, layout: Layout) -> dict[tuple[str, int], int]:
     from confluent_kafka import TopicPartition as Place  # noqa: PLC0415
 
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": layout.group})
-    deadline = time.monotonic() + DEADLINE_S
-    places = None
     try:
-        while places is None:
-            try:
-                places = consumer.committed([Place(*tp) for tp in _inputs(layout)], 10)
-            except KafkaException as error:  # a coordinator that comes up says so
-                if error.args[0].code() not in COMING_UP or time.monotonic() > deadline:
-                    raise
-                consumer.poll(0.1)
+        places = consumer.committed([Place(*tp) for tp in _inputs(layout)], 10)
     finally:
         consumer.close()
     return {(place.topic, place.partition): max(place.offset, 0) for place in places}
@@ -336,6 +324,7 @@ def make_bench(topics: TopicFactory) -> Callable[..., Awaitable[Bench]]:
             changelog=await topics.create("state", partitions, {"cleanup.policy": "compact"}),
             partitions=partitions,
         )
+        await RawClient(topics.bootstrap).wait_for_coordinators(layout.group)
         return Bench(topics.bootstrap, layout)
 
     return make
