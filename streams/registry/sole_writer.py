@@ -12,8 +12,9 @@ from aiokafka.errors import KafkaError
 from batuta.schemas.errors import BrokerUnreachableError, RegistryMovedError
 from batuta.schemas.partition import PartitionOf
 from batuta.schemas.record import Output
+from batuta.streams.lanes.batch import group_rows
 from batuta.streams.lanes.kafka_shim import hear_failed_batches
-from batuta.streams.lanes.producer import LaneProducer, Row, TransactionFailedError
+from batuta.streams.lanes.producer import LaneProducer, TransactionFailedError
 from batuta.streams.settings import Settings
 from batuta.streams.topic_admin import declare_shared
 
@@ -53,11 +54,7 @@ async def write_alone(producer: LaneProducer, outputs: Sequence[Output], again: 
         TransactionFailedError: anything else.
     """
     counts = await producer.partition_counts({output.topic for output in outputs})
-    rows: dict[tuple[str, int], list[Row]] = {}
-    for output in outputs:
-        partition = PartitionOf(counts[output.topic])(output.key or b"")
-        row = (output.key, output.value, output.headers)
-        rows.setdefault((output.topic, partition), []).append(row)
+    rows = group_rows(outputs, {topic: PartitionOf(count) for topic, count in counts.items()})
     try:
         await producer.transact(rows, {}, "")
     except TransactionFailedError as error:
