@@ -15,6 +15,7 @@ from batuta.agents.evaluation.report import Evaluation, Oracle
 from batuta.agents.evaluation.weeks import Weeks
 from batuta.agents.models.card import TrainedModel
 from batuta.agents.samples import SampleEvent
+from batuta.schemas.errors import UsageError
 
 __all__ = [
     "Columns",
@@ -23,6 +24,7 @@ __all__ = [
     "LabelMapping",
     "Progress",
     "Tables",
+    "WithoutOracle",
     "measures_labels",
     "never_told",
 ]
@@ -156,6 +158,22 @@ class HistoryMapping(Protocol[HistoryT]):
             UsageError: the history does not reach the test days, or scores are missing there.
         """
         ...
+
+
+class WithoutOracle:
+    """The part of a HistoryMapping whose data set publishes no features."""
+
+    oracle_files: str = ""
+    oracle_columns: tuple[str, ...] = ()
+
+    def oracle(self, columns: Columns, history: object) -> Oracle:
+        """Refuse: there is nothing to compare with.
+
+        Raises:
+            UsageError: always.
+        """
+        del columns, history
+        raise UsageError("the data set publishes no features")
 
 
 class LabelMapping(HistoryMapping[HistoryT], Protocol[HistoryT]):

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import cast
 
 from batuta.agents.evaluation.ranking import Numbers
-from batuta.agents.evaluation.report import Evaluation, Oracle
+from batuta.agents.evaluation.report import Evaluation
 from batuta.agents.evaluation.weeks import Weeks
-from batuta.agents.history import Columns, Progress, Tables, never_told
+from batuta.agents.history import Columns, Progress, Tables, WithoutOracle, never_told
 from batuta.agents.maintenance.data import (
     SERIES_COLUMNS,
     SERIES_FILE,
@@ -21,12 +21,10 @@ from batuta.schemas.errors import UsageError
 __all__ = ["MaintenanceHistory"]
 
 
-class MaintenanceHistory:
+class MaintenanceHistory(WithoutOracle):
     """A HistoryMapping: the benchmark's series."""
 
     files: Mapping[str, tuple[str, ...]] = {SERIES_FILE: SERIES_COLUMNS, WINDOWS_FILE: ()}
-    oracle_files: str = ""
-    oracle_columns: tuple[str, ...] = ()
 
     def history(self, tables: Tables) -> Readings:
         """Return the readings that were read.
@@ -35,15 +33,6 @@ class MaintenanceHistory:
             UsageError: the files are not what they should be.
         """
         return readings_of(cast("Columns", tables[SERIES_FILE]), tables[WINDOWS_FILE])
-
-    def oracle(self, columns: Columns, history: Readings) -> Oracle:
-        """Refuse: nothing is published.
-
-        Raises:
-            UsageError: always.
-        """
-        del columns, history
-        raise UsageError("the benchmark publishes no features")
 
     def train(
         self, history: Readings, weeks: Weeks, seed: int, progress: Progress = never_told

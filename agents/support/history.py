@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 from batuta.agents.evaluation.ranking import Numbers
-from batuta.agents.evaluation.report import Evaluation, Oracle
+from batuta.agents.evaluation.report import Evaluation
 from batuta.agents.evaluation.weeks import Weeks
-from batuta.agents.history import Columns, Progress, Tables, never_told
+from batuta.agents.history import Columns, Progress, Tables, WithoutOracle, never_told
 from batuta.agents.models.card import TrainedModel
 from batuta.agents.support.data import (
     MESSAGE_COLUMNS,
@@ -23,7 +23,7 @@ from batuta.schemas.errors import UsageError
 __all__ = ["SupportHistory"]
 
 
-class SupportHistory:
+class SupportHistory(WithoutOracle):
     """A LabelMapping: the questions, each with its intent."""
 
     files: Mapping[str, tuple[str, ...]] = {
@@ -31,8 +31,6 @@ class SupportHistory:
         TEST_FILE: MESSAGE_COLUMNS,
         POLICY_FILE: (),
     }
-    oracle_files: str = ""
-    oracle_columns: tuple[str, ...] = ()
 
     def history(self, tables: Tables) -> Messages:
         """Return the questions that were read.
@@ -42,15 +40,6 @@ class SupportHistory:
         """
         past, asked = (cast("Columns", tables[name]) for name in (TRAIN_FILE, TEST_FILE))
         return messages_of(past, asked, guideline_policies(tables[POLICY_FILE]))
-
-    def oracle(self, columns: Columns, history: Messages) -> Oracle:
-        """Refuse: nothing is published.
-
-        Raises:
-            UsageError: always.
-        """
-        del columns, history
-        raise UsageError("the questions come without features")
 
     def train(
         self, history: Messages, weeks: Weeks, seed: int, progress: Progress = never_told
