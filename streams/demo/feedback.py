@@ -9,8 +9,7 @@ import time
 from collections.abc import Sequence
 from heapq import heappop, heappush
 from itertools import count
-from types import TracebackType
-from typing import NamedTuple, Self, cast
+from typing import NamedTuple, cast
 
 import orjson
 
@@ -19,8 +18,9 @@ from batuta.schemas.errors import UsageError
 from batuta.schemas.record import Output
 from batuta.schemas.times import parse_rfc3339
 from batuta.schemas.topics import Topics
+from batuta.streams.demo.speaker import Speaker
 from batuta.streams.demo.spoil import Sample
-from batuta.streams.publisher import Publisher, Timed
+from batuta.streams.publisher import Timed
 from batuta.streams.settings import ClientOptions
 
 __all__ = ["Feedback", "KnownLabel"]
@@ -33,7 +33,7 @@ class KnownLabel(NamedTuple):
     output: Output
 
 
-class Feedback:
+class Feedback(Speaker):
     """The labels of one run; of a pipeline without labels there are none.
 
     async with Feedback(options, loaded) as feedback:
@@ -43,35 +43,11 @@ class Feedback:
 
     def __init__(self, options: ClientOptions, loaded: LoadedPipeline) -> None:
         topics, rule = Topics(loaded.pipeline.name), loaded.pipeline.labels
-        self._options = options
-        self._labelled = rule is not None
-        self._topic = topics.feedback
+        super().__init__(options, topics.feedback, speaks=rule is not None)
         self._event_time = loaded.pipeline.source.time_field
         self._label_time = "" if rule is None else rule.time_field
-        self._publisher: Publisher | None = None
         self._waiting: list[tuple[int, int, KnownLabel]] = []
         self._number = count()
-
-    async def __aenter__(self) -> Self:
-        """Connect.
-
-        Raises:
-            BrokerUnreachableError: no broker answers.
-            TopicMismatchError: there is no topic of feedback.
-        """
-        if self._labelled:
-            self._publisher = await Publisher(self._options, self._topic).__aenter__()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Send what is on its way and disconnect."""
-        if self._publisher is not None:
-            await self._publisher.__aexit__(kind, error, trace)
 
     @property
     def published(self) -> int:
@@ -85,7 +61,7 @@ class Feedback:
             UsageError: the pipeline's samples have labels without a time.
         """
         good = [sample for sample in block if not sample.spoiled]
-        if not self._labelled or not good:
+        if not self._speaks or not good:
             return []
         until_ms = _time_ms(good[-1].output.value, self._event_time)
         for sample in good:

@@ -7,16 +7,16 @@ have one: on a broker of yours those of other events wait for you.
 
 from collections import deque
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from batuta.agents.pipelines import LoadedPipeline
 from batuta.schemas import codec
 from batuta.schemas.record import Record
 from batuta.schemas.review import StepCase, Verdict
 from batuta.schemas.topics import Topics
+from batuta.streams.demo.speaker import Speaker
 from batuta.streams.demo.spoil import Sample
-from batuta.streams.publisher import Publisher, Timed
+from batuta.streams.publisher import Timed
 from batuta.streams.settings import ClientOptions
 
 __all__ = ["Reviewers"]
@@ -30,7 +30,7 @@ _KNOWN_MAX: Final = 200_000
 _BY: Final = "demo"
 
 
-class Reviewers:
+class Reviewers(Speaker):
     """The people of one run; where a pipeline asks none they have nothing to do.
 
     async with Reviewers(options, loaded) as reviewers:
@@ -41,39 +41,16 @@ class Reviewers:
 
     def __init__(self, options: ClientOptions, loaded: LoadedPipeline) -> None:
         topics, delegating = Topics(loaded.pipeline.name), loaded.deciding.delegating
-        self._options = options
-        self._asked = bool(delegating and delegating.people)
+        asked = delegating is not None and bool(delegating.people)
+        super().__init__(options, topics.verdicts, speaks=asked)
         self._cases = topics.escalations
-        self._topic = topics.verdicts
-        self._publisher: Publisher | None = None
         #: Whether an event is what the pipeline looks for, by its id.
         self._known: dict[str, bool] = {}
         self._open: deque[tuple[int, StepCase]] = deque()
 
-    async def __aenter__(self) -> Self:
-        """Connect.
-
-        Raises:
-            BrokerUnreachableError: no broker answers.
-            TopicMismatchError: there is no topic of verdicts.
-        """
-        if self._asked:
-            self._publisher = await Publisher(self._options, self._topic).__aenter__()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Send what is on its way and disconnect."""
-        if self._publisher is not None:
-            await self._publisher.__aexit__(kind, error, trace)
-
     def announce(self, samples: Sequence[Sample]) -> None:
         """Take note of what events are that go out."""
-        if not self._asked:
+        if not self._speaks:
             return
         self._known |= {one.identity: one.positive for one in samples if not one.spoiled}
         while len(self._known) > _KNOWN_MAX:
@@ -81,7 +58,7 @@ class Reviewers:
 
     def hear(self, records: Sequence[Record], now_ms: int) -> None:
         """Take in the cases that were read at `now_ms`."""
-        if not self._asked:
+        if not self._speaks:
             return
         for record in records:
             if record.topic == self._cases:
