@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from batuta.agents.asking import Arrival, News
 from batuta.agents.conductor import Conductor
+from batuta.agents.conductor_testing import second_turn
 from batuta.agents.context import Context
 from batuta.agents.state.parking import ParkingLot
 from batuta.schemas.decision import Decision
@@ -39,7 +40,6 @@ async def decided_with_people(
         now_ms: the clock, which stands.
     """
     state, lot = conductor.open_state(), ParkingLot(b"p", steps_max=max(len(events), 1))
-    second_turn = (lot, *state.answer_tables)
     context = Context(now_ms, 0, PartitionOf(1), state, parked=lot)
     items: Sequence[Ingested | LabelOutcome | StepAnswer] = events
     news: News[Question, Answer] = News()
@@ -50,12 +50,8 @@ async def decided_with_people(
         answer = await conductor.ask(question)
         state.changes(now_ms)
         state.commit()
-        for table in second_turn:
-            table.begin()
-        concluded = conductor.conclude(question, answer, context, news)
-        for table in second_turn:
-            table.changes(now_ms)
-            table.commit()
+        with second_turn((lot, *state.answer_tables), now_ms):
+            concluded = conductor.conclude(question, answer, context, news)
         decisions += concluded.decisions
         items = [_answer(case, said(case)) for case in concluded.cases]
         news = News([Arrival(one, await conductor.ask(one)) for one in concluded.follow_ups])

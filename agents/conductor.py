@@ -220,17 +220,6 @@ class Conductor:
         context.state.success.take(decisions)
         return Concluded(decisions, tuple(unfinished), opened, len(resumed), ignored)
 
-    async def decide(
-        self, events: Sequence[Ingested], context: Context[ConductorState]
-    ) -> list[Decision]:
-        """Return one decision per event, in order: a batch by itself, that waits for its model.
-
-        Raises:
-            LaterError: the model's outside world failed; the batch may be tried again.
-        """
-        question = self.understand(events, context)
-        return self.conclude(question, await self.ask(question), context).decisions
-
     def _answered(
         self, question: Question, answer: Answer, rows: Sequence[int], now_ms: int
     ) -> list[Decision]:

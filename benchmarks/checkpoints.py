@@ -23,6 +23,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from batuta.agents.conductor import Conductor
+from batuta.agents.conductor_testing import decided
 from batuta.agents.context import Context
 from batuta.agents.delegation.delegating import Delegating
 from batuta.agents.delegation.plans import Ask, Checked, Node
@@ -202,7 +203,7 @@ def _decided(events: Sequence[Ingested], where: str) -> list[Decision]:
         for begin in range(0, len(events), _BATCH):
             state.begin()
             context = Context(2_000, 0, PartitionOf(1), state)
-            found.extend(await conductor.decide(events[begin : begin + _BATCH], context))
+            found.extend(await decided(conductor, events[begin : begin + _BATCH], context))
             state.changes(2_000)
             state.commit()
 

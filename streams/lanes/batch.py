@@ -2,8 +2,8 @@
 
     async for batch in batches:
         async with batch as out:
-            for decision in await conductor.decide(batch.items, batch.context):
-                out.send(DECISIONS, decision)
+            for case in cases_of(batch.items, batch.context):
+                out.send(CASES, case)
 
 Leaving the block cleanly commits outputs, state and offsets together, or nothing. An exception in
 the block never acknowledges anything: it is handed to the lane, which decides what becomes of the

@@ -10,6 +10,7 @@ import numpy as np
 from batuta.agents.asking import OUTSTANDING, Arrival, News
 from batuta.agents.asking_people import ANSWER_GRACE_MS
 from batuta.agents.conductor import Conductor
+from batuta.agents.conductor_testing import second_turn
 from batuta.agents.context import Context
 from batuta.agents.delegation.delegating import Delegating
 from batuta.agents.delegation.people import Person
@@ -105,10 +106,8 @@ class Lane:
         self.state.commit()
         answer = OUTSTANDING if late else asyncio.run(self.conductor.ask(question))
         arrivals = [Arrival(one, asyncio.run(self.conductor.ask(one))) for one in news]
-        self.lot.begin()
-        concluded = self.conductor.conclude(question, answer, context, News(arrivals, revived))
-        self.lot.changes(self.now_ms)
-        self.lot.commit()
+        with second_turn((self.lot,), self.now_ms):
+            concluded = self.conductor.conclude(question, answer, context, News(arrivals, revived))
         return concluded, question
 
     def restart(self) -> None:

@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from batuta.agents.conductor import SCORE_UNKNOWN, Conductor
+from batuta.agents.conductor_testing import decided
 from batuta.agents.context import Context
 from batuta.agents.delegation.delegating import Delegating
 from batuta.agents.delegation.plans import Ask, Fallback
@@ -88,7 +89,7 @@ def decide(model: Scales, *events: Ingested, told: list[Exception] | None = None
     state = conductor.open_state()
     state.begin()
     context = Context(5_000, 0, PartitionOf(1), state)
-    return asyncio.run(conductor.decide(events, context))
+    return asyncio.run(decided(conductor, events, context))
 
 
 def test_thresholds_decide_and_reasons_say_why() -> None:
@@ -189,7 +190,7 @@ def test_a_fallback_answers_is_marked_and_what_each_model_said_stands_in_the_rec
     state = conductor.open_state()
     state.begin()
     context = Context(5_000, 0, PartitionOf(1), state)
-    (decision,) = asyncio.run(conductor.decide([parcel(1)], context))
+    (decision,) = asyncio.run(decided(conductor, [parcel(1)], context))
     assert (decision.outcome, decision.model, decision.fallback) == ("block", "strong@1", True)
     assert decision.selection == Selection(
         "careful", "only", "there is no other plan", 1.0, {"careful": 1.0}

@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from batuta.agents.conductor import Conductor
+from batuta.agents.conductor_testing import decided as decided_alone
 from batuta.agents.context import Context
 from batuta.agents.fraud.features import FraudFeatures
 from batuta.agents.fraud.generator import CardPlan, CardWorld, fraud_samples
@@ -77,7 +78,7 @@ def decided(model: Model, events: list[SampleEvent]) -> list[Decision]:
         cards.commit()
         terminals.begin()
         context = Context(NOW_MS, 0, alone, terminals)
-        decisions += asyncio.run(conductor.decide(ingested.accepted, context))
+        decisions += asyncio.run(decided_alone(conductor, ingested.accepted, context))
         terminals.changes(NOW_MS)
         terminals.commit()
     return decisions

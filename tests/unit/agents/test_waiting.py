@@ -10,6 +10,7 @@ import pytest
 
 from batuta.agents.asking import OUTSTANDING, Arrival, News
 from batuta.agents.conductor import Concluded, Conductor
+from batuta.agents.conductor_testing import second_turn
 from batuta.agents.context import Context
 from batuta.agents.delegation.delegating import Delegating
 from batuta.agents.delegation.plans import Ask, Fallback
@@ -139,10 +140,8 @@ class Lane:
         if not late:
             asked = asyncio.run(self.conductor.ask(question))
             answer = OUTSTANDING if halfway else asked
-        self.lot.begin()
-        concluded = self.conductor.conclude(question, answer, self._context(), news or News())
-        self.lot.changes(self.now_ms)
-        self.lot.commit()
+        with second_turn((self.lot,), self.now_ms):
+            concluded = self.conductor.conclude(question, answer, self._context(), news or News())
         return concluded, question
 
     def answer(self, question: Question | None) -> Concluded:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from batuta.agents.conductor import Conductor
+from batuta.agents.conductor_testing import decided
 from batuta.agents.context import Context
 from batuta.agents.delegation.plans import people_of
 from batuta.agents.models.answers import Answers
@@ -49,9 +50,7 @@ async def test_nobody_is_waited_for() -> None:
     event = Ingested("m1", "k1", "k1", 1_000, 7, "default", data, known)
     state = conductor.open_state()
     state.begin()
-    for table in state.answer_tables:
-        table.begin()
-    (decision,) = await conductor.decide([event], Context(0, 0, PartitionOf(1), state))
+    (decision,) = await decided(conductor, [event], Context(0, 0, PartitionOf(1), state))
     told = {answer.name: answer for answer in decision.answers}
     assert (told["clerk"].model, told["clerk"].failure) == ("clerk@support-desk", "timeout")
     assert (decision.outcome, decision.fallback) == ("review", True)

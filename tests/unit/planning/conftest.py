@@ -12,6 +12,7 @@ import pytest
 
 from batuta.agents.asking import OUTSTANDING, Arrival, News
 from batuta.agents.conductor import Concluded, Conductor
+from batuta.agents.conductor_testing import second_turn
 from batuta.agents.context import Context
 from batuta.agents.models.answers import Answers
 from batuta.agents.reasons import NoReasons
@@ -182,10 +183,8 @@ class Desk:
         answer: Answer | Outstanding = asyncio.run(self.conductor.ask(question))
         if halfway:
             answer = OUTSTANDING
-        self.lot.begin()
-        concluded = self.conductor.conclude(question, answer, context, news or News())
-        self.lot.changes(self.now_ms)
-        self.lot.commit()
+        with second_turn((self.lot,), self.now_ms):
+            concluded = self.conductor.conclude(question, answer, context, news or News())
         return concluded, question
 
     def answer(self, question: Question) -> list[Decision]:

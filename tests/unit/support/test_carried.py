@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from batuta.agents.conductor import Conductor
+from batuta.agents.conductor_testing import decided as decided_alone
 from batuta.agents.context import Context
 from batuta.agents.models.answers import Answers
 from batuta.agents.policy.actions import actions_of
@@ -73,7 +74,7 @@ async def decided(
     event = Ingested("m1", "k1", "k1", 1_000, 7, "default", {"text": "?"}, {"recent_count_1d": 1.0})
     state = conductor.open_state()
     state.begin()
-    (found,) = await conductor.decide([event], Context(0, 0, PartitionOf(1), state))
+    (found,) = await decided_alone(conductor, [event], Context(0, 0, PartitionOf(1), state))
     return found
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from batuta.agents.conductor import Conductor
+from batuta.agents.conductor_testing import decided as decided_alone
 from batuta.agents.context import Context
 from batuta.agents.models.answers import Answers
 from batuta.agents.policy.actions import actions_of
@@ -64,9 +65,7 @@ async def decided(draft: Mapping[str, str]) -> Decision:
     event = Ingested("m1", "k1", "k1", 1_000, 7, "default", {"text": "I lost it"}, features)
     state = conductor.open_state()
     state.begin()
-    for table in state.answer_tables:
-        table.begin()
-    (found,) = await conductor.decide([event], Context(0, 0, PartitionOf(1), state))
+    (found,) = await decided_alone(conductor, [event], Context(0, 0, PartitionOf(1), state))
     return found
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from batuta.agents.asking import OUTSTANDING, Arrival, News
 from batuta.agents.conductor import Conductor
+from batuta.agents.conductor_testing import second_turn
 from batuta.agents.context import Context
 from batuta.agents.models.answers import Answers
 from batuta.agents.reasons import NoReasons
@@ -163,13 +164,8 @@ class Lane:
         self.state.commit()
         answer = OUTSTANDING if late else asyncio.run(self.conductor.ask(question))
         arrivals = [Arrival(one, asyncio.run(self.conductor.ask(one))) for one in news]
-        tables = (self.lot, self.state.success.table)
-        for table in tables:
-            table.begin()
-        concluded = self.conductor.conclude(question, answer, context, News(arrivals, revived))
-        for table in tables:
-            table.changes(self.now_ms)
-            table.commit()
+        with second_turn((self.lot, *self.state.answer_tables), self.now_ms):
+            concluded = self.conductor.conclude(question, answer, context, News(arrivals, revived))
         self.decisions += concluded.decisions
         return concluded, question
 

@@ -14,6 +14,7 @@ import pytest
 
 from batuta.agents.asking import Arrival, News
 from batuta.agents.conductor import Conductor
+from batuta.agents.conductor_testing import decided as decided_alone
 from batuta.agents.context import Context
 from batuta.agents.models.answers import Answers
 from batuta.agents.questions import Question, payload, question_of
@@ -130,7 +131,7 @@ def decided(loaded: LoadedPipeline, told: Mapping[str, Told], events: int = 1) -
 def run(conductor: Conductor, events: Sequence[Ingested]) -> list[Decision]:
     state = conductor.open_state()
     state.begin()
-    return asyncio.run(conductor.decide(events, Context(2_000, 0, PartitionOf(1), state)))
+    return asyncio.run(decided_alone(conductor, events, Context(2_000, 0, PartitionOf(1), state)))
 
 
 def test_the_record_says_each_check_and_what_failed_goes_to_a_person(

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batuta.agents.conductor import Conductor
+from batuta.agents.conductor_testing import decided
 from batuta.agents.context import Context
 from batuta.agents.delegation.delegating import Delegating
 from batuta.agents.delegation.plans import Ask, Checked, Parallel
@@ -123,4 +124,4 @@ def letter(number: int, text: str) -> Ingested:
 def run(conductor: Conductor, events: Sequence[Ingested]) -> list[Decision]:
     state = conductor.open_state()
     state.begin()
-    return asyncio.run(conductor.decide(events, Context(2_000, 0, PartitionOf(1), state)))
+    return asyncio.run(decided(conductor, events, Context(2_000, 0, PartitionOf(1), state)))
