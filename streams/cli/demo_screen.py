@@ -39,7 +39,7 @@ class Page:
         wide = options.max_width >= _WIDE
         yield _headline(self._view.stage)
         yield ""
-        yield _figures(self._view)
+        yield _figures(self._view, wide=wide)
         yield _refusals(self._view)
         yield ""
         yield _decisions("Stopped", self._view.stopped, min(_STOPPED_MAX, room - latest), wide=wide)
@@ -91,7 +91,8 @@ def _headline(stage: Stage) -> Text:
     return line
 
 
-def _figures(view: View) -> Table:
+def _figures(view: View, *, wide: bool) -> Table:
+    """Return the figures; on a narrow terminal fewer of them, for none may be cut."""
     counts = view.outcomes
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     figures = [
@@ -99,8 +100,8 @@ def _figures(view: View) -> Table:
         ("per second", f"{view.per_second:,.0f}", "bold"),
         *((name, f"{count:,}", OUTCOME_STYLES[name]) for name, count in _ordered(counts)),
         ("cases", f"{view.escalations:,}", ""),
-        ("notices", f"{view.notifications:,}", ""),
-        *([] if view.labels is None else [("labels", f"{view.labels:,}", "")]),
+        *([("notices", f"{view.notifications:,}", "")] if wide else []),
+        *([("labels", f"{view.labels:,}", "")] if wide and view.labels is not None else []),
         ("age p50", _ms(view.p50_ms), ""),
         ("p99", _ms(view.p99_ms), ""),
     ]
