@@ -40,6 +40,7 @@ _NOT_TRIED: Final = frozenset({"budget_spent", "breaker_open", "overloaded", "la
 def walk_checked(walk: Walking, node: Checked, where: Flags) -> Reached:
     """Return what a checked step has come to: an answer that has passed, or none."""
     trials = walk.heard.trials_of(node.checkpoint)
+    _tell(walk, node, where, trials)
     reached = walk.walk(node.step, where)
     if not node.checkpoint.remedies.each:
         judge(walk, node, where, reached, trials)
@@ -85,6 +86,7 @@ class _Correcting:
     def answer(self, where: Flags) -> None:
         """Put the answers that are on trial into what was reached."""
         if self._again:
+            _tell(self.walk, self.node, where, self.trials)
             self.reached.put(where, self.walk.walk(self.node.step, where))
         self._again = True
         stands_in = self.trials.stands_in
@@ -210,8 +212,6 @@ class _Correcting:
                 heard.trials_of(inner.checkpoint).open_again(row)
         course.spent_nano = heard.spent_nano((*remedy.asks, *self._judges), row)
         course.under_way, course.mended = True, None
-        for model in remedy.told:
-            heard.of(model).critiques[row] = course.critique
         trials.state[row] = OPEN
         trials.stands_in[row] = place if remedy.stands_in else -1
 
@@ -263,7 +263,7 @@ class _Correcting:
 
     def _silence(self, row: int, course: Course) -> str:
         """Return why there is no answer."""
-        remedy = self._named(course.remedy)
+        remedy = _named(self.node, course.remedy)
         if remedy is None or remedy.part is not None:
             return REMEDY_BROKE
         told = (self.walk.heard.told.get(name) for name in remedy.asks)
@@ -272,7 +272,7 @@ class _Correcting:
 
     def _note(self, course: Course, result: Corrected, why: str, row: int | None = None) -> None:
         """Write an attempt down; one that was never begun has no row."""
-        remedy, heard = self._named(course.remedy), self.walk.heard
+        remedy, heard = _named(self.node, course.remedy), self.walk.heard
         found = Correction(
             self.node.checkpoint.name,
             len(course.tried) + 1,
@@ -312,9 +312,21 @@ class _Correcting:
         if remedy.asks:
             told.evidence[row] = self.walk.heard.of(remedy.asks[0]).evidence.get(row, "")
 
-    def _named(self, name: str) -> Remedy | None:
-        each = self.node.checkpoint.remedies.each
-        return next((one for one in each if one.name == name), None)
+
+def _tell(walk: Walking, node: Checked, where: Flags, trials: Trials) -> None:
+    """Tell who is to correct an answer what is wrong with it; checkpoints within tell after it.
+
+    In each walk, by the plan's own remedies: where the work was parked nobody has heard of it, and
+    of several plans behind one checkpoint each is corrected by its own models.
+    """
+    for row, course in trials.courses.items():
+        remedy = _named(node, course.remedy) if where[row] and course.under_way else None
+        for model in remedy.told if remedy is not None else ():
+            walk.heard.of(model).critiques[row] = course.critique
+
+
+def _named(node: Checked, name: str) -> Remedy | None:
+    return next((one for one in node.checkpoint.remedies.each if one.name == name), None)
 
 
 def _version(remedy: Remedy, versions: Mapping[str, str]) -> str:

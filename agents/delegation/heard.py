@@ -158,17 +158,7 @@ class Heard:
             trials = self.trials[checkpoint.name] = Trials.none(checkpoint, self.rows)
             for row, found in self._given.pop(checkpoint.name, {}).items():
                 trials.give(row, found)
-                self._tell_again(trials, row)
         return trials
-
-    def _tell_again(self, trials: Trials, row: int) -> None:
-        """Tell who is to correct an answer what is wrong with it: work goes on after a restart."""
-        course = trials.courses.get(row)
-        if course is None or not course.under_way:
-            return
-        for remedy in trials.checkpoint.remedies.each:
-            for model in remedy.told if remedy.name == course.remedy else ():
-                self.of(model).critiques[row] = course.critique
 
     def put_aside(self, models: Iterable[str], row: int) -> dict[str, dict[str, object]]:
         """Forget what some models have answered about a row, and return it."""

@@ -75,11 +75,13 @@ class Weighted:
         self._identity = identity
         self._rules = rules
         everything = _draws(weights, tuple(weights), "weights", "no rule narrows")
+        # The plan to fall back on: one that weighs nothing is never chosen.
+        first = tuple(plan for plan, weight in weights.items() if weight > 0)[:1]
         #: What stands where no rule holds, where each does, and where one failed.
         self._draws = (
             everything,
             *(_draws(weights, rule.among, "rules", f"{rule.when.text} holds") for rule in rules),
-            _draws(weights, tuple(weights)[:1], "rules", "a rule could not be answered"),
+            _draws(weights, first, "rules", "a rule could not be answered"),
         )
 
     def choose(self, events: Sequence[Ingested], rows: EventRows) -> Sequence[Selection]:

@@ -52,3 +52,10 @@ def test_a_rule_narrows_and_one_that_cannot_be_answered_takes_the_first_plan() -
     assert choices[0].reason == "amount > 220.0 holds"
     assert choices[1].candidates == {"fast": 0.8, "deep": 0.2, "both": 0.0}
     assert (choices[2].plan, choices[2].reason) == ("fast", "a rule could not be answered")
+
+
+def test_a_plan_that_weighs_nothing_is_not_fallen_back_on() -> None:
+    given = events(1)
+    off = Weighted("fraud@1", {"fast": 0.0, "deep": 1.0}, [Narrowing(LARGE, ("deep",))])
+    (choice,) = off.choose(given, rows(given, np.zeros(1), np.array([True])))
+    assert (choice.plan, choice.propensity) == ("deep", 1.0)

@@ -26,10 +26,12 @@ from batuta.streams.cli.story_tree import tree_of
 from batuta.streams.pipelines.finding import PIPELINES
 
 if TYPE_CHECKING:
-    from conftest import Mends
+    from conftest import Lane, Mends
 
+    from batuta.agents.delegation.work import Work
     from batuta.schemas.decision import Decision
 
+ODD = "rules: [{when: \"text == 'note 1'\", among: [other]}], weights: {only: 1, other: 0.000001}"
 LOUD, CALM, RUDE = "Send it back!!!", "Please send it back.", "Whatever, send it back."
 
 
@@ -226,23 +228,27 @@ def test_a_person_who_says_nothing_leaves_it_to_a_review(mends: Mends) -> None:
 # Parked
 
 
+def park(lane: Lane, *answers: str, events: int = 1) -> None:
+    """Let a worker end after these answers about events, with the next calls under way."""
+
+    class Halfway:
+        async def drive(self, work: Work) -> None:
+            for said in answers:
+                for call in work.due(0):
+                    rows = len(call.rows)
+                    work.take(call, Answers(np.full(rows, 0.3), values=[{"text": said}] * rows), 5)
+            work.due(0)
+
+    lane.conductor.driver, kept = Halfway(), lane.conductor.driver
+    lane.batch(*(lane.note(number) for number in range(events)))
+    lane.conductor.driver = kept
+
+
 def test_an_attempt_that_is_parked_goes_on_after_a_restart(mends: Mends) -> None:
     """The first retry has failed and the second is under way when the worker ends."""
     plan = plan_of("[{retry: 2}]")
-    lane = mends(plan, {"draft": [LOUD, RUDE, CALM]})
-
-    class Halfway:
-        async def drive(self, work: object) -> None:
-            for said in (LOUD, RUDE):
-                (call,) = work.due(0)  # type: ignore[attr-defined]
-                answer = Answers(np.array([0.3]), values=[{"text": said}])
-                work.take(call, answer, 5)  # type: ignore[attr-defined]
-            work.due(0)  # type: ignore[attr-defined]
-
-    lane.conductor.driver, kept = Halfway(), lane.conductor.driver
-    lane.batch(lane.note(1))
-    lane.conductor.driver = kept
-    lane.models["draft"].says = [CALM]
+    lane = mends(plan, {"draft": [CALM]})
+    park(lane, LOUD, RUDE)
     assert lane.decisions == []
     lane.restart()
     (follow_up,) = lane.batch(revived=True)[0].follow_ups
@@ -251,6 +257,24 @@ def test_an_attempt_that_is_parked_goes_on_after_a_restart(mends: Mends) -> None
     (row,) = lane.models["draft"].rows
     assert str(row["critique"]).startswith("tone_rude: "), "it is told again what was wrong"
     assert lane.batch(news=[follow_up])[0].decisions == [], "and decided once"
+
+
+def test_a_model_of_any_plan_is_told_its_critique_after_a_restart(mends: Mends) -> None:
+    """Plans stand behind one checkpoint, and each is corrected by its own models."""
+    plans = f"{{ask: bigger}}\n  other: {{ask: draft}}\nselect: {{among: [only, other], {ODD}}}"
+    verify = "deadline: 10s\nverify: {after: models, check: [tone], on_failure: [retry]}\n"
+    heeds = ("reads: [event.text]", "reads: [event.text, critique]")
+    lane = mends(plans, {"bigger": [CALM], "draft": [CALM]}, ("deadline: 10s\n", verify), heeds)
+    park(lane, LOUD, events=2)
+    lane.restart()
+    follow_ups = lane.batch(revived=True)[0].follow_ups
+    decisions = lane.batch(news=follow_ups)[0].decisions
+    followed = [one.selection.plan if one.selection else "" for one in decisions]
+    assert followed == ["only", "other"]
+    for model, decision in zip(("bigger", "draft"), decisions, strict=True):
+        assert told(decision) == [("retry", "passed", "")]
+        (row,) = lane.models[model].rows
+        assert str(row["critique"]).startswith("tone_shouting: ")
 
 
 # What has helped
