@@ -121,6 +121,8 @@ def compile_pipeline(document: Document, parts: Parts) -> Plan:
     faults.settle()
     delegating = delegating_of(file, plans, candidates, so_far, verifying)
     faults.settle()
+    verifying.note_useless()
+    faults.settle()
     budgets, delegating = budgeted(file, delegating, faults)
     delegating = with_planner(file, plans, delegating, verifying)
     rules = rules_of(file, so_far, faults)

@@ -1,10 +1,10 @@
 """Compiles `on_failure`: the remedies of a checkpoint, whom they ask, and who takes a critique."""
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
-from batuta.agents.delegation.plans import Node, models_of
+from batuta.agents.delegation.plans import Node, always_answering, models_of
 from batuta.agents.models.port import CRITIQUE
 from batuta.agents.verification.remedies import Remedies, Remedy, RemedyKind, Repair
 from batuta.schemas.pipeline_file.file import PipelineFile
@@ -31,6 +31,9 @@ class Remedying:
     file: PipelineFile
     part: Callable[[Path], object]
     note: Note
+    #: Who is asked instead of a step, by where that stands; and where it may help in some plan.
+    _asked: dict[Path, str] = field(default_factory=dict[Path, str])
+    _helpful: set[Path] = field(default_factory=set[Path])
 
     def remedies(
         self, entry: OnFailureEntry, path: Path, step: Node, reasons: Collection[str]
@@ -100,7 +103,24 @@ class Remedying:
         if model is None or (model.adapter == PERSON) != (entry.human is not None):
             self.note((*path, entry.kind), name, self._nobody(entry, name))
             return None
+        at: Path = (*path, entry.kind)
+        self._asked[at] = name
+        if always_answering(step) != name or self._takes_critique(name):
+            self._helpful.add(at)
         return (name,), None
+
+    def note_useless(self, *, proposed: bool) -> None:
+        """Note who gives the answer that has failed, and is asked for it once more.
+
+        Args:
+            proposed: whether a planner proposes further plans, behind what `verify` asks of all.
+        """
+        for path, name in self._asked.items():
+            if path in self._helpful or (proposed and path[0] == "verify"):
+                continue
+            what = "gives the answer that fails here, and would give it again; name another"
+            or_else = "" if path[-1] == "human" else f", or add {CRITIQUE} to its reads for a retry"
+            self.note(path, name, what + or_else)
 
     def _nobody(self, entry: RemedyEntry, name: str) -> str:
         """Return what is wrong with a name that nobody here has."""

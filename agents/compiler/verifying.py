@@ -108,6 +108,11 @@ class Verifying:
         checks = _Checks(verify.check, path, verify.on_failure, ("verify", "on_failure"))
         return self._around(node, checks, _MODELS)
 
+    def note_useless(self) -> None:
+        """Note remedies that help in no plan; all plans of the file were put behind checks."""
+        select = self._file.select
+        self._remedying.note_useless(proposed=select is not None and select.planner is not None)
+
     def _around(self, node: Node, checks: "_Checks", name: str) -> Node:
         if not checks.entries:
             return node

@@ -15,7 +15,14 @@ import numpy as np
 import orjson
 
 from batuta.agents.delegation.heard import ANSWERED
-from batuta.agents.delegation.plans import Ask, Checked, answering, checked_within, models_of
+from batuta.agents.delegation.plans import (
+    Ask,
+    Checked,
+    answering,
+    checked_within,
+    may_answer,
+    models_of,
+)
 from batuta.agents.delegation.reached import Flags, Reached
 from batuta.agents.delegation.verifying import Walking, judge, value_on_trial
 from batuta.agents.models.answers import Answers
@@ -26,10 +33,12 @@ from batuta.agents.verification.taint import Taint
 from batuta.agents.verification.trials import FAILED, OPEN, PASSED, Trials
 from batuta.schemas.decision import Corrected, Correction
 
-__all__ = ["NO_ANSWER", "NO_TIME", "REMEDY_BROKE", "walk_checked"]
+__all__ = ["ASKED_BEFORE", "NO_ANSWER", "NO_TIME", "REMEDY_BROKE", "walk_checked"]
 
 #: Why an attempt was not made: the event has not the time for it.
 NO_TIME: Final = "no_time"
+#: Nor one whose answer would be one that has failed: its model was asked the same before.
+ASKED_BEFORE: Final = "asked_before"
 #: Why an attempt failed: a repair raised, hung or answered nonsense; somebody did not answer.
 REMEDY_BROKE: Final = "remedy_broke"
 NO_ANSWER: Final = "no_answer"
@@ -41,7 +50,7 @@ def walk_checked(walk: Walking, node: Checked, where: Flags) -> Reached:
     """Return what a checked step has come to: an answer that has passed, or none."""
     trials = walk.heard.trials_of(node.checkpoint)
     _tell(walk, node, where, trials)
-    reached = walk.walk(node.step, where)
+    reached = walk.walk(node.step, where & (trials.stands_in < 0))
     if not node.checkpoint.remedies.each:
         judge(walk, node, where, reached, trials)
     else:
@@ -87,7 +96,9 @@ class _Correcting:
         """Put the answers that are on trial into what was reached."""
         if self._again:
             _tell(self.walk, self.node, where, self.trials)
-            self.reached.put(where, self.walk.walk(self.node.step, where))
+            # Where a remedy's answer is on trial, nobody of the step is asked for it.
+            own = where & (self.trials.stands_in < 0)
+            self.reached.put(own, self.walk.walk(self.node.step, own))
         self._again = True
         stands_in = self.trials.stands_in
         if not (where & (stands_in >= 0)).any():
@@ -180,9 +191,19 @@ class _Correcting:
                 return None
             remedy = remedies.each[place]
             course.remedy, course.odds = remedy.name, odds(at, reason, remedy.name)
-            if not self._misses(remedy, row):
+            why = ASKED_BEFORE if self._was_asked(remedy, row) else ""
+            if not why and not self._misses(remedy, row):
                 return place
-            self._note(course, "skipped", NO_TIME)
+            self._note(course, "skipped", why or NO_TIME)
+
+    def _was_asked(self, remedy: Remedy, row: int) -> bool:
+        """Say whether a remedy's answer has been on trial already; a critique makes it another."""
+        if not remedy.stands_in or not remedy.asks or remedy.told:
+            return False
+        (name,) = remedy.asks
+        told = self.walk.heard.told.get(name)
+        asked = told is not None and told.state[row] >= ANSWERED
+        return asked and name in may_answer(self.node.step)
 
     def _misses(self, remedy: Remedy, row: int) -> bool:
         """Say whether a remedy takes longer than its event has time; people have their own."""
@@ -204,7 +225,8 @@ class _Correcting:
         remedy = self.node.checkpoint.remedies.each[place]
         made_of_it = remedy.kind == "retry" or remedy.part is not None or remedy.told
         course.taint = int(trials.taint[row]) & ~Taint.FAILED_CHECK if made_of_it else 0
-        course.kept = heard.put_aside(remedy.asks, row) if remedy.kind == "retry" else {}
+        again = remedy.kind == "retry" or remedy.told
+        course.kept = heard.put_aside(remedy.asks, row) if again else {}
         heard.put_aside(self._judges, row)
         for inner in checked_within(self.node.step) if remedy.kind == "retry" else ():
             if set(remedy.asks) & set(models_of(inner.step)):

@@ -31,9 +31,11 @@ __all__ = [
     "Proposes",
     "Sequence",
     "Steered",
+    "always_answering",
     "answering",
     "asked_model",
     "checked_within",
+    "may_answer",
     "models_of",
     "people_of",
     "text_of",
@@ -279,6 +281,43 @@ def answering(node: Node) -> str:
     while not isinstance(node, Ask):
         node = node.step if isinstance(node, Checked) else node.steps[-1]
     return node.model
+
+
+def may_answer(node: Node) -> Iterator[str]:
+    """Yield those of a plan whose answer alone may come to be the plan's.
+
+    >>> list(may_answer(Sequence((Ask("a"), Fallback((Ask("b"), Ask("c")))))))
+    ['b', 'c']
+    """
+    if isinstance(node, Ask):
+        yield node.model
+    elif isinstance(node, Cascade | Fallback):
+        for step in node.steps:
+            yield from may_answer(step)
+    elif not isinstance(node, Parallel):
+        yield from may_answer(_last(node))
+        yield from (ask.model for ask in (node.remedies if isinstance(node, Checked) else ()))
+
+
+def always_answering(node: Node) -> str | None:
+    """Return who has answered, alone, whenever a plan has; None where nobody is sure to.
+
+    >>> always_answering(Sequence((Ask("a"), Fallback((Ask("b"), Ask("c"))))))
+    'b'
+    """
+    if isinstance(node, Ask):
+        return node.model
+    if isinstance(node, Parallel):
+        return None
+    first = node.steps[0] if isinstance(node, Cascade | Fallback) else _last(node)
+    return always_answering(first)
+
+
+def _last(node: Checked | Planned | Sequence | Steered) -> Node:
+    """Return the step whose answer is a plan's."""
+    if isinstance(node, Sequence):
+        return node.steps[-1]
+    return node.static if isinstance(node, Planned) else node.step
 
 
 def checked_within(node: Node) -> Iterator[Checked]:
