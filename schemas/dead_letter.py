@@ -1,5 +1,7 @@
 """The dead letter: a record no stage could accept, its bytes and headers untouched.
 
+Or an output of a stage that its topic did not take, its value cut: no stage can read that again.
+
 Key, value and headers are the original's; what batuta says of it stands in headers of its own,
 all under `batuta-deadletter-`, so that redriving is copying the record without them. Version 1.
 """
@@ -9,10 +11,12 @@ from typing import Final
 
 from batuta.schemas.record import Record
 
-__all__ = ["DEAD_LETTER_PREFIX", "DEAD_LETTER_VERSION", "DeadLetter"]
+__all__ = ["DEAD_LETTER_PREFIX", "DEAD_LETTER_VERSION", "UNWRITTEN", "DeadLetter"]
 
 DEAD_LETTER_VERSION: Final = 1
 DEAD_LETTER_PREFIX: Final = "batuta-deadletter-"
+#: The offset of an output that was never written.
+UNWRITTEN: Final = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +38,8 @@ class DeadLetter:
     refused_at_ms: int
     path: str = ""
     attempts: int = 1
+
+    @property
+    def is_output(self) -> bool:
+        """Whether it is what the stage would have written, not what it read."""
+        return self.record.offset == UNWRITTEN

@@ -86,11 +86,17 @@ class OutputRefusedError(LaterError):
 
     Attributes:
         retriable: False where sending the same record again cannot succeed (it is too large).
+        topic: which topic took no record of its size; "" where its size was not the trouble.
+        size_bytes: how large a batch of this record alone is; 0 where that was not the trouble.
     """
 
-    def __init__(self, detail: str, *, retriable: bool) -> None:
+    def __init__(
+        self, detail: str, *, retriable: bool, topic: str = "", size_bytes: int = 0
+    ) -> None:
         super().__init__(detail)
         self.retriable = retriable
+        self.topic = topic
+        self.size_bytes = size_bytes
 
 
 class OwnershipLostError(LaterError):

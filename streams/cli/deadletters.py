@@ -239,10 +239,7 @@ def redrive(
         _say_returned(bureau, reading, returned)
     _leave_where_missing(bureau, reading)
     _leave_where_stopped(returned)
-    if plan.homeless:
-        known = ", ".join(bureau.doors)
-        say(f"{plan.homeless:,} stay: no stage of theirs among {known}", style="yellow")
-        leave(Exit.NEGATIVE)
+    _leave_where_some_stay(bureau, plan)
 
 
 @dataclass
@@ -253,12 +250,14 @@ class _Plan:
         by_stage: how many wait for each stage.
         refused_again: how many of them this release would refuse again.
         homeless: how many were refused by a stage that the pipeline does not have.
+        outputs: how many are outputs of a stage, which no stage reads.
     """
 
     bureau: Bureau
     by_stage: dict[str, int] = field(default_factory=dict[str, int])
     refused_again: int = 0
     homeless: int = 0
+    outputs: int = 0
 
     @property
     def waiting(self) -> int:
@@ -269,6 +268,9 @@ class _Plan:
             return
         stage = found.letter.stage
         door = self.bureau.doors.get(stage)
+        if found.letter.is_output:
+            self.outputs += 1
+            return
         if door is None:
             self.homeless += 1
             return
@@ -277,7 +279,8 @@ class _Plan:
         self.refused_again += refusal is not None
 
     def record(self, found: "Found") -> "Record | None":
-        return found.letter.record if found.letter.stage in self.bureau.doors else None
+        letter = found.letter
+        return letter.record if letter.stage in self.bureau.doors and not letter.is_output else None
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -347,6 +350,16 @@ def _say_returned(bureau: Bureau, reading: "Reading", returned: "Returned | None
 def _leave_where_stopped(returned: "Returned | None") -> None:
     if returned and returned.stopped:
         leave(Exit.INTERRUPTED if returned.interrupted else Exit.NEGATIVE)
+
+
+def _leave_where_some_stay(bureau: Bureau, plan: _Plan) -> None:
+    if plan.outputs:
+        say(f"{plan.outputs:,} stay: outputs too large for their topic, cut", style="yellow")
+    if plan.homeless:
+        known = ", ".join(bureau.doors)
+        say(f"{plan.homeless:,} stay: no stage of theirs among {known}", style="yellow")
+    if plan.outputs or plan.homeless:
+        leave(Exit.NEGATIVE)
 
 
 def _leave_where_missing(bureau: Bureau, reading: "Reading") -> None:

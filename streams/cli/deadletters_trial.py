@@ -91,6 +91,9 @@ class Trial:
         if door is None:
             detail = f"no stage of {self._bureau.topics.pipeline} is called {stage}"
             raise RefusedEventError("unknown_stage", detail)
+        if found.letter.is_output:
+            detail = f"it is an output of {stage}, cut: no stage reads it"
+            raise RefusedEventError(found.letter.reason, detail)
         if record == found.letter.record:
             raise RefusedEventError("unchanged", "the fix changes nothing of it")
         refusal = door.refusal(record, _now_ms())

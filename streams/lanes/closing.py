@@ -1,16 +1,20 @@
 """Closing: the three ways in which a lane ends work, each in one transaction under one lock."""
 
 import asyncio
+from collections.abc import Mapping
 
 from batuta.schemas.errors import LaterError, OursError, OwnershipLostError, RefusedEventError
+from batuta.schemas.record import Output
 from batuta.streams.lanes.announcer import Announcement
 from batuta.streams.lanes.failpoints import reach
-from batuta.streams.lanes.flights import Flight, Part
+from batuta.streams.lanes.flights import AnyBatch, Flight, Part
 from batuta.streams.lanes.lane_time import LaneTime
 from batuta.streams.lanes.log import Offsets, TransactionFailedError
 from batuta.streams.lanes.outbox import Outbox
+from batuta.streams.lanes.oversize import OutputsBuried, TooLarge, set_apart
 from batuta.streams.lanes.ownership import Ownership
 from batuta.streams.lanes.recovery import Recovery
+from batuta.streams.lanes.retries import BuryOutputsIt
 from batuta.streams.lanes.stage import AnyStage
 from batuta.streams.lanes.world import LaneWorld
 
@@ -57,6 +61,8 @@ class Closing:
             letters = self._outbox.dead_letters(batch.records, batch.refused)
             changes = self._outbox.changelog(flight.changes)
             told = self._time.announce(flight.watermark_ms, self._world.clock())
+            if flight.part.too_large is not None:
+                letters += self._bury_outputs(batch, flight.part.too_large)
             outputs = [*batch.outputs, *letters, *changes, *(told.outputs if told else ())]
             await self._commits.transact(outputs, flight.part.ends, flight)
             memory = self._recovery.memory
@@ -74,6 +80,38 @@ class Closing:
                 raise OwnershipLostError("the lane was revoked before its commit began")
             await self._commits.transact(told.outputs if told else [], positions, None)
             self._time.told(told)
+
+    def _bury_outputs(self, batch: AnyBatch, too_large: Mapping[str, TooLarge]) -> list[Output]:
+        """Take the outputs that are too large out of a batch; return their dead letters."""
+        batch.outputs, apart = set_apart(batch.outputs, too_large)
+        if apart:
+            buried, telemetry = OutputsBuried(len(apart)), self._world.telemetry
+            batch.after_commit(lambda: telemetry.tell(buried))
+        return [
+            self._outbox.output_letter(one, self._partition_of(one), too_large[one.topic])
+            for one in apart
+        ]
+
+    def _partition_of(self, output: Output) -> int:
+        if output.partition is not None:
+            return output.partition
+        key = output.key
+        return 0 if key is None else self._world.partition_of[output.topic](key)
+
+    async def give_outputs_up(self, part: Part, step: BuryOutputsIt) -> Part:
+        """Return a part whose outputs of such a size become dead letters.
+
+        Raises:
+            OursError: it is no output that is too large, but a dead letter or what the lane keeps.
+        """
+        topic = step.topic
+        if topic in {self._stage.deadletters, self._stage.changelog}:
+            raise OursError(
+                f"{topic} takes no record of {step.size_bytes:,} bytes, and it cannot be given up: "
+                f"raise the topic's max.message.bytes, then start the worker again"
+            )
+        limit_bytes = await self._world.log.batch_bytes_max(topic)
+        return part.without(topic, TooLarge(step.size_bytes, limit_bytes))
 
     async def bury(
         self, part: Part, error: RefusedEventError, attempts: int, ownership: Ownership

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self, cast
 
 from aiokafka.errors import KafkaConnectionError
 
+from batuta.agents.state.timers import Timer
 from batuta.schemas.errors import LaterError, OursError
 from batuta.schemas.record import Output
 from batuta.streams.lanes.failpoints import FAILPOINTS
@@ -32,11 +33,20 @@ if TYPE_CHECKING:
     from batuta.streams.lanes.batch import Batch
     from batuta.streams.settings import Settings
 
-__all__ = ["Ending", "Nursery", "Strike", "WorkerSpec", "is_hopeless", "struck_worker"]
+__all__ = [
+    "Ending",
+    "Nursery",
+    "Strike",
+    "WorkerSpec",
+    "is_hopeless",
+    "struck_worker",
+    "writes_too_much_later",
+]
 
-#: Of so many events one is never decided, and of another one the output is too large.
+#: Of so many events one is never decided, of another one the output is too large, and of a third
+#: what its timer writes.
 _EVENTS: Final = 60
-_NEVER_DECIDED, _TOO_LARGE = 30, 45
+_NEVER_DECIDED, _TOO_LARGE, _TOO_LARGE_LATER = 30, 45, 50
 _LARGE: Final = b"x" * 200_000
 _MODEL_S: Final = 0.002
 _POLL_S: Final = 0.002
@@ -92,6 +102,11 @@ def is_hopeless(event_id: int) -> bool:
     return event_id % _EVENTS in {_NEVER_DECIDED, _TOO_LARGE}
 
 
+def writes_too_much_later(event_id: int) -> bool:
+    """Whether the timer of an event can only end as a dead letter, keyed by the event's id."""
+    return event_id % _EVENTS == _TOO_LARGE_LATER
+
+
 def struck_worker(spec: WorkerSpec) -> CountingWorker:
     """Return a worker that asks a model, and now and then meets an event it cannot see through."""
 
@@ -101,6 +116,11 @@ def struck_worker(spec: WorkerSpec) -> CountingWorker:
                 raise LaterError("the outside world does not take this one")
             if item.event_id % _EVENTS == _TOO_LARGE:
                 batch.forward(Output(spec.layout.outputs, item.record.key, _LARGE))
+            if writes_too_much_later(item.event_id):
+                now_ms, key = batch.context.now_ms, str(item.event_id)
+                batch.context.timers.set(Timer("later", key, now_ms, "processing", b""))
+        for firing in batch.firings:
+            batch.forward(Output(spec.layout.outputs, firing.key.encode(), _LARGE))
 
     async def ask(_: Batch[Item, Counts]) -> None:
         await asyncio.sleep(_MODEL_S)

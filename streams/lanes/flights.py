@@ -12,7 +12,7 @@ they were understood on top of what it had understood.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -27,6 +27,7 @@ from batuta.streams.lanes.batch import Batch
 from batuta.streams.lanes.calls import Call, Calls
 from batuta.streams.lanes.failpoints import reach
 from batuta.streams.lanes.memory import LaneMemory, Told
+from batuta.streams.lanes.oversize import TooLarge
 from batuta.streams.lanes.ownership import Offsets
 
 __all__ = ["AnyBatch", "Flight", "Flights", "Part"]
@@ -47,6 +48,7 @@ class Part:
         answered: calls of batches before that were answered.
         watermarks: what the lanes above have told.
         revived: whether the agent has to ask again what was asked before.
+        too_large: by topic, what is to be given up of what it writes there; None mostly.
     """
 
     records: Sequence[Record]
@@ -55,6 +57,7 @@ class Part:
     answered: tuple[Call, ...] = ()
     watermarks: tuple[Told, ...] = ()
     revived: bool = False
+    too_large: Mapping[str, TooLarge] | None = None
 
     @property
     def empty(self) -> bool:
@@ -75,6 +78,10 @@ class Part:
         """What its agent hears: answers to questions of batches that were not given up since."""
         answers = [call.answered for call in self.answered if not call.withdrawn]
         return News([answer for answer in answers if answer is not None], self.revived)
+
+    def without(self, topic: str, too_large: TooLarge) -> "Part":
+        """Return it with what is too large for a topic to be given up."""
+        return replace(self, too_large={**(self.too_large or {}), topic: too_large})
 
     def halves(self) -> "tuple[Part, Part]":
         """Return two parts of it: what is no record and the records, or two halves of those.

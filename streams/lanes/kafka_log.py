@@ -23,6 +23,7 @@ from batuta.streams.lanes.kafka_shim import (
 from batuta.streams.lanes.log import Assignments, Offsets
 from batuta.streams.lanes.producer import LaneProducer
 from batuta.streams.settings import Settings, client_options
+from batuta.streams.topic_limits import batch_bytes_max
 
 __all__ = ["KafkaLog", "KafkaMember", "KafkaReader"]
 
@@ -52,6 +53,10 @@ class KafkaLog:
     def reader(self, tp: TopicPartition) -> "KafkaReader":
         """Return a reader of one partition, not yet started."""
         return KafkaReader(self._settings, tp)
+
+    async def batch_bytes_max(self, topic: str) -> int | None:
+        """Return how large a batch a topic takes; see `Log.batch_bytes_max`."""
+        return await batch_bytes_max(self._settings, topic)
 
 
 class KafkaMember:

@@ -17,12 +17,9 @@ from typing import Final, Literal
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from batuta.agents.context import Context
-from batuta.agents.state.event_time import BEFORE_ALL_MS
 from batuta.agents.state.parking import ParkingLot
 from batuta.agents.state.port import State
 from batuta.schemas.errors import LaterError, OursError, OwnershipLostError, RefusedEventError
-from batuta.streams.lanes.batch import Batch
 from batuta.streams.lanes.calls import Calls
 from batuta.streams.lanes.closing import Closing
 from batuta.streams.lanes.commits import Commits
@@ -32,10 +29,12 @@ from batuta.streams.lanes.lane_facts import RecordsDeletedUnread, StepsParked
 from batuta.streams.lanes.lane_time import LaneTime
 from batuta.streams.lanes.log import Offsets, TransactionFailedError
 from batuta.streams.lanes.memory import LaneMemory
+from batuta.streams.lanes.opening import Opening
 from batuta.streams.lanes.ownership import Fetched, Ownership
 from batuta.streams.lanes.received import Received
 from batuta.streams.lanes.recovery import Recovery
 from batuta.streams.lanes.retries import (
+    BuryOutputsIt,
     DeadLetterIt,
     RetryIt,
     SplitIt,
@@ -75,6 +74,7 @@ class Lane:
         self._served: Ownership | None = None
         self._received = Received()
         self._taking = Taking(stage, partition, world.settings.batch_records_max)
+        self._opening = Opening(partition, world.partition_of[stage.inputs[0]], self._taking)
         self.ready = False
 
     @property
@@ -253,6 +253,8 @@ class Lane:
                 await self._commits.ensure(ownership)
                 await self._closing.bury(part, refused, attempt, ownership)
                 parts.pop()
+            case BuryOutputsIt() as step:
+                parts[-1] = await self._closing.give_outputs_up(part, step)
         return 1
 
     async def _attempt(self, part: Part, ownership: Ownership) -> None:
@@ -326,35 +328,8 @@ class Lane:
             commit_it=commit,
             started_s=asyncio.get_running_loop().time(),
         )
-        flight.batch = self._batch(flight, memory, now_ms)
+        self._opening.open(flight)
         return flight
-
-    def _batch(self, flight: Flight, memory: LaneMemory, now_ms: int) -> AnyBatch:
-        """Take in what the flight carries, within a new layer of the state."""
-        part = flight.part
-        memory.begin(flight)
-        # As it was: watermarks lie behind the records that they speak of.
-        context = self._context(memory, now_ms)
-        if part.watermarks:
-            memory.hear(part.watermarks, now_ms)
-        taken = self._taking.take(part.records, now_ms, memory)
-        batch: AnyBatch = Batch(taken.records, taken.items, taken.refused, context, flight)
-        batch.news = part.news
-        if part.timers or part.watermarks:
-            batch.firings = memory.fire(now_ms)
-        return batch
-
-    def _context(self, memory: LaneMemory, now_ms: int) -> Context[State]:
-        watermark_ms = memory.watermark_ms
-        return Context(
-            now_ms=now_ms,
-            partition=self.partition,
-            partition_of=self._world.partition_of[self._stage.inputs[0]],
-            state=memory.state,
-            timers=memory.timers,
-            parked=memory.parked,
-            watermark_ms=watermark_ms if watermark_ms != BEFORE_ALL_MS else None,
-        )
 
     def _tell(self, batch: AnyBatch) -> None:
         """Count what a committed batch did."""

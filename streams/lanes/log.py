@@ -279,3 +279,7 @@ class Log(Protocol):
     def reader(self, tp: TopicPartition) -> PartitionReader:
         """Return a reader of one partition, not yet started."""
         ...
+
+    async def batch_bytes_max(self, topic: str) -> int | None:
+        """Return how large a batch a topic takes; None where the broker does not tell us."""
+        ...

@@ -20,7 +20,7 @@ from aiokafka.errors import (
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from batuta.schemas.errors import LaterError, OutputRefusedError
-from batuta.streams.lanes.batch_limits import BatchLimits
+from batuta.streams.lanes.batch_limits import BatchLimits, open_batch
 from batuta.streams.lanes.failpoints import reach
 from batuta.streams.lanes.kafka_shim import abandon_producer, append_rows
 from batuta.streams.lanes.log import Destination, Row, TransactionFailedError
@@ -41,7 +41,6 @@ _REFUSALS: Final = (
     RecordListTooLargeError,
     UnknownError,
 )
-_NO_COMPRESSION: Final = 0
 #: Larger than any dead letter: the topic's own limit decides, not ours.
 _REQUEST_BYTES_MAX: Final = 64 << 20
 
@@ -170,10 +169,10 @@ class LaneProducer:
     def _parcels(self, place: Destination, rows: Iterable[Row]) -> Iterable[_Parcel]:
         limit_bytes = self._limits.of(place[0])
         coming = iter(rows)
-        batch = _open_batch(limit_bytes)
+        batch = open_batch(limit_bytes)
         while (left := append_rows(batch, coming)) is not None:
             yield *place, batch
-            batch = _open_batch(limit_bytes)
+            batch = open_batch(limit_bytes)
             # An empty batch takes a record of any size; the topic's own limit decides.
             refused = append_rows(batch, (left,))
             assert refused is None, "an empty batch refused a record"
@@ -192,7 +191,3 @@ class LaneProducer:
         """Close the connections; nothing more is sent, not even what was begun."""
         reach("producer.discard")
         await abandon_producer(self._producer)
-
-
-def _open_batch(limit_bytes: int) -> BatchBuilder:
-    return BatchBuilder(limit_bytes, _NO_COMPRESSION, is_transactional=1)

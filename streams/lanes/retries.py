@@ -7,7 +7,8 @@ A pure rule, readable as a table:
     anything else, attempts left                                retry with backoff
     anything else, no attempts left, batch of many              split it, find the record
     anything else, no attempts left, alone                      dead letter
-    anything, where there is no record to give up               retry with backoff, for ever
+    an output too large, where no record is to be given up      dead letter of the output
+    anything else, where no record is to be given up            retry with backoff, for ever
 """
 
 from dataclasses import dataclass
@@ -17,7 +18,15 @@ from batuta.schemas.errors import LaterError, OutputRefusedError, SinkUnavailabl
 from batuta.streams.lanes.flights import Part
 from batuta.streams.settings import Settings
 
-__all__ = ["DeadLetterIt", "RetryIt", "SplitIt", "Step", "next_step", "restart_backoff_ms"]
+__all__ = [
+    "BuryOutputsIt",
+    "DeadLetterIt",
+    "RetryIt",
+    "SplitIt",
+    "Step",
+    "next_step",
+    "restart_backoff_ms",
+]
 
 #: Doubling ends here, far beyond any backoff that settings allow.
 _DOUBLINGS_MAX: Final = 30
@@ -42,7 +51,15 @@ class DeadLetterIt:
     reason: str
 
 
-Step = RetryIt | SplitIt | DeadLetterIt
+@dataclass(frozen=True, slots=True)
+class BuryOutputsIt:
+    """Give up what it writes to a topic that is at least as large as what was refused there."""
+
+    topic: str
+    size_bytes: int
+
+
+Step = RetryIt | SplitIt | DeadLetterIt | BuryOutputsIt
 
 
 def next_step(error: LaterError, attempt: int, part: Part, settings: Settings) -> Step:
@@ -52,6 +69,8 @@ def next_step(error: LaterError, attempt: int, part: Part, settings: Settings) -
     if part.splits:
         return SplitIt()
     if not part.records:
+        if isinstance(error, OutputRefusedError) and error.size_bytes:
+            return BuryOutputsIt(error.topic, error.size_bytes)
         return RetryIt(restart_backoff_ms(attempt - 1, settings))
     return DeadLetterIt(_reason(error))
 

@@ -9,9 +9,16 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
 
 from batuta.schemas.errors import LaterError
 from batuta.schemas.record import Record
+from batuta.streams.broker.config_admin import TOPIC_RESOURCE
+from batuta.streams.broker.messages_cluster import (
+    DescribeConfigsRequest,
+    DescribeConfigsResource,
+    DescribeConfigsResponse,
+)
 from batuta.streams.lanes.assignor import LaneAssignor
 from batuta.streams.lanes.batch_limits import BatchLimits
 from batuta.streams.rehearsal.in_process_fetching import EARLIEST, LATEST, Fetcher, list_offsets
@@ -19,6 +26,7 @@ from batuta.streams.rehearsal.in_process_member import InProcessMember
 from batuta.streams.rehearsal.in_process_producer import InProcessProducer
 from batuta.streams.rehearsal.wire import Link, Wire
 from batuta.streams.settings import Settings
+from batuta.streams.topic_limits import LIMIT
 
 __all__ = ["InProcessLog", "InProcessReader"]
 
@@ -58,6 +66,18 @@ class InProcessLog:
     def reader(self, tp: TopicPartition) -> "InProcessReader":
         """Return a reader of one partition, not yet started."""
         return InProcessReader(self._link(f"{tp.topic}-{tp.partition}"), tp, self._settings)
+
+    async def batch_bytes_max(self, topic: str) -> int | None:
+        """Return how large a batch a topic takes; see `Log.batch_bytes_max`."""
+        asked = DescribeConfigsResource(TOPIC_RESOURCE, topic, (LIMIT,))
+        try:
+            found = await self._link("admin").ask(
+                DescribeConfigsRequest((asked,)), DescribeConfigsResponse
+            )
+        except KafkaError:
+            return None
+        values = [entry.value for result in found.results for entry in result.configs]
+        return next((int(value) for value in values if value is not None), None)
 
     def _link(self, name: str) -> Link:
         return Link(self._wire, f"{self._client}/{name}")

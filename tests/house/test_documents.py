@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: Refusals beyond the codec's, by the agents and the lane.
-FURTHER_REASONS = {"id_reused", "output_refused", "sink_unavailable", "gave_up"}
+FURTHER_REASONS = {
+    *("id_reused", "output_refused", "output_too_large", "sink_unavailable", "gave_up"),
+}
 
 
 @pytest.fixture(scope="session")

@@ -6,12 +6,14 @@ import json
 import os
 import signal
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
 from batuta.schemas import codec
+from batuta.schemas.dead_letter import UNWRITTEN, DeadLetter
 from batuta.schemas.partition import PartitionOf
 from batuta.schemas.record import Output
 from batuta.schemas.redriven import REDRIVEN_OF
@@ -25,6 +27,12 @@ if TYPE_CHECKING:
 MUTANTS: Final = Path(__file__).parents[1] / "mutants"
 
 
+def _cut_output(office: Office, reason: str) -> DeadLetter:
+    """Return the dead letter of an output that was too large to be written."""
+    letter = office.letter(office.event(office.fresh()), reason=reason)
+    return replace(letter, record=letter.record._replace(offset=UNWRITTEN))
+
+
 def test_a_dry_run_says_what_would_go_where_and_writes_nothing(office: Office) -> None:
     office.bury(
         [
@@ -36,16 +44,18 @@ def test_a_dry_run_says_what_would_go_where_and_writes_nothing(office: Office) -
                 "dry",
             ),
             office.letter(office.event(office.fresh()), stage="abolished", reason="dry"),
+            _cut_output(office, "dry"),
         ]
     )
     before = office.returned()
     told = office.json("redrive", "fraud", "--reason", "dry", "--dry-run", code=1)
-    assert (told["found"], told["would_redrive"], told["redriven"]) == (4, 3, 0)
+    assert (told["found"], told["would_redrive"], told["redriven"]) == (5, 3, 0)
     assert told["by_stage"] == {"ingestion": 2, "escalation": 1}
     assert told["would_be_refused_again"] == 1
     assert office.returned() == before
     _, said = office.run("redrive", "fraud", "--reason", "dry", code=1)
-    assert "1 stay" in said
+    assert "1 stay: no stage of theirs" in said
+    assert "1 stay: outputs too large for their topic" in said
     assert (office.returned() - before).total() == 3
 
 

@@ -34,6 +34,7 @@ from batuta.streams.lanes.failpoint_testing import (
     WorkerSpec,
     is_hopeless,
     struck_worker,
+    writes_too_much_later,
 )
 from batuta.streams.lanes.failpoints import UNFAILING
 from batuta.streams.lanes.kafka_log import KafkaLog
@@ -274,11 +275,17 @@ class Proof:
         async with struck_worker(self.spec).running() as worker:
             await self.bench.eventually_async(self.bench.at_the_end)
             await self.bench.ready(worker)
+            late = [b"%d" % n for n in range(self.published) if writes_too_much_later(n)]
+            await self.bench.eventually_async(lambda: self._buried(late))
             stage = worker.source.stage
         ids = range(self.published)
         seen = await self.bench.outputs()
         self.bench.check_exactly_once(seen, [n for n in ids if not is_hopeless(n)])
-        letters = await self.bench.deadletters()
+        letters = [
+            letter
+            for letter in await self.bench.deadletters()
+            if letter.headers["batuta-deadletter-reason"] != b"output_too_large"
+        ]
         assert sorted(letter.event["id"] for letter in letters) == [
             n for n in ids if is_hopeless(n)
         ]
@@ -291,6 +298,16 @@ class Proof:
             counts: Counts = restored.state.state  # pyright: ignore[reportAssignmentType]
             kept |= counts.kept
         assert kept == recomputed
+
+    async def _buried(self, late: list[bytes]) -> bool:
+        """Whether what these timers wrote was buried, each once."""
+        letters = [
+            letter.key or b""
+            for letter in await self.bench.deadletters()
+            if letter.headers["batuta-deadletter-reason"] == b"output_too_large"
+        ]
+        assert max(Counter(letters).values(), default=1) == 1
+        return sorted(letters, key=int) == late
 
 
 @pytest.mark.slow

@@ -36,10 +36,12 @@ class AskingWorker:
     Attributes:
         open: the model answers while it is set.
         asked: how often the model was asked about each event.
+        large_id: the event whose output is large.
     """
 
     bench: Bench
     deadline_ms: int = DEADLINE_MS
+    large_id: int = -1
     open: asyncio.Event = field(default_factory=asyncio.Event)
     asked: list[int] = field(default_factory=list[int])
 
@@ -101,7 +103,8 @@ class AskingWorker:
         lot.park(Step(str(event_id), f"key {event_id}", kind, now_ms + self.deadline_ms))
 
     def _put(self, batch: Batch[Item, NoState], event_id: int, answered: int) -> None:
-        value = orjson.dumps({"id": event_id, "count": answered})
+        filling = {"fill": "x" * 30_000} if event_id == self.large_id else {}
+        value = orjson.dumps({"id": event_id, "count": answered, **filling})
         layout = self.bench.layout
         batch.forward(Output(layout.outputs, b"k", value, (), batch.context.partition))
 
@@ -156,6 +159,28 @@ async def test_late_answers_refused_together_for_their_size_are_written_in_small
         worker.open.set()
         await bench.eventually_async(partial(_has, bench, 20))
     assert await _ids(bench) == [(event_id, 1) for event_id in range(20)]
+
+
+async def test_a_late_answer_that_writes_too_much_is_buried_once_and_the_lane_goes_on(
+    make_bench: Callable[..., Awaitable[Bench]],
+) -> None:
+    bench = await make_bench(inputs=2, output_bytes_max=20_000)
+    await _events(bench, range(20))
+    async with AskingWorker(bench, large_id=13) as worker:
+        await bench.eventually_async(bench.at_the_end)
+        worker.open.set()
+        await bench.eventually_async(partial(_has, bench, 19))
+        await _events(bench, [20, 21])
+        await bench.eventually_async(partial(_has, bench, 21))
+    async with AskingWorker(bench) as second:
+        await _events(bench, [22])
+        second.open.set()
+        await bench.eventually_async(partial(_has, bench, 22))
+    assert second.asked == [22], "the step of the answer that was buried is parked still"
+    assert await _ids(bench) == [(n, 1) for n in range(23) if n != 13]
+    (letter,) = await bench.deadletters()
+    assert letter.event["id"] == 13
+    assert letter.headers["batuta-deadletter-reason"] == b"output_too_large"
 
 
 async def test_the_next_owner_asks_again_what_nobody_has_answered(

@@ -10,6 +10,7 @@ from aiokafka import TopicPartition
 
 from batuta.schemas.errors import LaterError, OutputRefusedError
 from batuta.streams.broker.testing import TopicFactory
+from batuta.streams.lanes.batch_limits import batch_bytes
 from batuta.streams.lanes.log import TransactionFailedError
 from batuta.streams.lanes.log_testing import eventually, read_all, write
 
@@ -126,6 +127,9 @@ async def test_a_batch_refused_for_its_size_is_taken_in_smaller_ones(cluster: Cl
     with pytest.raises(OutputRefusedError) as alone:
         await write(log, {(narrow, 0): [row(b"x" * 3_000)]})
     assert not alone.value.retriable
+    size_bytes = batch_bytes(row(b"x" * 3_000))
+    assert (alone.value.topic, alone.value.size_bytes) == (narrow, size_bytes)
+    assert await log.batch_bytes_max(narrow) == 2_000
     found = await read_all(log, TopicPartition(narrow, 0), 100)
     assert [r.value for r in found] == [value for _, value, _ in rows[narrow, 0]]
 

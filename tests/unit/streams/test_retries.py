@@ -10,6 +10,7 @@ from batuta.schemas.record import Record
 from batuta.schemas.watermark import Watermark
 from batuta.streams.lanes.flights import Part
 from batuta.streams.lanes.retries import (
+    BuryOutputsIt,
     DeadLetterIt,
     RetryIt,
     SplitIt,
@@ -20,7 +21,7 @@ from batuta.streams.lanes.retries import (
 from batuta.streams.settings import load_settings
 
 SETTINGS = load_settings(retry_attempts_max=3, retry_backoff_ms=100, retry_backoff_ms_max=250)
-TOO_LARGE = OutputRefusedError("too large", retriable=False)
+TOO_LARGE = OutputRefusedError("too large", retriable=False, topic="out", size_bytes=5_000)
 REFUSED = OutputRefusedError("refused", retriable=True)
 SINK = SinkUnavailableError("away")
 NO_FOR_GOOD = SinkUnavailableError("gone", retriable=False)
@@ -57,6 +58,14 @@ def test_what_is_no_record_is_tried_apart_from_the_records_and_never_given_up() 
     timers, records = part.halves()
     assert (timers.records, records.records) == ((), [RECORD])
     assert next_step(LATER, 3, timers, SETTINGS) == RetryIt(250)
+    assert next_step(REFUSED, 3, timers, SETTINGS) == RetryIt(250)
+
+
+def test_an_output_too_large_is_given_up_where_no_record_is_to_be() -> None:
+    timers = Part((), {}, timers=True)
+    assert next_step(TOO_LARGE, 1, timers, SETTINGS) == BuryOutputsIt("out", 5_000)
+    both = Part([RECORD], {}, timers=True)
+    assert next_step(TOO_LARGE, 1, both, SETTINGS) == SplitIt()
 
 
 def test_watermarks_are_heard_behind_the_records_that_they_were_told_behind() -> None:
