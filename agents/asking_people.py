@@ -21,7 +21,7 @@ from batuta.agents.putting import answers_about
 from batuta.agents.questions import Question
 from batuta.agents.state.parking import Step
 from batuta.schemas.pipeline import Pipeline
-from batuta.schemas.review import StepAnswer, StepCase
+from batuta.schemas.review import FailedAnswer, StepAnswer, StepCase
 
 __all__ = [
     "ANSWER_GRACE_MS",
@@ -132,4 +132,13 @@ class CaseWriter:
             data=event.data,
             features=dict(zip(self.columns, question.features[row].tolist(), strict=False)),
             answers=answers_about(heard, rows)[0] if heard is not None else (),
+            failed=_failed(heard, row, person) if heard is not None else None,
         )
+
+
+def _failed(heard: Heard, row: int, person: Person) -> FailedAnswer | None:
+    """Return the answer that a person is to correct; None where they are asked as a step is."""
+    courses = (trials.courses.get(row) for trials in heard.trials.values())
+    remedy = f"human:{person.name}"
+    asking = (one for one in courses if one is not None and one.under_way)
+    return next((one.shown for one in asking if one.remedy == remedy), None)

@@ -2,6 +2,7 @@
 
     ReviewCase   a decision that a person should look at; it stands whatever they say
     StepCase     a step of a plan that asks a person; the event waits for the answer
+    FailedAnswer what a person who corrects is shown of the answer that did not pass
     Verdict      what a person says of a case
     Reviewed     what became of a verdict, or of a case that none came for
     StepAnswer   the answer on its way back to the step that waits; internal
@@ -17,12 +18,15 @@ from batuta.schemas.decision import Decision, ModelAnswer
 from batuta.schemas.errors import FailureKind
 
 __all__ = [
+    "ANSWER_CHARACTERS_MAX",
+    "CRITIQUE_CHARACTERS_MAX",
     "REVIEWED_VERSION",
     "REVIEW_CASE_VERSION",
     "STEP_ANSWER_VERSION",
     "STEP_CASE_VERSION",
     "VERDICT_VERSION",
     "Case",
+    "FailedAnswer",
     "ReviewCase",
     "Reviewed",
     "ReviewedAs",
@@ -37,6 +41,10 @@ STEP_CASE_VERSION: Final = 1
 VERDICT_VERSION: Final = 1
 REVIEWED_VERSION: Final = 1
 STEP_ANSWER_VERSION: Final = 1
+
+#: Of a failed answer, and of what is wrong with it; more is cut before it is written.
+ANSWER_CHARACTERS_MAX: Final = 2_000
+CRITIQUE_CHARACTERS_MAX: Final = 500
 
 #: What a person may say; `unsure` is no answer, and the plan goes on by its rule.
 Says = Literal["approve", "block", "unsure"]
@@ -63,6 +71,33 @@ class ReviewCase:
     decision: Decision
 
 
+class FailedAnswer(NamedTuple):
+    """An answer that a checkpoint did not let pass, as the person sees it who is asked instead.
+
+    It is shown and nothing else: what a model says, and may have been told to say, does not act.
+
+    Attributes:
+        at: the checkpoint.
+        reasons: why, the first check's first.
+        critique: the same in words, `CRITIQUE_CHARACTERS_MAX` at most.
+        model: the version that gave it; empty where several did together.
+        text: what was answered beside the score, `ANSWER_CHARACTERS_MAX` at most; JSON where it is
+            no text; empty where there was nothing.
+        score: None where there was none.
+        taint: what may be wrong with it.
+        attempts: how often it was to be corrected before.
+    """
+
+    at: str
+    reasons: tuple[str, ...]
+    critique: str
+    model: str = ""
+    text: str = ""
+    score: float | None = None
+    taint: tuple[str, ...] = ()
+    attempts: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class StepCase:
     """A question to a person on `.escalations`, keyed by its id: there is no decision yet.
@@ -77,6 +112,7 @@ class StepCase:
         data: the event's payload.
         features: what models see of it.
         answers: of the models that were asked before.
+        failed: the answer that the person is to correct; None where they are asked as any step is.
     """
 
     case_id: str
@@ -96,6 +132,7 @@ class StepCase:
     data: Mapping[str, object]
     features: Mapping[str, float]
     answers: tuple[ModelAnswer, ...] = ()
+    failed: FailedAnswer | None = None
 
 
 #: A case of either kind.

@@ -23,11 +23,14 @@ from batuta.schemas.message_codec import (
 from batuta.schemas.message_reading import Messages, numbers_of, read_all, read_message
 from batuta.schemas.record import Output, Record
 from batuta.schemas.review import (
+    ANSWER_CHARACTERS_MAX,
+    CRITIQUE_CHARACTERS_MAX,
     REVIEWED_VERSION,
     STEP_ANSWER_VERSION,
     STEP_CASE_VERSION,
     VERDICT_VERSION,
     Case,
+    FailedAnswer,
     Reviewed,
     ReviewedAs,
     Says,
@@ -39,6 +42,7 @@ from batuta.schemas.times import EventTime, rfc3339, time_ms
 from batuta.schemas.wire import Code, ModelAnswerWire
 
 __all__ = [
+    "FailedAnswerWire",
     "ReviewedWire",
     "StepCaseWire",
     "VerdictWire",
@@ -62,6 +66,27 @@ class _Wire(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)
 
     version: Annotated[int, Field(ge=1, le=1)]
+
+
+class FailedAnswerWire(BaseModel):
+    """The answer that a person is to correct; it is shown, and acts nowhere."""
+
+    model_config = ConfigDict(title="FailedAnswer", extra="ignore", strict=True)
+
+    at: Annotated[Code, Field(description="the checkpoint: models, or a step of a plan")]
+    reasons: Annotated[
+        tuple[Code, ...], Field(min_length=1, description="why it did not pass, first check first")
+    ]
+    critique: Annotated[
+        str, Field(max_length=CRITIQUE_CHARACTERS_MAX, description="the same in words")
+    ] = ""
+    model: Annotated[str, Field(description="the version that gave it; empty: several did")] = ""
+    text: Annotated[
+        str, Field(max_length=ANSWER_CHARACTERS_MAX, description="what it said, JSON if no text")
+    ] = ""
+    score: Annotated[float | None, Field(ge=0, le=1)] = None
+    taint: Annotated[tuple[Code, ...], Field(description="what may be wrong with it")] = ()
+    attempts: Annotated[int, Field(ge=0, description="to correct it, before")] = 0
 
 
 class StepCaseWire(_Wire):
@@ -89,6 +114,9 @@ class StepCaseWire(_Wire):
     answers: Annotated[
         tuple[ModelAnswerWire, ...], Field(description="of models that were asked before")
     ] = ()
+    failed: Annotated[
+        FailedAnswerWire | None, Field(description="the answer that is to be corrected")
+    ] = None
 
 
 class VerdictWire(_Wire):
@@ -135,7 +163,7 @@ class _StepAnswerWire(_Wire):
 
 def encode_step_case(case: StepCase, topic: str) -> Output:
     """Write a question to a person, keyed by its id."""
-    body = {
+    body: dict[str, object] = {
         "version": STEP_CASE_VERSION,
         "kind": "step_case",
         "case_id": case.case_id,
@@ -156,6 +184,8 @@ def encode_step_case(case: StepCase, topic: str) -> Output:
         "features": case.features,
         "answers": [answer_body(answer) for answer in case.answers],
     }
+    if case.failed is not None:
+        body["failed"] = case.failed._asdict()
     headers = headers_of("batuta.step_case.v1", case.pipeline, case.tenant)
     key = case.case_id.encode()
     return Output(topic, key, orjson.dumps(body), (*headers, ("ce_id", key)))
@@ -278,6 +308,7 @@ def _step_case(record: Record) -> StepCase:
         data=wire.data,
         features=numbers_of(wire.features),
         answers=tuple(answer_of(answer) for answer in wire.answers),
+        failed=None if wire.failed is None else FailedAnswer(**wire.failed.model_dump()),
     )
 
 

@@ -119,7 +119,9 @@ def _masks(loaded: LoadedPipeline) -> tuple[Mask, Mask]:
     paths = {"entity": entity, "event_id": named, "step_id": named}
     hidden = frozenset(path for path, holds in paths.items() if holds)
     careful = bool(personal)
+    # What a model has written, and what is said of it, may repeat whatever the event says.
+    written = frozenset(("failed/text", "failed/critique") if careful else ())
     return (
-        Mask(StepCaseWire, hidden, loaded.data, careful=careful),
+        Mask(StepCaseWire, hidden | written, loaded.data, careful=careful),
         Mask(ReviewCaseWire, frozenset(f"decision/{path}" for path in hidden), careful=careful),
     )

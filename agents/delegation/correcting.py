@@ -24,7 +24,7 @@ from batuta.agents.delegation.plans import (
     models_of,
 )
 from batuta.agents.delegation.reached import Flags, Reached
-from batuta.agents.delegation.verifying import Walking, judge, value_on_trial
+from batuta.agents.delegation.verifying import Walking, failed_answer, judge, value_on_trial
 from batuta.agents.models.answers import Answers
 from batuta.agents.verification.checkpoint import cut
 from batuta.agents.verification.course import Course, Mended
@@ -223,6 +223,8 @@ class _Correcting:
         """Begin an attempt: who is to answer again is asked again, with the critique."""
         heard, trials = self.walk.heard, self.trials
         remedy = self.node.checkpoint.remedies.each[place]
+        asks_person = remedy.kind == "human"
+        course.shown = failed_answer(self.node, row, heard, trials) if asks_person else None
         made_of_it = remedy.kind == "retry" or remedy.part is not None or remedy.told
         course.taint = int(trials.taint[row]) & ~Taint.FAILED_CHECK if made_of_it else 0
         again = remedy.kind == "retry" or remedy.told

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import orjson
 
 from batuta.agents.delegation.heard import ANSWERED, Heard, Indexes
 from batuta.agents.delegation.plans import (
@@ -17,6 +18,7 @@ from batuta.agents.delegation.plans import (
     Node,
     Steered,
     answering,
+    may_answer,
     models_of,
     people_of,
 )
@@ -26,15 +28,16 @@ from batuta.agents.policy.event_rows import EventRows
 from batuta.agents.policy.names import Column
 from batuta.agents.understanding.features import Features
 from batuta.agents.understanding.isolation import Isolation
-from batuta.agents.verification.checkpoint import NOT_RUN
+from batuta.agents.verification.checkpoint import NOT_RUN, cut
 from batuta.agents.verification.expressions import CONTRADICTION, contradiction_of
-from batuta.agents.verification.port import CheckBatch
+from batuta.agents.verification.port import CheckBatch, text_of
 from batuta.agents.verification.remedies import Odds
-from batuta.agents.verification.taint import Taint, Taints
+from batuta.agents.verification.taint import Taint, Taints, names_of
 from batuta.agents.verification.trials import FAILED, OPEN, PASSED, VALIDATING, Trials
 from batuta.schemas.ingested import Ingested
+from batuta.schemas.review import ANSWER_CHARACTERS_MAX, FailedAnswer
 
-__all__ = ["Verifier", "Walking", "judge", "value_on_trial"]
+__all__ = ["Verifier", "Walking", "failed_answer", "judge", "value_on_trial"]
 
 _REFUSED = 1
 _UNHEARD = 2
@@ -134,6 +137,31 @@ def value_on_trial(node: Checked, row: int, heard: Heard, trials: Trials) -> obj
         mended = trials.courses[row].mended
         return None if mended is None else mended.value
     return heard.of(node.checkpoint.remedies.each[place].asks[0]).values.get(row)
+
+
+def failed_answer(node: Checked, row: int, heard: Heard, trials: Trials) -> FailedAnswer:
+    """Return what a person is shown of an answer that has failed; its course says why."""
+    course, score = trials.courses[row], float(trials.scores[row])
+    place, value = int(trials.stands_in[row]), value_on_trial(node, row, heard, trials)
+    asked = may_answer(node.step) if place < 0 else iter(node.checkpoint.remedies.each[place].asks)
+    # Of a cascade or fallback: the last one that has answered.
+    given = [name for name in asked if name in heard.told and heard.of(name).state[row] == ANSWERED]
+    by = heard.versions[given[-1]] if given else ""
+    if place < 0 and given:
+        value = heard.of(given[-1]).values.get(row)
+    elif place >= 0 and not given:
+        by = node.checkpoint.remedies.each[place].name
+    text = text_of(value) or ("" if value is None else orjson.dumps(value).decode())
+    return FailedAnswer(
+        node.checkpoint.name,
+        course.failed,
+        course.critique,
+        by,
+        cut(text, ANSWER_CHARACTERS_MAX),
+        score if 0.0 <= score <= 1.0 else None,
+        names_of(int(trials.taint[row])),
+        len(course.tried),
+    )
 
 
 class Walking(Protocol):

@@ -13,6 +13,7 @@ from batuta.agents.understanding.isolation import Isolation
 from batuta.agents.verification.port import BatchCheck, CheckBatch, Codes, Verdict
 from batuta.agents.verification.remedies import Remedies
 from batuta.schemas.errors import LaterError, OursError
+from batuta.schemas.review import CRITIQUE_CHARACTERS_MAX
 
 __all__ = ["BROKE", "NOT_RUN", "BoundCheck", "Checkpoint", "Validator", "Vouches", "cut"]
 
@@ -24,7 +25,6 @@ NOT_RUN: Final = -1
 Vouches = Literal["nothing", "all", "agreement"]
 #: Why a validator did not let an answer pass.
 VALIDATOR_REASONS: Final = ("validator_refused", "validator_failed")
-CRITIQUE_CHARACTERS_MAX: Final = 500
 _CUT: Final = " [cut]"
 NO_REMEDIES: Final = Remedies()
 

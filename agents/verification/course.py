@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 from batuta.schemas.decision import Correction
+from batuta.schemas.review import FailedAnswer
 
 __all__ = ["Course", "Mended", "corrections_in", "course_of"]
 
@@ -36,6 +37,7 @@ class Course:
         kept: their answers before, by model, where they are to answer again.
         mended: what a repair by rules has made of the answer.
         taint: what a new answer carries over from the one before.
+        shown: what the person who is asked now is shown of the answer before.
     """
 
     failed: tuple[str, ...] = ()
@@ -49,6 +51,7 @@ class Course:
     kept: dict[str, dict[str, object]] = field(default_factory=dict[str, dict[str, object]])
     mended: Mended | None = None
     taint: int = 0
+    shown: FailedAnswer | None = None
 
     def row(self) -> dict[str, object]:
         """Return it as JSON takes it."""
@@ -64,6 +67,7 @@ class Course:
             "kept": self.kept,
             "mended": self.mended,
             "taint": self.taint,
+            "shown": None if self.shown is None else self.shown._asdict(),
         }
 
 
@@ -86,6 +90,8 @@ def course_of(told: Mapping[str, object]) -> Course:
         kept=dict(cast("dict[str, dict[str, object]]", told["kept"])),
         mended=None if mended is None else Mended(_float(mended[0]), _float(mended[1]), mended[2]),
         taint=int(cast("int", told["taint"])),
+        # Work that was parked before people were shown anything has nothing of it.
+        shown=_shown(cast("Mapping[str, object] | None", told.get("shown"))),
     )
 
 
@@ -100,6 +106,13 @@ def corrections_in(told: Mapping[str, object]) -> tuple[Correction, ...]:
         raise ValueError(f"attempts of {_FIELDS} fields are wanted, here: {tried}")
     found = [Correction._make(one) for one in tried]
     return tuple(one._replace(failed=tuple(one.failed)) for one in found)
+
+
+def _shown(told: Mapping[str, object] | None) -> FailedAnswer | None:
+    if told is None:
+        return None
+    found = FailedAnswer(**cast("dict[str, Any]", told))
+    return found._replace(reasons=tuple(found.reasons), taint=tuple(found.taint))
 
 
 def _float(value: object) -> float:

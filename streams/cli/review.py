@@ -24,6 +24,8 @@ review = typer.Typer(
     rich_markup_mode="markdown",
 )
 
+#: What stands before a value's further lines.
+_INDENT = 29 * " "
 CaseId = Annotated[str, typer.Argument(metavar="CASE", help="Its id, or the first digits of it.")]
 Queue = Annotated[
     str | None, typer.Option("--queue", metavar="NAME", help="Only cases for these reviewers.")
@@ -64,7 +66,7 @@ def list_cases(
     else:
         for one in told:
             stdout().print(
-                "  ".join(str(value) for value in one.values()), markup=False, soft_wrap=True
+                "  ".join(_plain(value) for value in one.values()), markup=False, soft_wrap=True
             )
     if not files:
         say("no case waits for a verdict", style="green")
@@ -93,7 +95,7 @@ def show(
         return
     for key, value in told.items():
         for name, part in _flat(key, value):
-            stdout().print(f"{name:28} {part}", markup=False, soft_wrap=True)
+            stdout().print(f"{name:28} {_plain(part)}", markup=False, soft_wrap=True)
 
 
 @review.command("answer")
@@ -225,6 +227,16 @@ def _flat(key: str, value: object) -> list[tuple[str, object]]:
         parts = cast("list[object]", value)
         return [pair for n, part in enumerate(parts) for pair in _flat(f"{key}[{n}]", part)]
     return [(key, value)]
+
+
+def _plain(value: object) -> str:
+    """Return a value as text that tells a terminal nothing, its further lines below the first.
+
+    Events and models say what they like; it is shown.
+    """
+    lines = str(value).replace("\r\n", "\n").split("\n")
+    shown = ("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) for line in lines)
+    return f"\n{_INDENT}".join(shown)
 
 
 def _now_ms() -> int:

@@ -7,13 +7,14 @@ import json
 import os
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from batuta.schemas import codec
 from batuta.schemas.decision import Decision
-from batuta.schemas.review import ReviewCase, Reviewed, StepCase, Verdict
+from batuta.schemas.review import FailedAnswer, ReviewCase, Reviewed, StepCase, Verdict
 from batuta.schemas.topics import Topics
 from batuta.streams.cli import main
 from batuta.streams.publisher import Publisher, Timed
@@ -74,8 +75,13 @@ def question(case_id: str, event_id: str, due_ms: int = NOW_MS + 3_600_000) -> S
     )  # fmt: skip
 
 
+#: What a model wrote, as an attacker's text told it to: orders to a terminal are none here.
+HOSTILE = "Dear c3774,\nyour refund is \x1b[2Jon its way."
+FAILED = FailedAnswer(
+    "deep", ("claim_ungrounded",), "claim_ungrounded: refund", "writer@0", HOSTILE, 0.4
+)
 CASES = (
-    question("aa01", "tx-1"),
+    replace(question("aa01", "tx-1"), failed=FAILED),
     question("aa02", "tx-2"),
     question("bb03", "tx-3", due_ms=NOW_MS - 1),
 )
@@ -151,6 +157,19 @@ def test_a_case_hides_what_is_personal_unless_it_is_to_be_shown(say: Say) -> Non
     code, out = say("show", "aa01", "--json", "--reveal")
     assert json.loads(out)["data"]["card_id"] == "c3774"
     assert "2 cases begin with aa" in say("show", "aa")[1]
+
+
+def test_an_answer_that_failed_is_shown_with_why_and_gives_a_terminal_no_orders(say: Say) -> None:
+    _, out = say("show", "aa01")
+    assert "failed.reasons[0]            claim_ungrounded" in out
+    assert "your refund" not in out, "a model may have repeated what is personal"
+    _, out = say("show", "aa01", "--reveal")
+    begin = "failed.text                  "
+    text = f"{begin}Dear c3774,\n{len(begin) * ' '}your refund is \\x1b[2Jon its way.\n"
+    assert text in out
+    _, out = say("show", "aa01", "--reveal", "--json")
+    assert json.loads(out)["failed"]["text"] == HOSTILE
+    assert "\x1b" not in out
 
 
 @pytest.mark.parametrize(

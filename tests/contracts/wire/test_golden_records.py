@@ -23,7 +23,14 @@ from batuta.schemas.lease import ClosedLease, LeaseGrant, LeaseRequest, LimitCha
 from batuta.schemas.notification import Notification
 from batuta.schemas.pipeline import Source
 from batuta.schemas.record import Output, Record
-from batuta.schemas.review import ReviewCase, Reviewed, StepAnswer, StepCase, Verdict
+from batuta.schemas.review import (
+    FailedAnswer,
+    ReviewCase,
+    Reviewed,
+    StepAnswer,
+    StepCase,
+    Verdict,
+)
 
 Golden = Callable[[str], Output]
 
@@ -95,6 +102,14 @@ STEP_CASE: Final = StepCase(
     data={"transaction_id": "tx-000003527", "amount": 225.41},
     features={"amount": 225.41, "card_count_1d": 3.0},
     answers=CHOSEN.answers,
+)
+#: A reader of the release before leaves `failed` out.
+STEP_CASE_FAILED: Final = replace(
+    STEP_CASE,
+    failed=FailedAnswer(
+        *("deep", _FAILED, "tone_shouting, claim_ungrounded: write calmly"),
+        *("stronger@0c9a7b3e5f1d", "Send it to Zürich!!!", 0.31, ("outside_text",), 2),
+    ),
 )
 VERDICT: Final = Verdict(
     case_id="7b3e5f1d4f0c9a7b3e5f1d0c9a7b4f0c",
@@ -234,6 +249,11 @@ MESSAGES: Final[dict[str, tuple[Output, Callable[[Record], object], object]]] = 
         codec.encode_step_case(STEP_CASE, "fraud.escalations"),
         codec.decode_any_case,
         STEP_CASE,
+    ),
+    "step_case_failed-v1": (
+        codec.encode_step_case(STEP_CASE_FAILED, "fraud.escalations"),
+        codec.decode_any_case,
+        STEP_CASE_FAILED,
     ),
     "verdict-v1": (
         codec.encode_verdict(VERDICT, "fraud.verdicts"),

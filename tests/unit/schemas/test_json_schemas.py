@@ -21,7 +21,7 @@ from batuta.schemas.fraud import Transaction
 from batuta.schemas.json_schemas import MESSAGES, MessageKind, data_schema, json_schema
 from batuta.schemas.notification import Notification
 from batuta.schemas.record import Output
-from batuta.schemas.review import ReviewCase, Reviewed, StepCase, Verdict
+from batuta.schemas.review import FailedAnswer, ReviewCase, Reviewed, StepCase, Verdict
 
 DECISION = Decision(
     "tx-1",
@@ -69,6 +69,7 @@ WRITTEN: dict[MessageKind, Output] = {
             {"amount": 1.0},
             {"amount": 1.0},
             (ModelAnswer("forest", "forest@0", 0.5, 0.5),),
+            FailedAnswer("deep", ("tone_shouting",), "tone_shouting: write calmly"),
         ),
         "t",
     ),

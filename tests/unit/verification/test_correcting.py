@@ -20,7 +20,6 @@ from batuta.agents.verification.success import Tally, key_of, tallies_of
 from batuta.schemas.lease import LeaseGrant
 from batuta.schemas.message_codec import decode_decision, encode_decision
 from batuta.schemas.record import Record
-from batuta.schemas.review import StepAnswer
 from batuta.streams.cli.story import Story
 from batuta.streams.cli.story_tree import tree_of
 from batuta.streams.pipelines.finding import PIPELINES
@@ -196,33 +195,6 @@ def test_a_remedy_that_cannot_be_paid_for_is_skipped(mends: Mends) -> None:
     (decision,) = lane.decide()
     assert told(decision) == [("model:bigger", "skipped", "budget_spent"), ("retry", "passed", "")]
     assert lane.models["bigger"].rows == []
-
-
-# A person
-
-
-def test_a_person_is_asked_last_over_a_restart_and_once(mends: Mends) -> None:
-    lane = mends(plan_of("[retry, {human: desk}]"), {"draft": [LOUD]})
-    concluded, _ = lane.batch(lane.note(1))
-    (case,) = concluded.cases
-    assert (concluded.decisions, case.queue) == ([], "mends-review")
-    lane.restart()
-    answer = StepAnswer(case.case_id, case.step_id, "desk", 0.2, None, "ada", 7)
-    (decision,) = lane.batch(answer)[0].decisions
-    assert told(decision) == [("retry", "failed", "tone_shouting"), ("human:desk", "passed", "")]
-    assert (decision.reasons, decision.taint, decision.score) == (("low",), (), 0.2)
-    assert len(lane.models["draft"].rows) == 2, "nobody asks the model once more"
-    again, _ = lane.batch(answer)
-    assert (again.decisions, again.ignored) == ([], 1)
-
-
-def test_a_person_who_says_nothing_leaves_it_to_a_review(mends: Mends) -> None:
-    lane = mends(plan_of("[{human: desk}]"), {"draft": [LOUD]})
-    (case,) = lane.batch(lane.note(1))[0].cases
-    answer = StepAnswer(case.case_id, case.step_id, "desk", None, "timeout", "", 7)
-    (decision,) = lane.batch(answer)[0].decisions
-    assert told(decision) == [("human:desk", "failed", "timeout")]
-    assert (decision.outcome, decision.reasons[0]) == ("review", "tone_shouting")
 
 
 # Parked
