@@ -17,6 +17,7 @@ from batuta.agents.delegation.plans import (
     Node,
     Parallel,
     Sequence,
+    answered_before,
     models_of,
     people_of,
 )
@@ -158,6 +159,7 @@ class Planning:
         self._check_people(
             steps, (*path, "parallel"), "are not asked beside others; put them after"
         )
+        self._check_twice(steps, (*path, "parallel"))
         return self._parallel(entry, steps, path)
 
     def _asked(self, name: str, path: Path) -> Node:
@@ -176,6 +178,14 @@ class Planning:
         for number, step in enumerate(steps):
             if (asked := next(people_of(step), None)) is not None:
                 self.faults.add((*path, number), asked, f"is a person, and people {rule}")
+
+    def _check_twice(self, steps: tuple[Node, ...], path: Path) -> None:
+        """Note a model beside itself: it is asked once, and its answer would count as several."""
+        asked = [step.model if isinstance(step, Ask) else "" for step in steps]
+        for number, name in enumerate(asked):
+            if name and name in asked[:number]:
+                what = "stands twice, and its one answer would count twice; keep one"
+                self.faults.add((*path, number), name, what)
 
     def _cascade(self, entry: PlanEntry, steps: tuple[Node, ...], path: Path) -> Node:
         assert entry.stop is not None, "refused by the entry itself"
@@ -213,12 +223,11 @@ def _check_order(file: PipelineFile, chosen: Mapping[str, Node], faults: Faults)
 
 def read_too_early(file: PipelineFile, node: Node) -> Iterator[tuple[str, int, str]]:
     """Yield what models read of others that have not answered by then: who, which one, what."""
-    order = list(models_of(node))
-    for place, name in enumerate(order):
+    for name, answered in answered_before(node):
         entry = file.models[name]
         for number, given in enumerate(entry.reads or entry.inputs):
             read = given.partition(".")[0]
-            if "." in given and read != "event" and read not in order[:place]:
+            if "." in given and read != "event" and read not in answered:
                 yield name, number, given
 
 

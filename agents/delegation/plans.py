@@ -32,6 +32,7 @@ __all__ = [
     "Sequence",
     "Steered",
     "always_answering",
+    "answered_before",
     "answering",
     "asked_model",
     "checked_within",
@@ -270,6 +271,26 @@ def models_of(node: Node, *, remedies: bool = True) -> Iterator[str]:
         return
     for step in _everybody(node) if remedies else node.steps:
         yield from models_of(step, remedies=remedies)
+
+
+def answered_before(
+    node: Node, before: frozenset[str] = frozenset()
+) -> Iterator[tuple[str, frozenset[str]]]:
+    """Yield each model of a plan, and who may have answered by the time that it is asked.
+
+    Steps of a parallel plan are asked at once, so that none of them can count on another's answer.
+
+    >>> both = Parallel((Ask("b"), Ask("c")), "mean", (1.0, 1.0), 2)
+    >>> [(name, sorted(known)) for name, known in answered_before(Sequence((Ask("a"), both)))]
+    [('a', []), ('b', ['a']), ('c', ['a'])]
+    """
+    if isinstance(node, Ask):
+        yield node.model, before
+        return
+    for step in _everybody(node):
+        yield from answered_before(step, before)
+        if not isinstance(node, Parallel):
+            before = before.union(models_of(step))
 
 
 def answering(node: Node) -> str:

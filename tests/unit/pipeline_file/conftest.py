@@ -59,6 +59,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, Field
 
+from batuta.agents.models.answers import Answers
 from batuta.schemas.times import EventTime
 
 
@@ -107,6 +108,11 @@ class Broad(Pace):
 class Scales:
     def answer(self, inputs):
         return np.full(len(inputs), 0.25)
+
+
+class Second:
+    def answer_rows(self, rows):
+        return Answers(np.full(len(rows), 0.25))
 
 
 class Steady:

@@ -206,6 +206,8 @@ def _early(random: Random) -> object:
         {"sequence": ["strong", "reader"]},
         {"fallback": ["reader", "cheap"]},
         {"parallel": ["reader", "cheap"]},
+        {"parallel": ["cheap", "reader"]},
+        {"sequence": ["strong", {"parallel": ["cheap", "reader"], "combine": "vote"}]},
     ]
     return _written(random, random.choice(plans))
 
