@@ -76,9 +76,15 @@ class PythonModel:
         """Return the part's answer.
 
         Raises:
+            ModelFailedError: it is no array of numbers.
             TimeoutError: there was none in time, or too many questions hang already.
         """
-        return np.asarray(await self._aside.call(self._part.answer, inputs), np.float64)
+        answer = await self._aside.call(self._part.answer, inputs)
+        try:
+            return np.asarray(answer, np.float64)
+        except (TypeError, ValueError) as error:
+            what = f"{self.name} answers {type(answer).__name__}: {error}"
+            raise ModelFailedError("invalid", what) from error
 
 
 class PythonRowModel:

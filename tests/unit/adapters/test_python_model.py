@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from batuta.schemas.errors import ModelFailedError
 from batuta.streams.adapters.aside import HUNG_MAX
 from batuta.streams.adapters.python import PythonModel, PythonModelPlan
 
@@ -64,6 +65,18 @@ async def test_plain_and_waiting_models_answer(part: PythonModelPart, score: flo
 async def test_what_a_model_raises_is_raised() -> None:
     with pytest.raises(ZeroDivisionError):
         await model(Broken()).answer(ROWS)
+
+
+@pytest.mark.parametrize("said", [["much", "less", "none"], [{}, {}, {}], [[1.0], [1.0, 2.0], []]])
+async def test_what_is_no_array_of_numbers_is_no_answer(said: Any) -> None:
+    class Wordy:
+        def answer(self, inputs: Matrix) -> Scores:
+            del inputs
+            return said  # type: ignore[no-any-return]
+
+    with pytest.raises(ModelFailedError, match="scales answers list") as refused:
+        await model(Wordy()).answer(ROWS)
+    assert refused.value.kind == "invalid"
 
 
 async def test_a_waiting_model_is_left_at_its_deadline() -> None:
