@@ -89,7 +89,8 @@ async def serve(options: ServeOptions) -> None:
         bootstrap = await server.start(options.host, options.port)
     except OSError as error:
         address = f"{options.host}:{options.port}"
-        raise UsageError(f"cannot listen on {address}: {error.strerror}") from error
+        remedy = "choose another --port, or 0 for any"
+        raise UsageError(f"cannot listen on {address}: {error.strerror}; {remedy}") from error
     _log_repairs(server.broker.report)
     sys.stdout.write(f"{READY} {bootstrap}\n")
     sys.stdout.flush()

@@ -13,7 +13,9 @@ __all__ = ["broker"]
 
 def broker(
     host: Annotated[str, typer.Option(help="The address to bind.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port to bind; 0 picks a free one.")] = 9092,
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="The port to bind; 0 picks a free one.")
+    ] = 9092,
     *,
     auto_create_topics: Annotated[
         bool, typer.Option(help="Create a topic when somebody asks for it.")

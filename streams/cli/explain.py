@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from batuta.schemas.errors import TopicMismatchError
 from batuta.streams.cli.exits import Exit, leave
 from batuta.streams.cli.options import Bootstrap, Json
 from batuta.streams.cli.terminal import print_json, say, stdout
@@ -23,7 +24,8 @@ def explain(
     ],
     *,
     pipeline: Annotated[
-        str, typer.Option("--pipeline", metavar="NAME", help="The pipeline that decided.")
+        str,
+        typer.Option("--pipeline", metavar="NAME", help="The pipeline that decided; or its file."),
     ] = "fraud",
     bootstrap: Bootstrap = None,
     as_json: Json = False,
@@ -39,13 +41,17 @@ def explain(
     from batuta.streams.cli.story_screen import story_as_json, story_as_text
 
     shipped = shipped_pipeline(pipeline)
-    search = asyncio.run(_search(_Question(event_id, shipped, bootstrap)))
+    try:
+        search = asyncio.run(_search(_Question(event_id, shipped, bootstrap)))
+    except TopicMismatchError as missing:
+        what = f"{missing}; another pipeline than {shipped.pipeline.name} is named by --pipeline"
+        raise TopicMismatchError(what) from missing
     if as_json:
         print_json(story_as_json(search.story, shipped))
     elif search.story.told:
         stdout().print(story_as_text(search.story, shipped))
     if not search.story.told:
-        say(_nothing(search, pipeline), style="yellow")
+        say(_nothing(search, shipped.pipeline.name), style="yellow")
         leave(Exit.NEGATIVE)
 
 

@@ -34,7 +34,8 @@ VersionId = Annotated[
 @models.command("list")
 def list_versions(
     pipeline: Annotated[
-        str | None, typer.Argument(metavar="[PIPELINE]", help="Of one pipeline; else of all.")
+        str | None,
+        typer.Argument(metavar="[PIPELINE]", help="Of one, by name or path; else of all."),
     ] = None,
     *,
     bootstrap: Bootstrap = None,
@@ -46,7 +47,12 @@ def list_versions(
 
     Example: batuta models list fraud --bootstrap 127.0.0.1:9092
     """
-    standing = asyncio.run(_registry(bootstrap).standing())
+    from batuta.streams.pipelines.finding import is_path
+
+    registry = _registry(bootstrap)
+    if pipeline is not None and is_path(pipeline):
+        pipeline = _name_of(pipeline)
+    standing = asyncio.run(registry.standing())
     found = standing.versions(pipeline)
     if as_json:
         told = [_as_json(one, standing) for one in found]
@@ -57,7 +63,8 @@ def list_versions(
         line = f"{one.pipeline}  {one.version_id}  {stages}  {one.skill.kind}  {price}"
         stdout().print(line, markup=False)
     if not found:
-        say("no versions; batuta models register adds one", style="yellow")
+        whose = "" if pipeline is None else f" of {pipeline}"
+        say(f"no versions{whose}; batuta models register adds one", style="yellow")
         leave(Exit.NEGATIVE)
 
 
@@ -161,7 +168,11 @@ def show(
         print_json(told)
         return
     for key, value in told.items():
-        stdout().print(f"{key:14} {value}", markup=False)
+        parts = value.items() if isinstance(value, dict) else [("", value)]
+        for part, one in parts:
+            said = ", ".join(map(str, one)) if isinstance(one, list) else one
+            name = f"{key}.{part}" if part else key
+            stdout().print(f"{name:18} {said}", markup=False, soft_wrap=True)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from functools import cache
 from hashlib import sha256
 from importlib.metadata import entry_points, packages_distributions, version
 from pathlib import Path
+from textwrap import shorten
 from types import ModuleType
 from typing import Final, cast
 
@@ -36,6 +37,7 @@ GROUPS: Final[Mapping[str, str]] = {
     "train": "batuta.trainers",
     "history": "batuta.histories",
 }
+_MESSAGE_MAX: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,8 @@ class Importer:
         try:
             return cast("Callable[..., object]", part)(**entry.options)
         except Exception as error:  # noqa: BLE001 - a part is anybody's code
-            said = f"{type(error).__name__}: {error}"
+            # One fault, one line: some messages are pages.
+            said = shorten(f"{type(error).__name__}: {error}", _MESSAGE_MAX, placeholder=" ...")
             what = f"cannot be made from {entry.use}: {said}; change what stands under with"
             where = (*(path[:-1] if path[-1] in {"use", "repair"} else path), "with")
             self._faults.add(where, entry.options, what)

@@ -94,8 +94,9 @@ def live_card(standing: Standing, pipeline: str, name: str) -> ModelCard:
     live = standing.at(pipeline, name, "production")
     if live is None:
         what = f"no version of {name} is in production"
-        fix = f"batuta models register {pipeline}, then batuta models promote {pipeline} ID"
-        raise UsageError(f"{what}; {fix}")
+        # A pipeline that is no shipped one is known by its file alone.
+        fix = "batuta models register PIPELINE, then batuta models promote PIPELINE ID"
+        raise UsageError(f"{what} for {pipeline}; {fix}")
     return ModelCard(
         name=name,
         pipeline=pipeline,

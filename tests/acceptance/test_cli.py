@@ -74,6 +74,7 @@ def test_version() -> None:
         (["worker", "frawd", "--bootstrap", "127.0.0.1:9092"], "did you mean fraud?"),
         (["worker", "fraud", "--bootstrap", "127.0.0.1:9092", "--stages", "x"], "ingestion"),
         (["tail", "fraud.events", "--bootstrap", "nonsense"], "HOST:PORT"),
+        (["broker", "--port", "99999"], "--port"),
         (["produce", "fraud.events", "none.jsonl", "--bootstrap", "h:1"], "none.jsonl"),
     ],
 )
@@ -170,6 +171,12 @@ def test_nothing_to_explain_is_1_with_a_hint(bootstrap: str) -> None:
     assert done.returncode == 1
     assert json.loads(done.stdout)["decisions"] == []
     assert "batuta tail fraud.decisions" in done.stderr
+
+
+def test_of_a_pipeline_that_never_ran_explain_names_the_option(bootstrap: str) -> None:
+    done = batuta("explain", "m-1", "--pipeline", "support", "--bootstrap", bootstrap)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "another pipeline than support is named by --pipeline" in done.stderr
 
 
 def test_generate_keeps_to_its_count_and_rate(bootstrap: str) -> None:

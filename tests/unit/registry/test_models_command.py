@@ -69,7 +69,7 @@ def test_a_version_walks_from_registered_to_archived(
         offsets.append(live.control_offset)
         return open_models(on_disk, folder / "kept", live=live.cards)["scales"].version
 
-    with pytest.raises(UsageError, match="no version of scales is in production; batuta models"):
+    with pytest.raises(UsageError, match="no version of scales is in production for crates"):
         live()
     registered = [run("register", file, str(folder / f"{n}.onnx")) for n in (1, 2, 1)]
     assert [(code, told["new"]) for code, told, _ in registered] == [
@@ -98,6 +98,7 @@ def test_a_version_walks_from_registered_to_archived(
     assert (code, "is archived" in said) == (2, True)
 
     _, listed, _ = run("list", "crates")
+    assert run("list", file)[1] == listed
     assert [one["stages"] for one in listed["versions"]] == [["archived"], ["production"]]
     assert 0 < offsets[0] < offsets[1] < listed["control_offset"]
     _, shown, _ = run("show", file, second)
