@@ -5,8 +5,7 @@ taint becomes the decision's, and the one door to actions holds it. Content that
 passed no check.
 """
 
-from collections.abc import Iterable, Sequence
-from itertools import repeat
+from collections.abc import Sequence
 
 from batuta.agents.concluded import ToldRows
 from batuta.agents.verification.taint import Taint, Taints
@@ -17,7 +16,7 @@ __all__ = ["carried_by"]
 
 def carried_by(
     told: ToldRows, acting: Sequence[Rule | None], taint: Taints | None
-) -> tuple[Iterable[object], list[int]]:
+) -> tuple[Sequence[object], list[int]]:
     """Return what the action of each row carries, and the taint of each; empty where none has.
 
     Args:
@@ -32,7 +31,7 @@ def carried_by(
         if rule is not None and rule.action_carries is not None
     ]
     if not carrying:
-        return repeat(None), flags if any(flags) else []
+        return [None] * len(acting), flags if any(flags) else []
     contents: list[object] = [None] * len(acting)
     flags = flags or [0] * len(acting)
     work, rows = told.question.work, told.rows.tolist()

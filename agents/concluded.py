@@ -13,7 +13,8 @@ from batuta.agents.putting import answers_about, corrections_about, results_abou
 from batuta.agents.questions import Answer, Question
 from batuta.agents.selection.planner import selection_of
 from batuta.agents.understanding.features import Features
-from batuta.schemas.decision import CheckResult, Correction, Decision, ModelAnswer, Selection
+from batuta.schemas.decision import CheckResult, Correction, ModelAnswer, Selection
+from batuta.schemas.decision_columns import DecisionColumns
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.json_rows import json_rows
 from batuta.schemas.labels import LabelOutcome
@@ -34,7 +35,7 @@ class Concluded:
             waited for.
     """
 
-    decisions: list[Decision]
+    decisions: DecisionColumns
     follow_ups: tuple[Question, ...] = ()
     cases: tuple[StepCase, ...] = ()
     resumed: int = 0

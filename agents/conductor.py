@@ -14,7 +14,6 @@ verified score ever approves.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import repeat
 from typing import Final
 
 import numpy as np
@@ -24,8 +23,7 @@ from batuta.agents.asking_people import CaseWriter, hear
 from batuta.agents.asking_people import late as late_answer
 from batuta.agents.budgets.spending import Payment
 from batuta.agents.budgets.wallet import Wallet
-from batuta.agents.carrying import carried_by
-from batuta.agents.concluded import Concluded, ToldRows, digests_of, done_of, told_apart
+from batuta.agents.concluded import Concluded, ToldRows, done_of, told_apart
 from batuta.agents.conductor_state import MEMORY_TAG, ConductorState
 from batuta.agents.context import Context
 from batuta.agents.delegation.delegating import Delegating
@@ -35,9 +33,8 @@ from batuta.agents.delegation.vetoes import vetoed
 from batuta.agents.delegation.work import Driver, InTurn, Work
 from batuta.agents.guarded_reasons import GuardedReasons
 from batuta.agents.identity import scoped
-from batuta.agents.judging import SCORE_UNKNOWN, Deciding, Judge, Judged, Verified
+from batuta.agents.judging import SCORE_UNKNOWN, Deciding, Judge, Verified
 from batuta.agents.models.port import AnyModel
-from batuta.agents.policy.actions import admitted
 from batuta.agents.policy.event_rows import EventRows
 from batuta.agents.putting import Delegation, inputs_of
 from batuta.agents.questions import Answer, Question, question_of, waiting_key
@@ -48,21 +45,21 @@ from batuta.agents.reasons import (
     PERSON_LATE,
     Reasons,
 )
+from batuta.agents.recording import Recorder
 from batuta.agents.state.parking import Step
 from batuta.agents.understanding.features import Features
 from batuta.agents.understanding.memories import MemoryTable
 from batuta.agents.understanding.share_sets import ShareSet
 from batuta.agents.understanding.steps import Surroundings
 from batuta.agents.understanding.window_sets import WindowSet, carried_matrix
-from batuta.agents.verification.taint import names_of
 from batuta.agents.waiting import Waiting
-from batuta.schemas.decision import Decision, Selection
+from batuta.schemas.decision import Selection
+from batuta.schemas.decision_columns import DecisionColumns
 from batuta.schemas.errors import UsageError
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.labels import LabelOutcome
 from batuta.schemas.pipeline import Pipeline
 from batuta.schemas.review import StepAnswer
-from batuta.schemas.rows import rows_of
 
 __all__ = ["SCORE_UNKNOWN", "Concluded", "Conductor"]
 
@@ -99,7 +96,6 @@ class Conductor:
         self._pipeline = pipeline
         self._report = report
         deciding = deciding or Deciding()
-        self._reasons = GuardedReasons(reasons, deciding.isolation)
         if not isinstance(models, Mapping):
             deciding = replace(deciding, delegating=Delegating.to(models.name))
             models = {models.name: models}
@@ -110,6 +106,8 @@ class Conductor:
         self._judge = Judge(pipeline.decide, deciding, inputs_of(models.values()))
         self._refuse_unknown(models)
         self._delegation = Delegation(deciding.delegating, models, self._judge.columns)
+        why = GuardedReasons(reasons, deciding.isolation)
+        self._recorder = Recorder(pipeline, self._judge, self._delegation, why)
         self.driver: Driver = InTurn(models, report)
         #: The models that would not be asked now, whatever a plan says.
         self.refusing: Callable[[], frozenset[str]] = frozenset
@@ -185,31 +183,31 @@ class Conductor:
         patience_ms = self._patience_ms(question.payment)
         wallet = context.state.wallet
         waiting = Waiting(context.parked, now_ms, patience_ms, self._delegation.people, wallet)
-        decisions: list[Decision] = []
+        parts: list[DecisionColumns] = []
         unfinished: list[Question] = []
         for arrival in news.arrivals:
             asked, done = arrival.question, done_of(arrival.question, arrival.answer)
             waiting.hand_over(asked)
             rows = waiting.resumed(asked, done)
-            decisions += self._answered(asked, arrival.answer, rows, now_ms)
+            parts.append(self._answered(asked, arrival.answer, rows, now_ms))
             if waiting.waits(asked, asked.asked & ~done):
                 unfinished.append(asked)
         overdue = waiting.expired()
-        decisions += self._unanswered([s for s in overdue if s.kind == "model"], now_ms)
+        parts.append(self._unanswered([s for s in overdue if s.kind == "model"], now_ms))
         resumed = waiting.answered(question.told)
         late = [(step, late_answer(step)) for step in overdue if step.kind == "human"]
-        decisions += self._gone_on(waiting, [*resumed, *late], now_ms)
+        parts.append(self._gone_on(waiting, [*resumed, *late], now_ms))
         outstanding = isinstance(answer, str)
         heard = question.work if isinstance(answer, str) else answer
         none = np.zeros(len(question.events), np.bool_)
         done = none if outstanding and heard is None else done_of(question, heard)
-        decisions += self._answered(question, heard, waiting.admitted(question, done), now_ms)
+        parts.append(self._answered(question, heard, waiting.admitted(question, done), now_ms))
         if not outstanding and waiting.waits(question, question.asked & ~done):
             unfinished.append(question)
         to_ask = waiting.to_ask(revived=news.revived)
         for people, why in ((False, MODEL_LATE), (True, PERSON_LATE)):
             given_up = [one for one in waiting.given_up if (one.kind == "human") is people]
-            decisions += self._unanswered(given_up, now_ms, why)
+            parts.append(self._unanswered(given_up, now_ms, why))
         if to_ask:
             unfinished.append(again := question_of(to_ask, now_ms))
             again.payment = None if wallet is None else wallet.payment(again.events)
@@ -217,15 +215,17 @@ class Conductor:
         cases = CaseWriter(self._pipeline, self._judge.columns, context.partition, now_ms)
         opened = tuple(cases.write(*one) for one in waiting.asked)
         ignored = len(question.told) - len(resumed)
-        context.state.success.take(decisions)
+        decisions = DecisionColumns.joined(parts)
+        corrected = [row for row, tried in enumerate(decisions.corrections) if tried]
+        context.state.success.take([decisions[row] for row in corrected])
         return Concluded(decisions, tuple(unfinished), opened, len(resumed), ignored)
 
     def _answered(
         self, question: Question, answer: Answer, rows: Sequence[int], now_ms: int
-    ) -> list[Decision]:
+    ) -> DecisionColumns:
         """Decide about the rows of a question that are answered."""
         if not rows:
-            return []
+            return DecisionColumns.of(())
         if answer is None:
             verified = Verified.unusable(len(question.events), MODEL_FAILED)
         else:
@@ -233,14 +233,14 @@ class Conductor:
         chosen = np.array(rows, np.intp)
         if len(rows) < len(question.events):
             verified = verified.at(chosen)
-        return self._decide(ToldRows(question, chosen), verified, now_ms)
+        return self._recorder.record(ToldRows(question, chosen), verified, now_ms)
 
     def _gone_on(
         self, waiting: Waiting, told: Sequence[tuple[Step, StepAnswer]], now_ms: int
-    ) -> list[Decision]:
+    ) -> DecisionColumns:
         """Let steps go on with what people said; decide about those that are through."""
         if not told:
-            return []
+            return DecisionColumns.of(())
         question = question_of([step for step, _ in told], now_ms)
         question.work = self._begun(question)
         for row, (_, answer) in enumerate(told):
@@ -252,15 +252,15 @@ class Conductor:
 
     def _unanswered(
         self, steps: Sequence[Step], now_ms: int, reason: str = MODEL_LATE
-    ) -> list[Decision]:
+    ) -> DecisionColumns:
         """Let a person decide about events that no answer came for."""
         if not steps:
-            return []
+            return DecisionColumns.of(())
         question = question_of(steps, now_ms)
         question.work = self._begun(question)
         self._delegation.recall(question.work)
         verified = Verified.unusable(len(steps), reason)
-        return self._decide(ToldRows(question, np.arange(len(steps))), verified, now_ms)
+        return self._recorder.record(ToldRows(question, np.arange(len(steps))), verified, now_ms)
 
     def _understand(
         self, events: Sequence[Ingested], state: ConductorState, shares: Features
@@ -322,57 +322,6 @@ class Conductor:
         return Verified(
             scores, reached.usable, MODEL_ANSWER_INVALID, broke, late, refused, taint, unpaid
         )
-
-    def _decide(self, told: ToldRows, verified: Verified, now_ms: int) -> list[Decision]:
-        names, pipeline = self._judge.columns, self._pipeline
-        events, features = told.events, told.features
-        judged = self._judge.judge(events, features, verified)
-        seen = [dict(zip(names, row, strict=False)) for row in features.tolist()]
-        further, answers = self._further_reasons(judged, seen), told.answers()
-        acting = [one.rule if one.rule is not None and one.rule.action else None for one in judged]
-        contents, flags = carried_by(told, acting, verified.taint)
-        decisions = rows_of(
-            Decision,
-            len(events),
-            event_id=[event.event_id for event in events],
-            pipeline=repeat(pipeline.name),
-            pipeline_version=repeat(pipeline.version),
-            tenant=[event.tenant for event in events],
-            entity=[event.entity for event in events],
-            event_time_ms=[event.event_time_ms for event in events],
-            decided_at_ms=repeat(now_ms),
-            outcome=[one.outcome for one in judged],
-            score=[one.score for one in judged],
-            reasons=[(one.reason, *more) for one, more in zip(judged, further, strict=True)],
-            model=list(
-                map(self._delegation.version_of, told.selections, answers, repeat(told.versions))
-            ),
-            features=seen,
-            input_sha256=digests_of(events),
-            published_ms=[event.published_ms for event in events],
-            action=["" if rule is None else rule.action for rule in acting],
-            action_version=[0 if rule is None else rule.action_version for rule in acting],
-            action_content=contents,
-            selection=told.selections,
-            answers=answers,
-            fallback=told.marked(),
-            control_offset=repeat(told.question.control_offset),
-            checks=told.checks(),
-            taint=[names_of(one) for one in flags] if flags else repeat(()),
-            corrections=told.corrections(),
-        )
-        return [admitted(one) for one in decisions] if flags else decisions
-
-    def _further_reasons(
-        self, judged: Sequence[Judged], rows: Sequence[Mapping[str, float]]
-    ) -> list[tuple[str, ...]]:
-        """Return what the features say about each event; nothing about one that is approved."""
-        stopped = [place for place, one in enumerate(judged) if one.outcome != "approve"]
-        further: list[tuple[str, ...]] = [()] * len(rows)
-        codes = self._reasons.codes_of_each([rows[place] for place in stopped])
-        for place, found in zip(stopped, codes, strict=True):
-            further[place] = found
-        return further
 
     def _refuse_unknown(self, models: Mapping[str, AnyModel]) -> None:
         computed = (

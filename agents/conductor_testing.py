@@ -36,4 +36,4 @@ async def decided(
     question = conductor.understand(events, context)
     answer = await conductor.ask(question)
     with second_turn(context.state.answer_tables, context.now_ms):
-        return conductor.conclude(question, answer, context).decisions
+        return list(conductor.conclude(question, answer, context).decisions)

@@ -35,7 +35,6 @@ from batuta.agents.verification.taint import Taint, Taints
 from batuta.schemas.decision import Outcome
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.pipeline_rules import Rule
-from batuta.schemas.rows import rows_of
 
 __all__ = ["SCORE_UNKNOWN", "Deciding", "Judge", "Judged", "Verified"]
 
@@ -120,16 +119,16 @@ class Deciding:
 
 
 class Judged(NamedTuple):
-    """One event's outcome.
+    """The outcome of each event.
 
     Attributes:
-        rule: which decided it, None where none could.
+        rules: which decided it, None where none could.
     """
 
-    score: float
-    outcome: Outcome
-    reason: str
-    rule: Rule | None
+    scores: list[float]
+    outcomes: list[Outcome]
+    reasons: list[str]
+    rules: list[Rule | None]
 
 
 class Judge:
@@ -168,9 +167,7 @@ class Judge:
         told = {name for step in understanding.steps for name in step.names}
         self._told = [place for place, name in enumerate(self.columns) if name in told]
 
-    def judge(
-        self, events: Sequence[Ingested], features: Features, verified: Verified
-    ) -> list[Judged]:
+    def judge(self, events: Sequence[Ingested], features: Features, verified: Verified) -> Judged:
         """Return the outcome of each event.
 
         Args:
@@ -184,16 +181,14 @@ class Judge:
         rules = self._policy.judge(rows).rules
         firsts = self._reservations(features, verified)
         decided = [rule if not reason else None for rule, reason in zip(rules, firsts, strict=True)]
-        return rows_of(
-            Judged,
-            len(decided),
-            score=verified.scores.tolist(),
-            outcome=[_REVIEW if rule is None else rule.outcome for rule in decided],
-            reason=[
+        return Judged(
+            scores=verified.scores.tolist(),
+            outcomes=[_REVIEW if rule is None else rule.outcome for rule in decided],
+            reasons=[
                 reason or RULE_FAILED if rule is None else rule.reason
                 for rule, reason in zip(decided, firsts, strict=True)
             ],
-            rule=decided,
+            rules=decided,
         )
 
     def told(self, features: Features) -> Features:

@@ -29,6 +29,7 @@ from batuta.agents.reasons import (
 )
 from batuta.agents.understanding.isolation import DIRECT, Isolation
 from batuta.schemas.decision import Decision
+from batuta.schemas.decision_columns import DecisionColumns
 from batuta.schemas.notification import Notification, Severity
 from batuta.schemas.pipeline import Pipeline
 from batuta.schemas.pipeline_rules import NotifyRule
@@ -71,22 +72,35 @@ class Notifier:
     ) -> list[Notification]:
         """Return what `subjects` give reason to tell, in order; their times are the subjects'."""
         del context
-        decisions = [one.decision if isinstance(one, ReviewCase) else one for one in subjects]
+        if isinstance(subjects, DecisionColumns):
+            return self._of_decisions(subjects)
         told: list[Notification] = []
-        for subject, decision, rule in zip(
-            subjects, decisions, self._holding(decisions), strict=True
-        ):
-            case = subject if isinstance(subject, ReviewCase) else None
-            if case is None and decision.outcome == "review":
-                continue
-            labels = {} if case is None else {"queue": case.queue}
-            if case is not None and decision.reasons[0] in _BLIND:
-                told.append(self._tell(decision, "warning", "undecided without a model", labels))
-            elif rule is not None:
-                told.append(self._tell(decision, rule.severity, rule.title, labels))
+        decisions = [one.decision if isinstance(one, ReviewCase) else one for one in subjects]
+        holding = self._holding(DecisionColumns.of(decisions))
+        for subject, decision, rule in zip(subjects, decisions, holding, strict=True):
+            if isinstance(subject, ReviewCase):
+                told += self._of_case(subject, rule)
+            elif rule is not None and decision.outcome != "review":
+                told.append(self._tell(decision, rule.severity, rule.title, {}))
         return told
 
-    def _holding(self, decisions: Sequence[Decision]) -> list[NotifyRule | None]:
+    def _of_decisions(self, decisions: DecisionColumns) -> list[Notification]:
+        told: list[Notification] = []
+        holding = self._holding(decisions)
+        for row, (rule, outcome) in enumerate(zip(holding, decisions.outcome, strict=True)):
+            if rule is not None and outcome != "review":
+                told.append(self._tell(decisions[row], rule.severity, rule.title, {}))
+        return told
+
+    def _of_case(self, case: ReviewCase, rule: NotifyRule | None) -> list[Notification]:
+        decision, labels = case.decision, {"queue": case.queue}
+        if decision.reasons[0] in _BLIND:
+            return [self._tell(decision, "warning", "undecided without a model", labels)]
+        if rule is None:
+            return []
+        return [self._tell(decision, rule.severity, rule.title, labels)]
+
+    def _holding(self, decisions: DecisionColumns) -> list[NotifyRule | None]:
         """Return the first rule that holds for each decision."""
         rows = DecisionRows(decisions, self._kinds)
         found: list[NotifyRule | None] = [None] * len(decisions)

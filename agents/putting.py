@@ -117,28 +117,40 @@ class Delegation:
         """Return the terms on which one is asked."""
         return self._terms.get(name, Terms())
 
-    def version_of(
+    def versions_of(
         self,
-        selection: Selection | None,
-        answers: tuple[ModelAnswer, ...],
+        selections: Sequence[Selection | None],
+        answers: Sequence[tuple[ModelAnswer, ...]],
         versions: Mapping[str, str] | None = None,
-    ) -> str:
-        """Return the versions that answered, or those of the plan where none did.
+    ) -> list[str]:
+        """Return the versions that answered about each event, or those of its plan where none did.
 
         Args:
-            selection: which plan the event followed.
+            selections: which plan each event followed.
             answers: of the models that were asked.
             versions: of whoever asked; None for these models.
         """
         if self._planners:
-            answers = tuple(one for one in answers if one.name not in self._planners)
-        if len(answers) == 1:
-            return answers[0].model
+            answers = [
+                tuple(one for one in some if one.name not in self._planners) for some in answers
+            ]
+        asked = versions or self._versions
+        return [
+            some[0].model if len(some) == 1 else self._version_of(selection, some, asked)
+            for selection, some in zip(selections, answers, strict=True)
+        ]
+
+    def _version_of(
+        self,
+        selection: Selection | None,
+        answers: tuple[ModelAnswer, ...],
+        versions: Mapping[str, str],
+    ) -> str:
         if answered := dict.fromkeys(one.model for one in answers if not one.failure):
             return "+".join(answered)
         plan = self.plans.get("" if selection is None else selection.plan)
         asked = models_of(_static(plan or next(iter(self.plans.values()))), remedies=False)
-        return "+".join(dict.fromkeys((versions or self._versions)[one] for one in asked))
+        return "+".join(dict.fromkeys(versions[one] for one in asked))
 
     def _parts(self, question: Question) -> list[tuple[Node, Flags]]:
         if len(self.plans) == 1:

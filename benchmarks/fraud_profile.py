@@ -40,7 +40,7 @@ STEPS = (
     ("windows", ("windows.py", "window_sets.py", "rings.py", "memories.py", "placing.py")),
     ("model", ("adapters/", "metered_model.py", "agents/models/", "onnxruntime")),
     ("decide", ("agents/policy/", "decision_rows.py", "_decide (", "notification.py")),
-    ("record", ("encode", "ingested_codec.py", "message_codec.py", "control_codec.py")),
+    ("record", ("encode", "ingested_codec.py", "decision_codec.py", "control_codec.py")),
     ("conduct", ("conductor.py", "ingestion.py", "stages.py")),
     ("kafka", ("aiokafka/", "streams/lanes/")),
     ("metrics", ("telemetry/", "prometheus_client")),

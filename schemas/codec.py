@@ -6,6 +6,12 @@ never notice.
 """
 
 from batuta.schemas.dead_letter_codec import decode_dead_letter, encode_dead_letter
+from batuta.schemas.decision_codec import (
+    decode_decision,
+    decode_decisions,
+    encode_decision,
+    encode_decisions,
+)
 from batuta.schemas.event_codec import Decoded, EventCodec
 from batuta.schemas.event_encoding import Mode, encode_event, put_aside, rekeyed
 from batuta.schemas.ingested_codec import (
@@ -32,14 +38,10 @@ from batuta.schemas.message_codec import (
     decode_action,
     decode_case,
     decode_cases,
-    decode_decision,
-    decode_decisions,
     decode_notification,
     decode_notifications,
     encode_action,
     encode_case,
-    encode_decision,
-    encode_decisions,
     encode_notification,
 )
 from batuta.schemas.message_reading import Messages

@@ -11,15 +11,11 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 from batuta.schemas.decision import Decision
+from batuta.schemas.decision_codec import answer_body, answer_of, decode_decision
 from batuta.schemas.errors import FailureKind
 from batuta.schemas.label_codec import kind_of
-from batuta.schemas.message_codec import (
-    answer_body,
-    answer_of,
-    decode_case,
-    decode_decision,
-    headers_of,
-)
+from batuta.schemas.message_codec import decode_case
+from batuta.schemas.message_headers import headers_of
 from batuta.schemas.message_reading import Messages, numbers_of, read_all, read_message
 from batuta.schemas.record import Output, Record
 from batuta.schemas.review import (

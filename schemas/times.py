@@ -1,5 +1,6 @@
 """Times as they travel: RFC 3339 text outside, milliseconds since 1970 UTC inside."""
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Annotated, Any, Final
@@ -14,6 +15,7 @@ __all__ = [
     "EventTime",
     "parse_rfc3339",
     "rfc3339",
+    "rfc3339_all",
     "time_ms",
 ]
 
@@ -95,6 +97,17 @@ def rfc3339(moment_ms: int) -> str:
     minute, rest_ms = divmod(rest_ms, 60_000)
     second, millisecond = divmod(rest_ms, 1000)
     return _day(days) + _MINUTES[minute] + _SECONDS[second] + _MILLISECONDS[millisecond]
+
+
+def rfc3339_all(moments_ms: Sequence[int]) -> list[str]:
+    """Return each of `moments_ms` as `rfc3339` does; one that all share is written once.
+
+    >>> rfc3339_all([0, 0])
+    ['1970-01-01T00:00:00.000Z', '1970-01-01T00:00:00.000Z']
+    """
+    if moments_ms and moments_ms.count(moments_ms[0]) == len(moments_ms):
+        return [rfc3339(moments_ms[0])] * len(moments_ms)
+    return list(map(rfc3339, moments_ms))
 
 
 def parse_rfc3339(text: str) -> int:

@@ -15,7 +15,8 @@ from batuta.agents.learning import Learnt
 from batuta.agents.models.answers import NANO
 from batuta.agents.reasons import TAINTED
 from batuta.agents.selection.planner import outcome_of
-from batuta.schemas.decision import Corrected, Decision
+from batuta.schemas.decision import Corrected
+from batuta.schemas.decision_columns import DecisionColumns
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.labels import LabelOutcome
 from batuta.schemas.review import StepAnswer
@@ -98,29 +99,28 @@ def count_budgets(telemetry: StageTelemetry, budgeted: Budgeted, items: int) -> 
     telemetry.finished({"done": items})
 
 
-def count_costs(telemetry: StageTelemetry, decided: Sequence[Decision]) -> None:
+def count_costs(telemetry: StageTelemetry, decided: DecisionColumns) -> None:
     """Count what decisions cost, by outcome."""
     amounts: Counter[tuple[str, str]] = Counter()
-    for decision in decided:
-        for answer in decision.answers:
+    for outcome, answers in zip(decided.outcome, decided.answers, strict=True):
+        for answer in answers:
             if answer.cost_nano:
-                amounts[decision.outcome, answer.currency] += answer.cost_nano
+                amounts[outcome, answer.currency] += answer.cost_nano
     if amounts:
         telemetry.tell(DecisionsPaid({key: nano / NANO for key, nano in amounts.items()}))
 
 
-def count_decided(telemetry: StageTelemetry, decided: Sequence[Decision]) -> None:
+def count_decided(telemetry: StageTelemetry, decided: DecisionColumns) -> None:
     """Count decisions by outcome, and how old their events were."""
-    telemetry.decided(Counter(decision.outcome for decision in decided))
+    telemetry.decided(Counter(decided.outcome))
     telemetry.finished({"done": len(decided)})
     count_checks(telemetry, decided)
-    published = np.fromiter((d.published_ms for d in decided), np.int64, len(decided))
-    telemetry.ages(clock_ms() - published)
+    telemetry.ages(clock_ms() - np.array(decided.published_ms, np.int64))
 
 
-def count_proposals(telemetry: StageTelemetry, decided: Sequence[Decision]) -> None:
+def count_proposals(telemetry: StageTelemetry, decided: DecisionColumns) -> None:
     """Count what became of a planner's proposals."""
-    told = Counter(one.selection.planning for one in decided if one.selection is not None)
+    told = Counter(one.planning for one in decided.selection if one is not None)
     results = {(outcome_of(reason), reason): count for reason, count in told.items() if reason}
     if results:
         telemetry.tell(ProposalsJudged(results))
@@ -142,24 +142,31 @@ def count_escalated(telemetry: StageTelemetry, escalated: Escalated, items: int)
     telemetry.finished({"rekeyed": len(escalated.misplaced)})
 
 
-def count_checks(telemetry: StageTelemetry, decided: Sequence[Decision]) -> None:
+def count_checks(telemetry: StageTelemetry, decided: DecisionColumns) -> None:
     """Count what checkpoints have found, what was tried then, and the actions left to a person."""
     # Most decisions share a few results: these are counted first, and taken apart once each.
-    found = Counter(decision.checks for decision in decided if decision.checks)
+    found = Counter(filter(None, decided.checks))
     results: Counter[tuple[str, str]] = Counter()
     for checks, count in found.items():
         for one in checks:
             results[one.check, one.reason] += count
     if results:
         telemetry.tell(AnswersChecked(results))
-    attempts: Counter[tuple[str, str, Corrected]] = Counter(
-        (one.failed[0], one.remedy, one.result)
-        for decision in decided
-        if decision.corrections
-        for one in decision.corrections
-    )
+    attempts = _attempts(decided)
     if attempts:
         telemetry.tell(AnswersCorrected(attempts))
-    held = Counter(taint for one in decided if TAINTED in one.reasons for taint in one.taint)
-    if held:
-        telemetry.tell(ActionsWithheld(held))
+    if any(decided.taint):
+        tainted = zip(decided.reasons, decided.taint, strict=True)
+        held = Counter(
+            taint for reasons, taints in tainted if TAINTED in reasons for taint in taints
+        )
+        if held:
+            telemetry.tell(ActionsWithheld(held))
+
+
+def _attempts(decided: DecisionColumns) -> Counter[tuple[str, str, Corrected]]:
+    return Counter(
+        (one.failed[0], one.remedy, one.result)
+        for corrections in filter(None, decided.corrections)
+        for one in corrections
+    )

@@ -4,12 +4,13 @@ This is the one door to `.actions`. A decision whose answer is tainted asks for 
 has to take the taint off, or a person has to decide.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from batuta.agents.identity import derived_id
 from batuta.agents.reasons import TAINTED
 from batuta.schemas.action import Action
 from batuta.schemas.decision import Decision
+from batuta.schemas.decision_columns import DecisionColumns
 
 __all__ = ["actions_of", "admitted"]
 
@@ -27,9 +28,11 @@ def admitted(decision: Decision) -> Decision:
     )
 
 
-def actions_of(decisions: Iterable[Decision]) -> list[Action]:
+def actions_of(decisions: Sequence[Decision]) -> list[Action]:
     """Return the actions of decisions, in order; most ask for none, tainted ones never."""
-    return [_action_of(one) for one in decisions if one.action and not _held(one)]
+    columns = DecisionColumns.of(decisions)
+    asking = [columns[row] for row, action in enumerate(columns.action) if action]
+    return [_action_of(one) for one in asking if not _held(one)]
 
 
 def _held(decision: Decision) -> bool:

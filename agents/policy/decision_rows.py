@@ -1,12 +1,12 @@
 """Decision records as expressions see them: score, outcome, and what the model saw."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
 from batuta.agents.policy.event_rows import feature_column
 from batuta.agents.policy.names import Column, Kind
-from batuta.schemas.decision import Decision
+from batuta.schemas.decision_columns import DecisionColumns
 
 __all__ = ["DecisionRows"]
 
@@ -14,7 +14,7 @@ __all__ = ["DecisionRows"]
 class DecisionRows:
     """Some decisions; a feature that one of them does not carry is missing there."""
 
-    def __init__(self, decisions: Sequence[Decision], kinds: Mapping[str, Kind]) -> None:
+    def __init__(self, decisions: DecisionColumns, kinds: Mapping[str, Kind]) -> None:
         self._decisions = decisions
         self._kinds = kinds
 
@@ -25,10 +25,10 @@ class DecisionRows:
     def column(self, name: str) -> Column:
         """Return the values of a name."""
         if name == "score":
-            return Column(np.array([one.score for one in self._decisions], np.float64))
+            return Column(np.array(self._decisions.score, np.float64))
         if name == "outcome":
-            return Column(np.array([one.outcome for one in self._decisions], np.object_))
-        found = [one.features.get(name) for one in self._decisions]
+            return Column(np.array(self._decisions.outcome, np.object_))
+        found = [features.get(name) for features in self._decisions.features]
         missing = np.array([value is None for value in found], np.bool_)
         values = np.array([0.0 if value is None else value for value in found], np.float64)
         column = feature_column(values, self._kinds[name])

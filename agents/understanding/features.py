@@ -1,7 +1,8 @@
 """What a feature is called, and what a pipeline adds of its own to the windows."""
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ from batuta.schemas.pipeline import WindowFeature
 
 __all__ = [
     "ContextFeatures",
+    "FeatureRows",
     "Features",
     "KeyedFeatures",
     "Memory",
@@ -20,8 +22,57 @@ __all__ = [
 
 #: Feature values, one row per event, one column per name.
 Features = npt.NDArray[np.float64]
+_TOGETHER: Final = 64
 #: What a feature remembers of one series, (width,).
 Memory = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FeatureRows(Sequence[Mapping[str, float]]):
+    """Features by name of each event: a row is made where somebody looks at one.
+
+    Attributes:
+        names: one per column.
+        values: (events, names); there may be more columns than names.
+
+    >>> FeatureRows(("amount",), np.array([[3.0], [4.0]]))[1]
+    {'amount': 4.0}
+    """
+
+    names: tuple[str, ...]
+    values: Features
+
+    def __len__(self) -> int:
+        """Return how many events there are."""
+        return len(self.values)
+
+    def __iter__(self) -> Iterator[Mapping[str, float]]:
+        """Make every row."""
+        # A few at a time: who writes them has them in the processor's cache then.
+        for first in range(0, len(self.values), _TOGETHER):
+            for row in self.values[first : first + _TOGETHER].tolist():
+                yield dict(zip(self.names, row, strict=False))
+
+    @overload
+    def __getitem__(self, place: int) -> Mapping[str, float]: ...
+    @overload
+    def __getitem__(self, place: slice) -> "FeatureRows": ...
+    def __getitem__(self, place: int | slice) -> "Mapping[str, float] | FeatureRows":
+        """Make one row, or take some."""
+        if isinstance(place, slice):
+            return FeatureRows(self.names, self.values[place])
+        return dict(zip(self.names, self.values[place].tolist(), strict=False))
+
+    def at(self, places: Sequence[int]) -> "FeatureRows":
+        """Take some rows."""
+        return FeatureRows(self.names, self.values[np.array(places, np.intp)])
+
+    def columns(self) -> dict[str, Features]:
+        """Return a copy of each column, (events,), by name."""
+        return {
+            name: column.copy() for name, column in zip(self.names, self.values.T, strict=False)
+        }
+
 
 _UNITS_MS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1))
 

@@ -19,7 +19,6 @@ from batuta.schemas.pipeline_rules import Rule
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from batuta.agents.judging import Judged
     from batuta.agents.policy.names import Kind
     from batuta.agents.understanding.features import Features
 
@@ -42,46 +41,45 @@ def judged(
     events: Sequence[Ingested],
     scores: Sequence[float],
     rules: Sequence[Rule] = RULES,
-) -> list[Judged]:
+) -> list[tuple[str, str, str | None]]:
+    """Return outcome, reason and action of each."""
     understanding = Understanding(FIELDS, steps=(HEAVY,))
     judge = Judge(rules, Deciding(understanding, NAMES), ("senders",))
     windows = {"senders": np.zeros(len(events))}
     features = understanding.complete(events, windows).matrix(judge.columns)
     usable = np.ones(len(events), np.bool_)
-    return judge.judge(events, features, Verified(np.array(scores), usable, "unusable"))
+    told = judge.judge(events, features, Verified(np.array(scores), usable, "unusable"))
+    actions = [rule and rule.action for rule in told.rules]
+    return list(zip(told.outcomes, told.reasons, actions, strict=True))
 
 
 def test_the_first_rule_that_holds_decides_and_names_its_action() -> None:
     events = [letter(weight=21.0, notes="odd"), letter(weight=1.0, notes="odd"), letter(weight=1.0)]
     told = judged(events, [0.95, 0.95, 0.95], (RULES[0], RULES[2]))
-    assert [(one.outcome, one.reason) for one in told] == [
-        ("block", "heavy"),
-        ("approve", "fine"),
-        ("approve", "fine"),
+    assert told == [
+        ("block", "heavy", "hold"),
+        ("approve", "fine", None),
+        ("approve", "fine", None),
     ]
-    assert [one.rule and one.rule.action for one in told] == ["hold", None, None]
-    assert judged(events[1:2], [0.95])[0].reason == "odd"
+    assert judged(events[1:2], [0.95]) == [("review", "odd", None)]
 
 
 def test_a_rule_that_cannot_be_answered_never_approves() -> None:
     """An event without notes fails the second rule; one that the first decides is not touched."""
     told = judged([letter(weight=1.0), letter(weight=21.0)], [0.1, 0.95])
-    assert [(one.outcome, one.reason) for one in told] == [
-        ("review", "rule_failed"),
-        ("block", "heavy"),
-    ]
+    assert told == [("review", "rule_failed", None), ("block", "heavy", "hold")]
 
 
 def test_a_feature_that_cannot_be_told_never_approves() -> None:
     told = judged([letter(office="o1", notes="")], [0.1])
-    assert [(one.outcome, one.reason) for one in told] == [("review", "feature_failed")]
+    assert told == [("review", "feature_failed", None)]
 
 
 def test_without_a_usable_score_no_rule_is_heard() -> None:
     judge = Judge(RULES[2:], Deciding(), ())
     verified = Verified.unusable(1, "model_failed")
-    (told,) = judge.judge([letter()], np.empty((1, 0)), verified)
-    assert (told.outcome, told.reason, told.score) == ("review", "model_failed", SCORE_UNKNOWN)
+    told = judge.judge([letter()], np.empty((1, 0)), verified)
+    assert told == ([SCORE_UNKNOWN], ["review"], ["model_failed"], [None])
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@ class Lane:
         return self.batch(news=News((Arrival(question, scores),)))[0]
 
 
-def ids(decisions: list[Decision]) -> list[str]:
+def ids(decisions: Sequence[Decision]) -> list[str]:
     return [decision.event_id for decision in decisions]
 
 

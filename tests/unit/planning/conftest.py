@@ -158,7 +158,7 @@ class Desk:
         assert planner is not None
         return planner
 
-    def decide(self, *says: object) -> list[Decision]:
+    def decide(self, *says: object) -> Sequence[Decision]:
         """Return the decisions about as many letters as there are proposals."""
         self.strategist.says = list(says)
         return self.batch([self.letter() for _ in says])[0].decisions
@@ -187,7 +187,7 @@ class Desk:
             concluded = self.conductor.conclude(question, answer, context, news or News())
         return concluded, question
 
-    def answer(self, question: Question) -> list[Decision]:
+    def answer(self, question: Question) -> Sequence[Decision]:
         """Let the answer to a question arrive in a batch of its own."""
         said = asyncio.run(self.conductor.ask(question))
         return self.batch([], news=News((Arrival(question, said),)))[0].decisions

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from batuta.schemas import codec
 from batuta.schemas.codec import Messages
 from batuta.schemas.decision import CheckResult, Correction, Decision, ModelAnswer, Selection
+from batuta.schemas.decision_columns import DecisionColumns
 from batuta.schemas.errors import RefusedEventError
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.notification import Notification
@@ -162,6 +163,17 @@ def test_a_decision_reads_back(decision: Decision) -> None:
     output = codec.encode_decision(decision, "fraud.decisions")
     assert output.key == decision.entity.encode()
     assert codec.decode_decision(_record(output)) == decision
+
+
+@given(st.lists(decisions, max_size=4))
+def test_decisions_written_together_are_those_written_one_by_one(batch: list[Decision]) -> None:
+    """What shares a batch, and what only some of it have to say, changes no byte of a record."""
+    columns = DecisionColumns.joined([DecisionColumns.of(batch[:2]), DecisionColumns.of(batch[2:])])
+    together = codec.encode_decisions(columns, "decisions")
+    assert list(together.outputs()) == [codec.encode_decision(one, "decisions") for one in batch]
+    assert columns == batch
+    assert [columns[place] for place in range(len(batch))] == batch
+    assert columns[1:] == batch[1:]
 
 
 @given(cases)

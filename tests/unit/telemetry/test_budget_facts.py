@@ -10,6 +10,7 @@ from batuta.agents.budgets.rule import BudgetRule
 from batuta.agents.budgets.standing import BudgetStanding
 from batuta.agents.budgets.windows import window_at
 from batuta.schemas.decision import Decision, ModelAnswer
+from batuta.schemas.decision_columns import DecisionColumns
 from batuta.streams.stage_counts import count_budgets, count_costs
 from batuta.streams.telemetry.stage_telemetry import StageTelemetry
 
@@ -62,6 +63,6 @@ def test_decisions_are_counted_with_all_that_their_answers_cost() -> None:
         "e1", "fraud", 1, "default", "k", 0, 0, "review", 0.5, ("fine",), "a@0", {}, 64 * "0",
         answers=answers,
     )  # fmt: skip
-    count_costs(telemetry, [decision, decision])
+    count_costs(telemetry, DecisionColumns.of([decision, decision]))
     of = {"pipeline": "fraud", "outcome": "review", "currency": "EUR"}
     assert registry.get_sample_value("batuta_decision_cost_total", of) == 3.0

@@ -169,7 +169,7 @@ class Lane:
         self.decisions += concluded.decisions
         return concluded, question
 
-    def decide(self, *events: Ingested) -> list[Decision]:
+    def decide(self, *events: Ingested) -> Sequence[Decision]:
         return self.batch(*(events or (self.note(len(self.decisions)),)))[0].decisions
 
     @staticmethod

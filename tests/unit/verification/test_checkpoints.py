@@ -21,9 +21,9 @@ from batuta.agents.questions import Question, payload, question_of
 from batuta.agents.reasons import NoReasons
 from batuta.agents.state.parking import ParkingLot, Step
 from batuta.agents.verification.taint import TAINTS
+from batuta.schemas.decision_codec import decode_decision, encode_decision
 from batuta.schemas.errors import ModelFailedError
 from batuta.schemas.ingested import Ingested
-from batuta.schemas.message_codec import decode_decision, encode_decision
 from batuta.schemas.partition import PartitionOf
 from batuta.schemas.record import Record
 from batuta.streams.pipelines.loading import load_file
