@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar, cast
 
-from batuta.agents.reasons import Reasons, shared_text_of
+from batuta.agents.reasons import BatchReasons, Reasons, shared_text_of
+from batuta.agents.understanding.features import FeatureRows
 from batuta.agents.understanding.isolation import DIRECT, Isolation
 
 __all__ = ["GuardedReasons"]
@@ -18,6 +19,8 @@ _CODES_MAX: Final = 20
 _CODE_CHARACTERS_MAX: Final = 100
 #: Texts are asked for once: there are as many as there are codes, which are few.
 _TEXTS_MAX: Final = 1_000
+#: Codes that go together are looked at once.
+_KNOWN_MAX: Final = 1_000
 
 
 class GuardedReasons:
@@ -32,11 +35,15 @@ class GuardedReasons:
         self._reasons = reasons
         self._isolation = isolation
         self._texts: dict[str, str] = {}
+        self._known: dict[Codes, Codes] = {}
 
     def codes_of_each(self, rows: Sequence[Row]) -> list[Codes]:
         """Return the codes of each row of features; of one at fault, none."""
         if not rows:
             return []
+        at_once = self._codes_at_once(rows)
+        if at_once is not None:
+            return at_once
         failures: list[Exception] = []
 
         def ask() -> list[Codes]:
@@ -48,6 +55,24 @@ class GuardedReasons:
         if failures:
             self._isolation.report(_PART, failures[0])
         return found
+
+    def _codes_at_once(self, rows: Sequence[Row]) -> list[Codes] | None:
+        """Return the codes of all rows; None where they have to be asked for one by one."""
+        reasons = self._reasons
+        if not isinstance(rows, FeatureRows) or not isinstance(reasons, BatchReasons):
+            return None
+
+        def ask() -> list[Codes]:
+            found = reasons.codes_of_all(rows.columns())
+            if len(found) != len(rows):
+                raise ValueError(f"codes_of_all answered {len(found)} of {len(rows)} events")
+            return [self._known.get(codes) or self._checked(codes) for codes in found]
+
+        try:
+            return self._isolation.run(_PART, ask)
+        except Exception as failure:  # noqa: BLE001 - reasons are anybody's code
+            self._isolation.report(_PART, failure)
+            return None
 
     def text_of(self, code: str) -> str:
         """Return the text of a code; where none can be told, the one that all pipelines share."""
@@ -76,6 +101,13 @@ class GuardedReasons:
         except Exception as failure:  # noqa: BLE001 - reasons are anybody's code
             failures.append(failure)
             return ()
+
+    def _checked(self, codes: Codes) -> Codes:
+        """Return codes as they may stand; they are few, and mostly those of others before."""
+        checked = _checked(codes)
+        if codes == checked and len(self._known) < _KNOWN_MAX:
+            self._known[checked] = checked
+        return checked
 
 
 def _checked(codes: object) -> Codes:

@@ -3,8 +3,11 @@
 A code is a contract (it stands in records and on metrics); its text is for people and may change.
 """
 
-from collections.abc import Mapping
-from typing import Final, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
 
 __all__ = [
     "BUDGET_SPENT",
@@ -16,6 +19,7 @@ __all__ = [
     "PERSON_LATE",
     "RULE_FAILED",
     "TAINTED",
+    "BatchReasons",
     "NoReasons",
     "Reasons",
     "shared_text_of",
@@ -80,6 +84,21 @@ class Reasons(Protocol):
 
     def text_of(self, code: str) -> str:
         """Return a sentence for people about any code of this pipeline or of all pipelines."""
+        ...
+
+
+@runtime_checkable
+class BatchReasons(Protocol):
+    """Reasons that know those of many events at once, at a tenth of what one by one costs."""
+
+    def codes_of_all(
+        self, columns: Mapping[str, npt.NDArray[np.float64]]
+    ) -> Sequence[tuple[str, ...]]:
+        """Return what `codes_of` does of each event.
+
+        Args:
+            columns: (events,) of each feature, by name.
+        """
         ...
 
 

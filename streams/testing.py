@@ -31,7 +31,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from batuta.agents.policy.checks import Check
-from batuta.agents.reasons import Reasons
+from batuta.agents.reasons import BatchReasons, Reasons
 from batuta.agents.samples import Samples
 from batuta.agents.understanding.features import ContextFeatures, KeyedFeatures
 from batuta.agents.understanding.memories import WIDTH_MAX
@@ -278,6 +278,10 @@ def check_reasons(reasons: Reasons, features: Mapping[str, float]) -> None:
             assert code.isidentifier(), f"{code!r} is no code"
             assert code == code.lower(), f"{code!r} is no code"
             assert reasons.text_of(code), f"{code} has no text"
+    if features and isinstance(reasons, BatchReasons):
+        twice = {name: np.full(2, value, np.float64) for name, value in features.items()}
+        told, each = list(reasons.codes_of_all(twice)), reasons.codes_of(features)
+        assert told == [each, each], f"codes_of_all answers {told}, codes_of {each}"
     assert reasons.text_of("score_low"), "a code that all pipelines share has no text"
 
 

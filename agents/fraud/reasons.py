@@ -3,58 +3,63 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from batuta.agents.reasons import shared_text_of
 
 __all__ = ["FraudReasons"]
 
-_Strength = Callable[[Mapping[str, float]], float]
+_Column = npt.NDArray[np.float64]
+_Columns = Mapping[str, _Column]
+_Strength = Callable[["_Features"], _Column]
 
 
-def _ratio(features: Mapping[str, float], part: str, whole: str) -> float:
-    return features.get(part, 0.0) / max(features.get(whole, 0.0), 1e-9)
+class _Features:
+    """Columns of features; one that is not there is what says nothing."""
+
+    def __init__(self, columns: _Columns) -> None:
+        self._columns = columns
+        self.rows = len(next(iter(columns.values()), ()))
+
+    def get(self, name: str, otherwise: float = 0.0) -> _Column:
+        found = self._columns.get(name)
+        return np.full(self.rows, otherwise) if found is None else found
+
+    def ratio(self, part: str, whole: str) -> _Column:
+        return self.get(part) / np.maximum(self.get(whole), 1e-9)
+
+    def burst(self, counts: str) -> _Column:
+        """Return how many times the usual number of a day there was within one."""
+        usual = np.maximum(self.get(f"{counts}_30d") / 30.0, 1.0)
+        return self.get(f"{counts}_1d") / usual
 
 
-def _large(features: Mapping[str, float]) -> float:
-    return features.get("amount", 0.0) / 220.0
+def _unusual_for_card(features: _Features) -> _Column:
+    seen = features.get("card_count_30d") > 1
+    return np.where(seen, features.ratio("amount", "card_mean_amount_30d") / 2.5, 0.0)
 
 
-def _unusual_for_card(features: Mapping[str, float]) -> float:
-    seen = features.get("card_count_30d", 0.0)
-    return _ratio(features, "amount", "card_mean_amount_30d") / 2.5 if seen > 1 else 0.0
+def _card_dearer(features: _Features) -> _Column:
+    return features.ratio("card_mean_amount_1d", "card_mean_amount_30d") / 2.0
 
 
-def _card_burst(features: Mapping[str, float]) -> float:
-    usual = max(features.get("card_count_30d", 0.0) / 30.0, 1.0)
-    return features.get("card_count_1d", 0.0) / usual / 3.0
+def _new_card(features: _Features) -> _Column:
+    return (features.get("card_count_30d", 2.0) <= 1.0).astype(np.float64)
 
 
-def _card_dearer(features: Mapping[str, float]) -> float:
-    return _ratio(features, "card_mean_amount_1d", "card_mean_amount_30d") / 2.0
-
-
-def _terminal_burst(features: Mapping[str, float]) -> float:
-    usual = max(features.get("terminal_count_30d", 0.0) / 30.0, 1.0)
-    return features.get("terminal_count_1d", 0.0) / usual / 3.0
-
-
-def _new_card(features: Mapping[str, float]) -> float:
-    return 1.0 if features.get("card_count_30d", 2.0) <= 1.0 else 0.0
-
-
-def _night(features: Mapping[str, float]) -> float:
-    return features.get("night", 0.0)
-
-
-#: How strongly each reason speaks: from 1 on it is given, and the larger the earlier.
+#: How strongly each reason speaks: from 1 on it is given, and the larger the earlier; of two that
+#: speak alike the one that stands here first.
 _STRENGTHS: Final[Mapping[str, _Strength]] = {
-    "large_amount": _large,
-    "amount_unusual_for_card": _unusual_for_card,
-    "card_burst": _card_burst,
-    "card_dearer_than_usual": _card_dearer,
-    "terminal_burst": _terminal_burst,
+    "terminal_burst": lambda features: features.burst("terminal_count") / 3.0,
+    "night": lambda features: features.get("night"),
     "new_card": _new_card,
-    "night": _night,
+    "large_amount": lambda features: features.get("amount") / 220.0,
+    "card_dearer_than_usual": _card_dearer,
+    "card_burst": lambda features: features.burst("card_count") / 3.0,
+    "amount_unusual_for_card": _unusual_for_card,
 }
+_CODES: Final = tuple(_STRENGTHS)
 
 _TEXTS: Final[Mapping[str, str]] = {
     "large_amount": "the amount is large",
@@ -72,8 +77,22 @@ class FraudReasons:
 
     def codes_of(self, features: Mapping[str, float]) -> tuple[str, ...]:
         """Return the codes that apply, the strongest first."""
-        strengths = [(strength(features), code) for code, strength in _STRENGTHS.items()]
-        return tuple(code for strength, code in sorted(strengths, reverse=True) if strength >= 1.0)
+        columns = {name: np.array([value], np.float64) for name, value in features.items()}
+        return self.codes_of_all(columns)[0] if columns else ()
+
+    def codes_of_all(self, columns: Mapping[str, _Column]) -> list[tuple[str, ...]]:
+        """Return the codes that apply to each transaction, the strongest first."""
+        features = _Features(columns)
+        with np.errstate(all="ignore"):
+            strengths = np.array([strength(features) for strength in _STRENGTHS.values()])
+        # What is no number says nothing.
+        strengths = np.nan_to_num(strengths, nan=-np.inf, posinf=np.inf, neginf=-np.inf)
+        order = np.argsort(-strengths, axis=0, kind="stable").T.tolist()
+        applying = (strengths >= 1.0).sum(axis=0).tolist()
+        return [
+            tuple([_CODES[place] for place in places[:count]])
+            for places, count in zip(order, applying, strict=True)
+        ]
 
     def text_of(self, code: str) -> str:
         """Return a sentence for people."""

@@ -196,6 +196,11 @@ def test_reasons_name_what_stands_out_the_strongest_first_and_have_texts() -> No
     )
     assert reasons.codes_of({**usual, "card_count_1d": 9.0}) == ("card_burst",)
     assert reasons.codes_of({**usual, "card_count_30d": 1.0, "card_count_1d": 1.0}) == ("new_card",)
+    together = (usual, {**usual, "amount": np.nan, "night": 1.0}, {**usual, "amount": 240.0})
+    columns = {name: np.array([one[name] for one in together]) for name in usual}
+    assert reasons.codes_of_all(columns) == [reasons.codes_of(one) for one in together]
+    assert reasons.codes_of(together[1]) == ("night",), "what is no number says nothing"
+    assert reasons.codes_of({}) == ()
     assert "terminal" in reasons.text_of("terminal_burst")
     assert "threshold" in reasons.text_of("score_high")
     assert reasons.text_of("never_heard_of") == "never heard of"

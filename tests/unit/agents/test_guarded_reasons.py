@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from batuta.agents.guarded_reasons import GuardedReasons
+from batuta.agents.understanding.features import FeatureRows
 from batuta.streams.adapters.isolation import Threads
 
 if TYPE_CHECKING:
@@ -64,6 +66,41 @@ def test_codes_are_bounded() -> None:
     reasons, told = guarded(Why(lambda _: [f"code_{n}" for n in range(50)], str))
     assert len(reasons.codes_of_each([{}])[0]) == 20
     assert not told
+
+
+class AllAtOnce(Why):
+    """Reasons that know those of all events, as a test tells them, or else of each."""
+
+    def __init__(self, codes_of_all: Callable[[Any], Any]) -> None:
+        super().__init__(lambda features: (f"one_{features['amount']:.0f}",), str)
+        self.codes_of_all = codes_of_all
+
+
+ROWS = FeatureRows(("amount", "night"), np.array([[5.0, 0.0], [7.0, 1.0]]))
+
+
+def test_reasons_of_many_events_are_asked_for_at_once() -> None:
+    def codes(columns: dict[str, Any]) -> list[tuple[str, ...]]:
+        found: list[tuple[str, ...]] = [
+            ("large",) if one > 6.0 else () for one in columns["amount"]
+        ]
+        columns["amount"][:] = 0.0
+        return found
+
+    reasons, told = guarded(AllAtOnce(codes))
+    assert [reasons.codes_of_each(ROWS) for _ in range(2)] == [[(), ("large",)]] * 2
+    assert ROWS[0] == {"amount": 5.0, "night": 0.0}, "what is recorded is out of its reach"
+    assert not told
+
+
+@pytest.mark.parametrize("answer", [[()], None, [("a",), 7], [{"a"}, ["b"]], ZeroDivisionError()])
+def test_what_breaks_for_all_at_once_is_asked_for_one_by_one(answer: object) -> None:
+    def codes(_: object) -> object:
+        return raising("at once") if isinstance(answer, Exception) else answer
+
+    reasons, told = guarded(AllAtOnce(codes))
+    assert reasons.codes_of_each(ROWS) == [("one_5",), ("one_7",)]
+    assert len(told) == 1
 
 
 def test_what_hangs_gives_none_and_is_left_alone_until_it_is_back() -> None:

@@ -155,6 +155,12 @@ class Shouting(FraudReasons):
         return ("VERY LOUD",)
 
 
+class Divided(FraudReasons):
+    def codes_of(self, features: object) -> tuple[str, ...]:
+        del features
+        return ("quiet",)
+
+
 def once(seed: int, now_ms: int, clock: Clock | None = None) -> Iterator[SampleEvent]:
     """Yield the samples of one world, whatever the seed."""
     del seed
@@ -198,6 +204,7 @@ BROKEN: dict[str, Callable[[], None]] = {
     ),
     "without a channel": lambda: testing.check_sink(Deaf(), TOLD),
     "is no code": lambda: testing.check_reasons(Shouting(), {}),
+    "codes_of_all answers": lambda: testing.check_reasons(Divided(), {"amount": 900.0}),
     "two seeds give the same ids": lambda: testing.check_samples(once, Transaction, NOW_MS),
 }
 
