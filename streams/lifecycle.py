@@ -28,7 +28,7 @@ from batuta.streams.telemetry.broker_probe import BrokerProbe
 from batuta.streams.telemetry.metrics_server import MetricsServer
 from batuta.streams.topic_admin import declare_shared, declare_topics
 
-__all__ = ["STAGE_NAMES", "Worker", "stages_to_run"]
+__all__ = ["STAGE_NAMES", "Worker", "calm_the_collector", "stages_to_run"]
 
 STAGE_NAMES: Final = tuple(stage.__name__ for stage in ROUTE)
 _POLL_S: Final = 0.05
@@ -139,7 +139,7 @@ class Worker:
         self._follower.start()
         for source in app.sources:
             await app.add_runtime_dependency(source)
-        _calm_the_collector()
+        calm_the_collector()
 
     async def _declared(self) -> dict[str, int]:
         """Find the broker and declare the topics; says once that it is looking."""
@@ -272,7 +272,7 @@ def _compile(pipeline: Pipeline) -> None:
         share.rollback()
 
 
-def _calm_the_collector() -> None:
+def calm_the_collector() -> None:
     """Keep the cyclic collector away from what lives for ever, and from every queued record."""
     gc.collect()
     gc.freeze()
