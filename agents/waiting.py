@@ -2,8 +2,9 @@
 
 An event that no answer came for in time is parked until one comes, or its deadline. Later events of
 its key wait behind it, so that decisions about one key keep their order; once it is decided they
-are asked about, together. Nobody waits behind an event that waits for a person. Whoever has waited
-longest is given up where the lot is full.
+are asked about, together. Nobody waits behind an event that waits for a person. A lane reads no
+more than its lot has room for; where that is full all the same, whoever has waited longest is given
+up.
 """
 
 from collections.abc import Mapping, Sequence
@@ -57,6 +58,7 @@ class Waiting:
         default_factory=list[tuple[Question, int, Person]]
     )
     _going_on: list[Step] = field(default_factory=list[Step])
+    _gone: set[str] = field(default_factory=set[str])
 
     def resumed(self, question: Question, answered: Flags) -> list[int]:
         """Return the rows of a question that are answered and still wait for it, in order."""
@@ -130,7 +132,9 @@ class Waiting:
         heard = (question.asked & answered).tolist()
         people = people_asked(question.work, self.people)
         for row, event in enumerate(question.events):
-            blocked = self.lot.blocks(waiting_key(event))
+            key = waiting_key(event)
+            # What is given up is decided behind these rows: what follows it in its line is not.
+            blocked = self.lot.blocks(key) or key in self._gone
             if heard[row] and not blocked:
                 rows.append(row)
             elif blocked or not question.asked[row]:
@@ -160,14 +164,17 @@ class Waiting:
             revived: nobody remembers what was asked before.
         """
         asked = self.lot.waiting("model") if revived else []
-        freed = self.lot.free(_STEPS_MAX)
-        for step in freed:
-            if self.lot.blocks(step.key):
+        # Behind the first of its key the others wait, also those that are not taken out yet: these
+        # would be free otherwise, and taken out and asked about in each batch anew.
+        headed: set[str] = set()
+        for step in self.lot.free(_STEPS_MAX):
+            if step.key in headed:
                 self._wait(step)
             elif step.deadline_ms <= self.now_ms:
                 self.given_up.append(step)
                 continue
             else:
+                headed.add(step.key)
                 self._wait(replace(step, kind="model"))
             asked.append(step)
         return asked if revived else [*asked, *self._going_on]
@@ -204,6 +211,7 @@ class Waiting:
     def _wait(self, step: Step) -> None:
         if (given_up := self.lot.park(step)) is not None:
             self.given_up.append(given_up)
+            self._gone.add(given_up.key)
 
     def _deadline_ms(self) -> int:
         return self.now_ms + self.deadline_ms

@@ -35,6 +35,7 @@ from batuta.schemas import codec
 from batuta.schemas.errors import ModelFailedError
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.partition import PartitionOf
+from batuta.schemas.pipeline import Parking
 from batuta.schemas.topics import Topics, TopicSpec
 from batuta.streams.house import House
 from batuta.streams.pipelines.finding import find_pipeline
@@ -66,6 +67,8 @@ KEYS, PARTITIONS = 5_000, 4
 #: What is not decided by then, of virtual time, never is.
 DRAIN_S = 120.0
 TOPICS = Topics("fraud")
+#: So long an event may take where a lane parks few: it waits for its turn, nobody gives it up.
+_PATIENT_MS = 100_000
 
 
 class Slow:
@@ -89,7 +92,9 @@ class Scoring:
     busy_share = 1.0
     kept = recomputed = frozenset[str]()
 
-    def __init__(self, shipped: LoadedPipeline, unreliable: Unreliable) -> None:
+    def __init__(
+        self, shipped: LoadedPipeline, unreliable: Unreliable, steps_max: int | None
+    ) -> None:
         chance = unreliable.chance
         seen = shipped.plan.inputs[shipped.plan.model]
         self._models = {
@@ -102,6 +107,10 @@ class Scoring:
         chooser = Weighted("order", {"fast": 0.8, "both": 0.15, "deep": 0.05}, ())
         plan = replace(shipped.plan, delegating=Delegating(plans, chooser))
         self._shipped = replace(shipped, plan=plan)
+        if steps_max is not None:
+            parking = Parking(deadline_ms=_PATIENT_MS, steps_max=steps_max)
+            pipeline = shipped.pipeline.model_copy(update={"parking": parking})
+            self._shipped = replace(self._shipped, pipeline=pipeline)
 
     def topics(self, partitions: int) -> Sequence[TopicSpec]:
         return TOPICS.declared(partitions)
@@ -173,7 +182,8 @@ class Found:
     Attributes:
         decisions: one per event, in its key's order; `order_violations`: those that are not so.
         keys_incomplete: keys of which not every event was decided last in its turn.
-        said: how many decisions by plan, and how many of them without a model's answer.
+        said: how many decisions by plan; of them, how many without a model's answer, and how many
+            for which it was late.
         troubles: what the world itself found wrong.
     """
 
@@ -230,6 +240,7 @@ def checked(world: World, users: Sent) -> Found:
         seen[key] = int(turn) + 1
         said[decision["selection"]["plan"]] += 1
         said["of_them_failed_or_late"] += decision["reasons"][0].startswith("model_")
+        said["of_them_late"] += decision["reasons"][0] == "model_late"
     return Found(
         events=sum(users.by_key.values()),
         decisions=sum(said[plan] for plan in ("fast", "both", "deep")),
@@ -241,13 +252,19 @@ def checked(world: World, users: Sent) -> Found:
     )
 
 
-def run(events: int, seed: int = 1) -> Found:
-    """Send so many events through a worker; return what came of them."""
+def run(events: int, seed: int = 1, steps_max: int | None = None) -> Found:
+    """Send so many events through a worker; return what came of them.
+
+    Args:
+        events: how many.
+        seed: of the order of keys, and of how long calls take.
+        steps_max: a lane parks so many steps at most; as the pipeline has it where it is None.
+    """
     loop = VirtualLoop(calls_max=1_000_000_000)
     shipped = find_pipeline("fraud").loaded
     settings = {"batch_records_max": 1_000, "batches_in_flight_max": 3}
     plan = replace(plan_of(1), seed=seed, partitions=PARTITIONS, workers=1, settings=settings)
-    cast = Cast((lambda unreliable: Scoring(shipped, unreliable),))
+    cast = Cast((lambda unreliable: Scoring(shipped, unreliable, steps_max),))
     began_s = time.process_time()
     try:
         world = World(loop, plan, cast, keep_trace=False)

@@ -134,8 +134,8 @@ class Escalation(_Part):
 class Parking(_Part):
     """How long an event waits for a model that is slow, and how many may wait in one lane.
 
-    At the bound the one that has waited longest is decided without the model, by a person. It takes
-    several batches of the largest size: a model that hangs parks whole ones.
+    A lane that has parked so many reads no further events until there is room. It takes several
+    batches of the largest size: a model that hangs parks whole ones.
     """
 
     deadline_ms: int = Field(default=10_000, gt=0, le=_YEAR_MS)

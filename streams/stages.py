@@ -194,6 +194,7 @@ def scoring(app: LaneApp, house: House) -> None:
         deadletters=topics.deadletters,
         event_time=scoring_time(app, house),
         parked_max=shipped.pipeline.parking.steps_max,
+        parks=(topics.ingested, topics.redrive("scoring")),
     )
     notifier = notifier_of(house, telemetry)
     actions = Outlet(topics.actions, codec.encode_action)

@@ -9,9 +9,10 @@ it is free.
 An answer resumes its step once: a second one, or one for a step that was given up, is ignored and
 counted. A step whose deadline has passed is taken out by `expire`.
 
-The lot is bounded. At the bound the step that has waited longest for a model is given up; where
-there is none, the one that has waited longest for a human. `park` returns it: the caller takes the
-pipeline's fallback for a model, and leaves a human's to the review for good.
+The lot is bounded, and whoever reads for it takes no more than there is `room` for. At the bound
+all the same, the step that has waited longest for a model is given up; where there is none, the one
+that has waited longest for a human; where all are queued, the first of them. `park` returns it: the
+caller takes the pipeline's fallback, and leaves a human's to the review for good.
 
 Changelog: key `tag` + step id in UTF-8; value, after the keyed table's version: order (8 bytes, big
 endian), kind (1: 1 model, 2 human, 3 queued), deadline (8, signed), length of the key in bytes (4),
@@ -38,7 +39,7 @@ from batuta.agents.state.agenda import Agenda
 from batuta.agents.state.codecs import TEXT, Codec
 from batuta.agents.state.listed import ListedTable
 from batuta.agents.state.port import Change
-from batuta.schemas.errors import StateCorruptError, StateFullError
+from batuta.schemas.errors import StateCorruptError
 
 __all__ = ["KINDS", "Kind", "ParkingLot", "Step"]
 
@@ -121,6 +122,21 @@ class ParkingLot(ListedTable[str, Step]):
         self._oldest: dict[Kind, Agenda] = {kind: Agenda() for kind in KINDS}
 
     @property
+    def steps_max(self) -> int:
+        """How many steps may wait."""
+        return self._steps_max
+
+    @property
+    def room(self) -> int:
+        """How many more steps may wait before one is given up."""
+        return self._steps_max - len(self._table)
+
+    @property
+    def has_free(self) -> bool:
+        """Whether anything is queued behind no model any more."""
+        return len(self._free) > 0
+
+    @property
     def ignored(self) -> int:
         """How many answers came for no step that waits, since this lane started."""
         return self._ignored
@@ -143,16 +159,12 @@ class ParkingLot(ListedTable[str, Step]):
         return sorted(steps, key=lambda step: step.order or 0)
 
     def park(self, step: Step) -> Step | None:
-        """Let `step` wait; return the step that was given up for it, if there is no room.
-
-        Raises:
-            StateFullError: there is no room, and every step is queued.
-        """
+        """Let `step` wait; return the step that was given up for it, if there is no room."""
         assert step.id, "a step has an id"
         assert step.id not in self._known, f"the step {step.id} waits already"
         models = self._lines.get(step.key, _Line()).models
         assert step.kind != "model" or not models, "its key is blocked: queue it"
-        given_up = self._give_up() if len(self._table) >= self._steps_max else None
+        given_up = self._give_up() if self.room <= 0 else None
         if step.order is None:
             step = replace(step, order=self._next_order)
             self._next_order += 1
@@ -237,14 +249,10 @@ class ParkingLot(ListedTable[str, Step]):
         self._next_order = max(self._next_order, int(_NEXT.unpack(value)[1]))
 
     def _give_up(self) -> Step:
-        for kind in ("model", "human"):
-            oldest = self._oldest[kind].first()
-            if oldest is not None:
-                return self._take(oldest[1].decode())
-        raise StateFullError(
-            f"the table {self.name} holds {len(self._table)} queued events and nothing to give up: "
-            f"raise its steps_max of {self._steps_max}, or take what is free before more is parked"
-        )
+        # The first of the queued is the next of its key, for nothing waits for a model then.
+        oldest = (self._oldest[kind].first() for kind in KINDS)
+        first = next(one for one in oldest if one is not None)
+        return self._take(first[1].decode())
 
     def _take(self, step_id: str) -> Step:
         step = self._known[step_id]

@@ -1,9 +1,10 @@
 """Backpressure: lanes that take no records, because those in hand are not seen through.
 
 A lane fetches for itself, once it has room: while a model hangs or a sink is slow it does not, and
-nobody fetches for it. So there is nothing to hold back, only something to see: how long lanes took
-nothing, and which of them take nothing at all. Those are paused, so that the broker is not asked
-for them either; their next fetch lets them flow again, from the position they have.
+nobody fetches for it. One that has parked as much as it may fetches only what makes room. So there
+is nothing to hold back, only something to see: how long lanes took nothing, and which of them take
+nothing at all. Those are paused, so that the broker is not asked for them either; their next fetch
+lets them flow again, from the position they have.
 """
 
 import asyncio
@@ -27,12 +28,14 @@ class _Lane:
         tps: what it fetched last.
         since_s: when it fetched last, in the running loop's time; None while it fetches.
         counted_s: up to when its taking nothing was counted.
+        holding: whether it fetches only what makes room.
     """
 
     tps: Sequence[TopicPartition]
     since_s: float | None = None
     counted_s: float = 0.0
     paused: bool = False
+    holding: bool = False
 
 
 class Backpressure:
@@ -48,6 +51,13 @@ class Backpressure:
         self._pause_after_s = pause_after_ms / 1000
         self._lanes: dict[int, _Lane] = {}
 
+    def hold(self, partition: int, *, holding: bool) -> None:
+        """A lane fetches, from now on, only what makes room, or all it may."""
+        lane = self._lanes.get(partition)
+        if lane is not None and lane.holding is not holding:
+            self._count(lane)
+            lane.holding, lane.counted_s = holding, _now_s()
+
     def fetching(self, tps: Sequence[TopicPartition]) -> None:
         """A lane has room, and fetches: let it flow."""
         lane = self._lanes.setdefault(tps[0].partition, _Lane(tps))
@@ -60,6 +70,7 @@ class Backpressure:
     def fetched(self, partition: int) -> None:
         """A lane has fetched, and has work in hand."""
         lane = self._lanes[partition]
+        self._count(lane)
         lane.since_s = lane.counted_s = _now_s()
 
     def watch(self, at_work: Iterable[int]) -> None:
@@ -70,9 +81,11 @@ class Backpressure:
         """
         for partition in at_work:
             lane = self._lanes.get(partition)
-            if lane is None or lane.since_s is None:
+            if lane is None:
                 continue
             self._count(lane)
+            if lane.since_s is None:
+                continue
             idle_s = lane.counted_s - lane.since_s
             if not lane.paused and idle_s >= self._pause_after_s:
                 self._member.pause(*lane.tps)
@@ -87,7 +100,7 @@ class Backpressure:
         self._lanes.clear()
 
     def _count(self, lane: _Lane) -> None:
-        if lane.since_s is not None:
+        if lane.since_s is not None or lane.holding:
             now_s = _now_s()
             self._telemetry.tell(LaneHeldBack(now_s - lane.counted_s))
             lane.counted_s = now_s

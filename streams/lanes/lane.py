@@ -147,11 +147,9 @@ class Lane:
         settings = self._world.settings
         while ownership.working:
             await self._make_room(ownership, settings.batches_in_flight_max - 1)
-            tps = self._taking.readable(self._memory)
-            fetched = await ownership.fetch(tps, settings.batch_records_max, self._wait_ms())
-            part = self._part(fetched)
+            part = self._part(await self._taking.read(self._memory, ownership, self._wait_ms()))
             if part.empty:
-                await self._rest(fetched.positions, ownership)
+                await self._rest(part.ends, ownership)
             else:
                 await self._begin(part, ownership)
             position = {tp: self._commits.position[tp] for tp in self.tps}
@@ -185,7 +183,8 @@ class Lane:
     def _wait_ms(self) -> int:
         """Return how long to wait for records: not beyond what else there is to do."""
         patience_ms = self._world.settings.poll_timeout_ms
-        if self._calls.outstanding or self._calls.arrived:
+        makes_room = len(self._flights) > 0 and self._memory.room <= 0
+        if self._calls.outstanding or self._calls.arrived or makes_room:
             patience_ms = min(patience_ms, _CALL_WAIT_MS)
         due_ms = self._memory.next_due_ms()
         if due_ms is not None:
@@ -346,7 +345,7 @@ class Lane:
         telemetry = self._world.telemetry
         telemetry.state_entries(self.partition, state.entries())
         if self._stage.parked_max:
-            telemetry.tell(StepsParked(self.partition, parked.counts()))
+            telemetry.tell(StepsParked(self.partition, parked.counts(), parked.steps_max))
         if isinstance(state, KeepsCases):
             telemetry.tell(CasesWait(self.partition, state.open_cases()))
 

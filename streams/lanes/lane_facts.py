@@ -113,8 +113,8 @@ class StepsParked:
 
     partition: int
     counts: Mapping[Kind, int]
+    steps_max: int
 
     def tell(self, scribe: Scribe) -> None:
-        """Take the lane's part of the stage's steps."""
-        for kind, count in self.counts.items():
-            scribe.meters.parked[kind].set(self.partition, count)
+        """Take the lane's part of the stage's steps, and how full its lot is."""
+        scribe.meters.parked.set(self.partition, self.counts, self.steps_max)

@@ -6,6 +6,7 @@ turn has layers of its own, so that the second turn of one batch and the first o
 meet.
 """
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Final
@@ -63,6 +64,8 @@ class LaneMemory:
         self._layers = (Layers(self.state), Layers(self._runtime))
         self.parked = ParkingLot(_PARKED, steps_max=max(stage.parked_max, 1))
         self._parks = stage.parked_max > 0
+        #: How many steps each batch under way may park that has not had its second turn.
+        self._reserved: dict[object, int] = {}
         told = self.state.answer_tables if isinstance(self.state, Answering) else ()
         self._answers = Layers(Tables((self.parked, *told)) if told else self.parked)
         self._answer_tags = frozenset((_PARKED, *(table.tag for table in told)))
@@ -79,6 +82,16 @@ class LaneMemory:
         for layers in self._layers:
             layers.begin(batch)
 
+    def reserve(self, batch: object, steps: int) -> None:
+        """Keep room in the lot for what a batch may park, until its second turn is over."""
+        if self._parks:
+            self._reserved[batch] = steps
+
+    @property
+    def room(self) -> int:
+        """How many records that may have to wait there is room for; below 0 in trouble alone."""
+        return self.parked.room - sum(self._reserved.values()) if self._parks else sys.maxsize
+
     def changes(self, batch: object, now_ms: int) -> list[Change]:
         """Return what the newest batch changed."""
         return [change for layers in self._layers for change in layers.changes(batch, now_ms)]
@@ -90,7 +103,10 @@ class LaneMemory:
 
     def answer_changes(self, batch: object, now_ms: int) -> list[Change]:
         """Return what the batch changed in its second turn."""
-        return self._answers.changes(batch, now_ms) if self._parks else []
+        if not self._parks:
+            return []
+        self._reserved.pop(batch, None)
+        return self._answers.changes(batch, now_ms)
 
     def commit(self, batch: object) -> None:
         """Keep what the oldest batch changed."""
@@ -103,6 +119,7 @@ class LaneMemory:
         """Forget what every open batch changed but `keep`, which must be the oldest."""
         for layers in (*self._layers, self._answers):
             layers.rollback(keep)
+        self._reserved = {one: steps for one, steps in self._reserved.items() if one is keep}
 
     # Time
 
@@ -131,25 +148,28 @@ class LaneMemory:
         self.watermarks.advance(now_ms, lanes, self._event_time.idle_ms)
 
     def is_due(self, now_ms: int) -> bool:
-        """Whether a timer waits to be fired, a record to be let go, or a step to be given up."""
+        """Whether a timer waits to be fired, a record to be let go, or a step to go on or end."""
         by_clock, by_event = self.timers.next_due("processing"), self.timers.next_due("event")
         return (
             (by_clock is not None and by_clock <= now_ms)
             or (by_event is not None and by_event <= self.watermark_ms)
-            or self._lets_go()
-            or self._expires(now_ms)
+            or (self.room > 0 and self._lets_go())
+            or self._goes_on(now_ms)
         )
 
     def _lets_go(self) -> bool:
         first_ms = self.held.first_ms()
         return first_ms is not None and first_ms < self.watermarks.watermark_ms
 
-    def _expires(self, now_ms: int) -> bool:
+    def _goes_on(self, now_ms: int) -> bool:
         deadline_ms = self.parked.next_deadline()
-        return deadline_ms is not None and deadline_ms <= now_ms
+        # No record may ever come that takes along what is free: there may be no room for any.
+        return self.parked.has_free or (deadline_ms is not None and deadline_ms <= now_ms)
 
     def next_due_ms(self) -> int | None:
-        """Return when the clock fires the next timer, or ends a step's waiting."""
+        """Return when the clock fires the next timer, or ends a step's waiting; 0: it is free."""
+        if self.parked.has_free:
+            return 0
         dues = (self.timers.next_due("processing"), self.parked.next_deadline())
         return min((due_ms for due_ms in dues if due_ms is not None), default=None)
 

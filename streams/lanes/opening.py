@@ -34,6 +34,7 @@ class Opening:
         if part.watermarks:
             memory.hear(part.watermarks, now_ms)
         taken = self._taking.take(part.records, now_ms, memory)
+        memory.reserve(flight, len(taken.records))
         batch = Batch[object, State](taken.records, taken.items, taken.refused, context, flight)
         batch.news = part.news
         if part.timers or part.watermarks:

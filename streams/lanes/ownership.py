@@ -4,6 +4,7 @@ Everything a lane asks of the group goes through it, so that work of a past assi
 fetch nor commit under the present one.
 """
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -34,6 +35,10 @@ class Fetched:
 
     by_input: Mapping[TopicPartition, Sequence[Record]]
     positions: Offsets
+
+    def __or__(self, other: "Fetched") -> "Fetched":
+        """Return what both brought, of inputs of their own."""
+        return Fetched({**self.by_input, **other.by_input}, {**self.positions, **other.positions})
 
     @property
     def records(self) -> list[Record]:
@@ -129,6 +134,10 @@ class Ownership:
         self._member.resume(*offsets)
         return deleted
 
+    def hold(self, partition: int, *, holding: bool) -> None:
+        """Say whether a lane takes less than it could, for what it has waits for answers."""
+        self._backpressure.hold(partition, holding=holding)
+
     async def fetch(self, tps: Sequence[TopicPartition], records_max: int, wait_ms: int) -> Fetched:
         """Return what there is of `tps`, at most `records_max`; wait a moment where nothing is.
 
@@ -147,6 +156,15 @@ class Ownership:
         self._check()
         self._backpressure.fetched(tps[0].partition)
         return Fetched(by_input, {tp: await self._member.position(tp) for tp in tps})
+
+    async def rest(self, wait_ms: int) -> None:
+        """Wait a moment, without a fetch.
+
+        Raises:
+            OwnershipLostError: the assignment ended meanwhile.
+        """
+        await asyncio.sleep(wait_ms / 1000)
+        self._check()
 
     async def _out_of_range(self, tps: Sequence[TopicPartition]) -> LaterError | OursError:
         """Say whether offsets were deleted by retention, or the log is not the one we knew."""

@@ -144,6 +144,8 @@ class Stage(Generic[ItemT_co, StateT_co]):
         deadletters: where refused records go.
         event_time: None where nobody asks for it.
         parked_max: how many steps may wait for an answer in one lane; 0 where none do.
+        parks: the inputs whose records may have to wait so, one step each; what comes on the others
+            goes on with steps that wait, or parks nothing.
     """
 
     pipeline: str
@@ -156,6 +158,7 @@ class Stage(Generic[ItemT_co, StateT_co]):
     deadletters: str
     event_time: EventTime | None = None
     parked_max: int = 0
+    parks: tuple[str, ...] = ()
 
 
 #: A stage whatever its items and state are.

@@ -4,11 +4,17 @@ Live, records are taken as they come. In replay a lane would read each input as 
 a label that came a week after its event would be learned before it, or much too late: there records
 wait in the lane's state until the watermark says that nothing earlier can come on any input that is
 heard. What comes on the others is taken at once. An input that is far ahead is not read meanwhile.
+
+Nor does a lane take what it could not park: while its lot is nearly full it takes smaller batches
+of the inputs that fill it, or none, and waits for answers. What comes on the other inputs, answers
+of people say, is read first, for that makes room. So nothing has to make way in the lot before its
+deadline because a lane reads faster than models answer; but for held records of one millisecond,
+which go together.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from aiokafka import TopicPartition
 
@@ -16,9 +22,27 @@ from batuta.agents.state.alignment import HeldRecord
 from batuta.schemas.codec import Refused
 from batuta.schemas.record import Record
 from batuta.streams.lanes.memory import LaneMemory
+from batuta.streams.lanes.ownership import Fetched, Ownership
 from batuta.streams.lanes.stage import AnyStage
 
-__all__ = ["Taken", "Taking"]
+__all__ = ["Reading", "Taken", "Taking"]
+
+
+#: Never nothing: a fetch that waits for nothing lets nobody else run.
+_MOMENT_MS: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What to read at once.
+
+    Attributes:
+        tps: of these inputs.
+        records_max: so many records at most.
+    """
+
+    tps: tuple[TopicPartition, ...]
+    records_max: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +63,7 @@ class Taking:
 
     def __init__(self, stage: AnyStage, partition: int, records_max: int) -> None:
         self._stage = stage
+        self._partition = partition
         self._records_max = records_max
         self._tps = tuple(TopicPartition(topic, partition) for topic in stage.inputs)
         time = stage.event_time
@@ -47,7 +72,40 @@ class Taking:
         heard = time.hears if time is not None else {}
         self._orders = {topic: n for n, topic in enumerate(stage.inputs) if topic in heard}
 
-    def readable(self, memory: LaneMemory) -> tuple[TopicPartition, ...]:
+    async def read(self, memory: LaneMemory, ownership: Ownership, wait_ms: int) -> Fetched:
+        """Return what there is to take up now; wait a moment where nothing is.
+
+        Raises:
+            OwnershipLostError: the assignment ended meanwhile; what was fetched is dropped.
+            Exception: see `Ownership.fetch`.
+        """
+        ownership.hold(self._partition, holding=memory.room <= 0)
+        fetched = Fetched({}, {})
+        *others, last = self.readings(memory) or (None,)
+        for one in others:
+            fetched |= await ownership.fetch(one.tps, one.records_max, _MOMENT_MS)
+        if last is None:
+            await ownership.rest(wait_ms)
+        else:
+            fetched |= await ownership.fetch(last.tps, last.records_max, wait_ms)
+        return fetched
+
+    def readings(self, memory: LaneMemory) -> tuple[Reading, ...]:
+        """Return what to read now, one after the other; all at once where there is room.
+
+        Where records are held, half of the room is left to them.
+        """
+        tps, room = self._readable(memory), memory.room
+        if self._time_of is not None:
+            room = (room + 1) // 2
+        if room >= self._records_max:
+            return (Reading(tps, self._records_max),)
+        others = tuple(tp for tp in tps if tp.topic not in self._stage.parks)
+        parking = tuple(tp for tp in tps if tp.topic in self._stage.parks)
+        readings = (Reading(others, self._records_max), Reading(parking, room))
+        return tuple(one for one in readings if one.tps and one.records_max > 0)
+
+    def _readable(self, memory: LaneMemory) -> tuple[TopicPartition, ...]:
         """Return the inputs to read now: not those whose records wait for the others.
 
         Where all are full and none may go, all are read: the table says what is wrong.
@@ -68,7 +126,8 @@ class Taking:
             return Taken(records, intake.items, intake.refused)
         bad = {refused.position for refused in intake.refused}
         good = [record for position, record in enumerate(records) if position not in bad]
-        due = self._due(memory, now_ms)
+        limit = min(max(memory.room - len(records), 0), self._records_max)
+        due = self._due(memory, now_ms, limit)
         at_once = self._told_apart(good, intake.items, memory, due)
         taken = [*at_once, *sorted(due, key=_turn)]
         refused = [Refused(len(taken) + n, r.error) for n, r in enumerate(intake.refused)]
@@ -76,10 +135,10 @@ class Taking:
         whole = [*(one.record for one in taken), *refused_records]
         return Taken(whole, [one.item for one in taken], refused)
 
-    def _due(self, memory: LaneMemory, now_ms: int) -> "list[_Due]":
+    def _due(self, memory: LaneMemory, now_ms: int, limit: int) -> "list[_Due]":
         """Let records go whose time has come, those of one time together."""
         held, before_ms = memory.held, memory.watermarks.watermark_ms
-        released = held.release(before_ms, self._records_max)
+        released = held.release(before_ms, limit)
         while released and held.first_ms() == released[-1].event_time_ms:
             released += held.release(released[-1].event_time_ms + 1, self._records_max)
         again = self._stage.decode([one.record for one in released], now_ms)

@@ -6,12 +6,16 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from batuta.agents.state.parking import KINDS
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from prometheus_client import Counter, Gauge
 
-__all__ = ["BusyShare", "LaneStates", "LaneSum", "Tally"]
+    from batuta.agents.state.parking import Kind
+
+__all__ = ["BusyShare", "LaneStates", "LaneSum", "ParkedSteps", "Tally"]
 
 _OTHER: Final = "other"
 _VALUES_MAX: Final = 64
@@ -64,6 +68,36 @@ class LaneSum:
         """Forget a lane that another worker owns now."""
         self._of_lane.pop(partition, None)
         self._gauge.set(sum(self._of_lane.values()))
+
+
+class ParkedSteps:
+    """The steps that the lanes of a stage have parked, and how full the fullest lot is.
+
+    Args:
+        steps: the gauge of the steps of each kind, with all its labels.
+        ratio: the gauge of how full the fullest lot is.
+        fixed: the values of their first labels.
+    """
+
+    def __init__(self, steps: Gauge, ratio: Gauge, fixed: tuple[str, ...]) -> None:
+        self._sums = {kind: LaneSum(steps.labels(*fixed, kind)) for kind in KINDS}
+        self._ratio = ratio.labels(*fixed)
+        self._of_lane: dict[int, float] = {}
+        self._ratio.set(0)
+
+    def set(self, partition: int, counts: Mapping[Kind, int], steps_max: int) -> None:
+        """Take what one lane has parked."""
+        for kind, count in counts.items():
+            self._sums[kind].set(partition, count)
+        self._of_lane[partition] = sum(counts.values()) / steps_max
+        self._ratio.set(max(self._of_lane.values()))
+
+    def drop(self, partition: int) -> None:
+        """Forget a lane that another worker owns now."""
+        for gauge in self._sums.values():
+            gauge.drop(partition)
+        self._of_lane.pop(partition, None)
+        self._ratio.set(max(self._of_lane.values(), default=0))
 
 
 class LaneStates:

@@ -60,7 +60,7 @@ class LaneChanged:
             meters.lanes.drop(self.partition)
             meters.review_queues.drop(self.partition)
             sums = (meters.lag, meters.state_entries, meters.restore_remaining)
-            for gauge in (*sums, *meters.parked.values()):
+            for gauge in (*sums, meters.parked):
                 gauge.drop(self.partition)
         if self.status == "ready":
             meters.restore_remaining.set(self.partition, 0)

@@ -12,14 +12,19 @@ from weakref import WeakKeyDictionary
 
 from prometheus_client import ProcessCollector, disable_created_metrics
 
-from batuta.agents.state.parking import KINDS
 from batuta.agents.verification.taint import TAINTS
 from batuta.schemas.decision import Outcome
 from batuta.schemas.refusals import REASONS
 from batuta.schemas.review import ReviewedAs
 from batuta.streams.telemetry.declaring import STAGE, Declare, build_version
 from batuta.streams.telemetry.guard_facts import ATTEMPTS
-from batuta.streams.telemetry.instruments import BusyShare, LaneStates, LaneSum, Tally
+from batuta.streams.telemetry.instruments import (
+    BusyShare,
+    LaneStates,
+    LaneSum,
+    ParkedSteps,
+    Tally,
+)
 from batuta.streams.telemetry.review_queues import ReviewQueues
 
 if TYPE_CHECKING:
@@ -42,18 +47,8 @@ _DELIVERIES: Final = ("delivered", "failed")
 _ANSWERS: Final = ("answered", "failed")
 _DEAD_LETTERS: Final = (*REASONS, "id_reused", "output_refused", "sink_unavailable", "gave_up")
 _SNAPSHOTS: Final = (
-    "absent",
-    "ahead",
-    "behind",
-    "damaged",
-    "foreign",
-    "format",
-    "loaded",
-    "save_failed",
-    "saved",
-    "stale",
-    "unreadable",
-    "unverified",
+    *("absent", "ahead", "behind", "damaged", "foreign", "format"),
+    *("loaded", "save_failed", "saved", "stale", "unreadable", "unverified"),
 )
 _RETRIES: Final = (
     "broker_unreachable",
@@ -162,6 +157,10 @@ class Families:
         self.parked = declare.gauge(
             "parked_steps", "Steps that wait for an answer.", *STAGE, "kind"
         )
+        self.parking_ratio = declare.gauge(
+            "parking_ratio", "How full the fullest lane's parking lot is; at 1 it reads no event.",
+            *STAGE,
+        )  # fmt: skip
         self.restore_remaining = declare.gauge(
             "state_restore_remaining_records", "Changelog records still to be read.", *STAGE
         )
@@ -311,7 +310,7 @@ class Meters:
         self.lanes = LaneStates(families.lanes, of, _LANE_STATES)
         self.restarts = Tally(families.restarts, of, _each(_RETRIES))
         self.state_entries = LaneSum(families.state_entries.labels(*of))
-        self.parked = {kind: LaneSum(families.parked.labels(*of, kind)) for kind in KINDS}
+        self.parked = ParkedSteps(families.parked, families.parking_ratio, of)
         self.restore_remaining = LaneSum(families.restore_remaining.labels(*of))
         self.backpressure = families.backpressure.labels(*of)
         self.lanes_paused = LaneSum(families.lanes_paused.labels(*of))

@@ -42,13 +42,15 @@ class AskingWorker:
     bench: Bench
     deadline_ms: int = DEADLINE_MS
     large_id: int = -1
+    parked_max: int = 1_000
     open: asyncio.Event = field(default_factory=asyncio.Event)
     asked: list[int] = field(default_factory=list[int])
 
     def __post_init__(self) -> None:
         layout = self.bench.layout
         settings = lane_settings(self.bench.bootstrap, batch_records_max=10)
-        self.app = LaneApp(settings, layout.topics, CollectorRegistry())
+        self.registry = CollectorRegistry()
+        self.app = LaneApp(settings, layout.topics, self.registry)
         stage = Stage(
             pipeline="lanes",
             name="asking",
@@ -58,7 +60,8 @@ class AskingWorker:
             open_state=NoState,
             changelog=layout.changelog,
             deadletters=layout.deadletters,
-            parked_max=1_000,
+            parked_max=self.parked_max,
+            parks=layout.inputs[:1],
         )
         channel = self.app.lanes(stage)
 
@@ -77,14 +80,14 @@ class AskingWorker:
         return list(ids)
 
     async def _see_through(self, batch: Batch[Item, NoState]) -> None:
-        events, answers = self.bench.layout.inputs
+        events, *answers = self.bench.layout.inputs
         ids = [item.event_id for item in batch.items if item.record.topic == events]
         for_model = [event_id for event_id in ids if event_id < 1_000]
         answer = await batch.ask(for_model, self._ask(for_model))
         lot = batch.context.parked
         answered = [] if isinstance(answer, str) else answer
         late = [one for arrival in batch.news.arrivals for one in arrival.answer or ()]
-        human = [item.event_id for item in batch.items if item.record.topic == answers]
+        human = [item.event_id for item in batch.items if item.record.topic in answers]
         resumed = [one for one in (*late, *human) if lot.resume(str(one)) is not None]
         expired = [int(step.id) for step in lot.expire(batch.context.now_ms, 100)]
         for event_id in ids:
@@ -107,6 +110,11 @@ class AskingWorker:
         value = orjson.dumps({"id": event_id, "count": answered, **filling})
         layout = self.bench.layout
         batch.forward(Output(layout.outputs, b"k", value, (), batch.context.partition))
+
+    def metric(self, name: str) -> float:
+        """Return a metric of the stage."""
+        of_stage = {"pipeline": "lanes", "stage": "asking"}
+        return self.registry.get_sample_value(name, of_stage) or 0.0
 
     async def __aenter__(self) -> Self:
         self.app.finalize()
@@ -132,6 +140,10 @@ async def _ids(bench: Bench) -> list[tuple[int, int]]:
 
 async def _has(bench: Bench, count: int) -> bool:
     return len(await bench.outputs()) >= count
+
+
+async def _has_read(bench: Bench, count: int) -> bool:
+    return (await bench.committed())[bench.layout.inputs[0], 0] == count
 
 
 async def test_a_slow_model_holds_nobody_and_its_answer_comes_later_once(
@@ -229,3 +241,34 @@ async def test_a_human_answers_by_a_topic_once_whoever_owns_the_lane(
         await _events(bench, [1_000, 1_002], topic=1)
         await bench.eventually_async(bench.at_the_end)
     assert await _ids(bench) == [(1_000, 1), (1_001, 1), (1_002, 1)]
+
+
+async def test_a_lane_whose_lot_is_full_reads_only_what_makes_room(
+    make_bench: Callable[..., Awaitable[Bench]],
+) -> None:
+    """Ten people's cases are all it may park; the others wait on the broker for answers."""
+    bench = await make_bench(inputs=2, partitions=1)
+    people = list(range(1_000, 1_030))
+    await bench.send([(0, b"k", b'{"id":%d}' % one) for one in people])
+    async with AskingWorker(bench, parked_max=10) as worker:
+        for first in range(0, 30, 10):
+            await bench.eventually_async(partial(_has_read, bench, first + 10))
+            await bench.eventually(lambda: worker.metric("batuta_parking_ratio") == 1.0)
+            answers = [(0, b"k", b'{"id":%d}' % one) for one in people[first : first + 10]]
+            await bench.send(answers, topic=bench.layout.inputs[1])
+            await bench.eventually_async(partial(_has, bench, first + 10))
+        held_back_s = worker.metric("batuta_backpressure_seconds_total")
+    assert held_back_s > 0
+    assert [one for one, _ in await _ids(bench)] == people
+    assert all(answered for _, answered in await _ids(bench))
+
+
+async def test_deadlines_make_room_where_no_model_answers(
+    make_bench: Callable[..., Awaitable[Bench]],
+) -> None:
+    bench = await make_bench(inputs=1, partitions=1)
+    await bench.send([(0, b"k", b'{"id":%d}' % one) for one in range(30)])
+    async with AskingWorker(bench, deadline_ms=300, parked_max=10) as worker:
+        await bench.eventually_async(partial(_has, bench, 30))
+        assert len(worker.asked) == 30
+    assert await _ids(bench) == [(one, 0) for one in range(30)]

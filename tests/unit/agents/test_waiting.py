@@ -113,13 +113,13 @@ def parcel(name: str, depot: str) -> Ingested:
 class Lane:
     """A scoring lane whose every batch is committed; its lot lives through restarts."""
 
-    def __init__(self) -> None:
+    def __init__(self, steps_max: int = PARCELS.parking.steps_max) -> None:
         self.model = Oracle()
         models = {"oracle": self.model, "mute": Mute()}
         self.conductor = Conductor(PARCELS, models, NoReasons(), Deciding(delegating=TWO))
         self.driver = self.conductor.driver = Halfway(self.model)
         self.state = self.conductor.open_state()
-        self.lot = ParkingLot(b"p", steps_max=PARCELS.parking.steps_max)
+        self.lot = ParkingLot(b"p", steps_max=steps_max)
         self.now_ms = 0
 
     def _context(self) -> Context[ConductorState]:
@@ -225,6 +225,24 @@ def test_what_is_answered_is_decided_though_its_neighbours_are_not() -> None:
         ("oracle", ""),
     ]
     assert first.fallback
+
+
+def test_of_a_long_line_each_is_asked_about_once() -> None:
+    """More are free than leave the line in one batch; the others wait behind those."""
+    lane = Lane(steps_max=9_000)
+    _, first = lane.batch(parcel("a", "d1"), late=True)
+    names = [f"b{number}" for number in range(4_500)]
+    lane.batch(*(parcel(name, "d1") for name in names))
+    told = lane.answer(first)
+    decided, asked = ids(told.decisions), 0
+    while told.follow_ups:
+        assert lane.batch()[0].follow_ups == (), "what is asked about is not free"
+        (follow_up,) = told.follow_ups
+        asked += len(follow_up.events)
+        told = lane.answer(follow_up)
+        decided += ids(told.decisions)
+    assert decided == ["a", *names]
+    assert asked == len(names)
 
 
 def test_at_the_bound_the_one_that_waited_longest_goes_to_a_person() -> None:

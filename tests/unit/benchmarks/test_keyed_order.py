@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Final
 
 from keyed_order import run
 
 from batuta.agents.questions import waiting_key
 from batuta.agents.waiting import Waiting
+from batuta.streams.lanes.memory import LaneMemory
 
 if TYPE_CHECKING:
     import pytest
 
     from batuta.agents.policy.names import Flags
     from batuta.agents.questions import Question
+
+#: A lane parks few, and events come much faster than models answer.
+FEW: Final = 40
 
 
 def test_events_of_a_key_are_decided_in_their_order_whatever_calls_take() -> None:
@@ -42,3 +47,17 @@ def test_one_that_does_not_wait_for_those_of_its_key_is_seen(
     found = run(5_000)
     assert found.order_violations > 0
     assert not found.in_order
+
+
+def test_a_lane_reads_no_more_than_it_may_park_and_gives_nothing_up() -> None:
+    found = run(1_000, steps_max=FEW)
+    assert found.in_order
+    assert found.said["of_them_late"] == 0
+
+
+def test_a_lane_that_reads_whatever_is_parked_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mutant: there is always room, so what has waited longest makes way."""
+    monkeypatch.setattr(LaneMemory, "room", sys.maxsize)
+    found = run(1_000, steps_max=FEW)
+    assert found.said["of_them_late"] > 0
+    assert found.in_order, "what makes way keeps its place"

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from aiokafka import TopicPartition
+
 from batuta.schemas.record import Record
 from batuta.schemas.watermark import Watermark
 from batuta.streams.lanes.memory import LaneMemory
 from batuta.streams.lanes.stage import EventTime, NoState, Stage
-from batuta.streams.lanes.taking import Taking
+from batuta.streams.lanes.taking import Reading, Taking
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +38,7 @@ def decode(records: Sequence[Record], now_ms: int) -> Times:
 class Replay:
     """A lane of two inputs in replay that takes two records at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, parked_max: int = 0) -> None:
         stage = Stage(
             pipeline="t",
             name="scoring",
@@ -47,6 +49,8 @@ class Replay:
             changelog="t-scoring.state",
             deadletters="t.deadletters",
             event_time=EventTime(10**9, hears={LABELS: 1, EVENTS: 1}, time_of=int),
+            parked_max=parked_max,
+            parks=(EVENTS,),
         )
         self.memory = LaneMemory(stage)
         self.taking = Taking(stage, 0, AT_ONCE)
@@ -63,8 +67,15 @@ class Replay:
         read = [self.record(topic, time_ms) for topic, time_ms in records]
         taken = self.taking.take(read, 0, self.memory)
         self.memory.changes(batch, 0)
+        self.memory.begin_answers(batch)
+        self.memory.answer_changes(batch, 0)
         self.memory.commit(batch)
         return taken.items
+
+    def readings(self, room: int) -> tuple[Reading, ...]:
+        """Return what to read where there is so much room."""
+        self.memory.reserve("under way", self.memory.parked.room - room)
+        return self.taking.readings(self.memory)
 
     def record(self, topic: str, time_ms: int) -> Record:
         self.offset += 1
@@ -85,3 +96,28 @@ def test_a_label_goes_before_the_event_of_its_time() -> None:
     replay = Replay()
     replay.batch([(EVENTS, 10), (EVENTS, 20)], events=50)
     assert replay.batch([(LABELS, 20)], labels=50) == [10, 20, 20]
+
+
+def test_what_is_held_waits_until_what_was_let_go_may_be_parked() -> None:
+    replay = Replay(parked_max=3)
+    replay.batch([(EVENTS, time_ms) for time_ms in (10, 20, 30)], events=50)
+    replay.memory.reserve("under way", 2)
+    assert replay.batch(labels=50) == [10]
+    replay.memory.reserve("under way", 3)
+    assert replay.batch() == []
+    assert not replay.memory.is_due(0), "or the lane would go round and round"
+    replay.memory.rollback()
+    assert replay.memory.is_due(0)
+    assert replay.batch() == [20, 30]
+
+
+def test_where_there_is_little_room_what_makes_some_is_read_first() -> None:
+    replay = Replay(parked_max=8)
+    labels, events = (TopicPartition(topic, 0) for topic in (LABELS, EVENTS))
+    read = {room: replay.readings(room) for room in (8, 3, 2, 0)}
+    assert read == {
+        8: (Reading((labels, events), AT_ONCE),),
+        3: (Reading((labels, events), AT_ONCE),),
+        2: (Reading((labels,), AT_ONCE), Reading((events,), 1)),
+        0: (Reading((labels,), AT_ONCE),),
+    }

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from batuta.agents.state.battery import MOMENTS, Battery, load_all
 from batuta.agents.state.parking import KINDS, Kind, ParkingLot, Step
-from batuta.schemas.errors import StateCorruptError, StateFullError
+from batuta.schemas.errors import StateCorruptError
 
 if TYPE_CHECKING:
     from batuta.agents.state import battery
@@ -61,12 +61,8 @@ class Naive:
     def blocked(self, key: str) -> bool:
         return any(step.key == key and step.kind == "model" for step in self.steps)
 
-    def oldest(self) -> Step | None:
-        for kind in ("model", "human"):
-            for step in self.steps:
-                if step.kind == kind:
-                    return step
-        return None
+    def oldest(self) -> Step:
+        return next(step for kind in KINDS for step in self.steps if step.kind == kind)
 
     def take(self, steps: list[Step]) -> list[Step]:
         self.steps = [step for step in self.steps if step not in steps]
@@ -81,12 +77,7 @@ def park(lot: ParkingLot, naive: Naive, step: Step) -> None:
         with pytest.raises(AssertionError, match="queue it"):
             lot.park(step)
     else:
-        full = len(naive.steps) == STEPS_MAX
-        given_up = naive.oldest() if full else None
-        if full and given_up is None:
-            with pytest.raises(StateFullError, match=r"parking lot holds 4 .* steps_max"):
-                lot.park(step)
-            return
+        given_up = naive.oldest() if len(naive.steps) == STEPS_MAX else None
         naive.take([given_up] if given_up else [])
         assert lot.park(step) == given_up
         naive.steps.append(step)
@@ -114,7 +105,8 @@ def write(lot: ParkingLot, naive: Naive, step: Write) -> None:
 
 
 def compare(lot: ParkingLot, naive: Naive) -> None:
-    assert lot.entries() == len(naive.steps)
+    assert lot.entries() == len(naive.steps) == lot.steps_max - lot.room
+    assert lot.has_free == any(s.kind == "queued" and not naive.blocked(s.key) for s in naive.steps)
     assert lot.counts() == {k: sum(s.kind == k for s in naive.steps) for k in KINDS}
     assert [lot.get(name) for name in IDS] == [
         next((s for s in naive.steps if s.id == name), None) for name in IDS
@@ -175,6 +167,15 @@ def test_at_the_bound_the_oldest_for_a_model_is_given_up_first_then_the_oldest_f
     assert given_up == [step("2", "model"), step("4", "model", "other"), step("1", "human")]
     assert [each.id for each in lot.free(limit=9)] == ["3"]
     assert lot.resume("2") is None
+
+
+def test_where_all_are_queued_the_first_of_them_is_given_up() -> None:
+    lot = opened()
+    lot.begin()
+    for each in (step("1", "model"), *(step(name, "queued") for name in ("2", "3", "4", "5"))):
+        given_up = lot.park(each)
+    assert given_up == step("1", "model")
+    assert lot.park(step("6", "queued")) == step("2", "queued")
 
 
 def test_nothing_waits_behind_a_human() -> None:
