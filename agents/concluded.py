@@ -70,7 +70,9 @@ class ToldRows:
         """The plan of each."""
         choices, work = self.question.choices, self.question.work
         if work is not None and (proposals := work.heard.proposals):
-            return [selection_of(choices[row], proposals, row) for row in self.rows.tolist()]
+            cost = work.heard.planning_cost
+            rows = self.rows.tolist()
+            return [selection_of(choices[row], proposals, row, cost(row)) for row in rows]
         return choices if self.whole else [choices[row] for row in self.rows.tolist()]
 
     @property

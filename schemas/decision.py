@@ -63,6 +63,8 @@ class Selection(NamedTuple):
             once more; empty where none was followed.
         planning: what became of the planner's proposal: `followed`, `replanned`; else why the plan
             of the file stands for it; empty where nobody was asked to plan.
+        planning_cost_nano: what the planner's answers cost, billionths of `planning_currency`; a
+            part of what the record's answers cost.
     """
 
     plan: str
@@ -72,6 +74,8 @@ class Selection(NamedTuple):
     candidates: Mapping[str, float]
     proposal: str = ""
     planning: str = ""
+    planning_cost_nano: int = 0
+    planning_currency: str = ""
 
 
 class ModelAnswer(NamedTuple):

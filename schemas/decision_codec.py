@@ -199,6 +199,10 @@ def _selection_body(selection: Selection) -> dict[str, object]:
         body["proposal"] = selection.proposal
     if selection.planning:
         body["planning"] = selection.planning
+    if selection.planning_cost_nano:
+        body["planning_cost_nano"] = selection.planning_cost_nano
+    if selection.planning_currency:
+        body["planning_currency"] = selection.planning_currency
     return body
 
 
@@ -277,6 +281,8 @@ def _selection(wire: SelectionWire) -> Selection:
         wire.candidates,
         wire.proposal,
         wire.planning,
+        wire.planning_cost_nano,
+        wire.planning_currency,
     )
 
 

@@ -46,6 +46,10 @@ class SelectionWire(BaseModel):
     candidates: Annotated[dict[str, float], Field(description="every plan, and how likely it was")]
     proposal: Annotated[str, Field(description="a planner's own plan, as JSON")] = ""
     planning: Annotated[str, Field(description="what became of a planner's proposal")] = ""
+    planning_cost_nano: Annotated[
+        int, Field(ge=0, description="of the planner's answers: part of what all answers cost")
+    ] = 0
+    planning_currency: Annotated[str, Field(description="ISO 4217")] = ""
 
 
 class ModelAnswerWire(BaseModel):

@@ -119,11 +119,16 @@ def count_decided(telemetry: StageTelemetry, decided: DecisionColumns) -> None:
 
 
 def count_proposals(telemetry: StageTelemetry, decided: DecisionColumns) -> None:
-    """Count what became of a planner's proposals."""
-    told = Counter(one.planning for one in decided.selection if one is not None)
-    results = {(outcome_of(reason), reason): count for reason, count in told.items() if reason}
+    """Count what became of a planner's proposals, and what they cost."""
+    planned = [one for one in decided.selection if one is not None and one.planning]
+    told = Counter(one.planning for one in planned)
+    costs: Counter[str] = Counter()
+    for one in planned:
+        costs[one.planning_currency] += one.planning_cost_nano
+    results = {(outcome_of(reason), reason): count for reason, count in told.items()}
     if results:
-        telemetry.tell(ProposalsJudged(results))
+        spent = {currency: nano / NANO for currency, nano in costs.items() if nano}
+        telemetry.tell(ProposalsJudged(results, spent))
 
 
 def count_answers(telemetry: StageTelemetry, concluded: Concluded) -> None:

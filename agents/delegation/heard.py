@@ -183,6 +183,12 @@ class Heard:
         """Return what some models have cost one row so far."""
         return sum(int(self.told[name].cost_nano[row]) for name in models if name in self.told)
 
+    def planning_cost(self, row: int) -> tuple[int, str]:
+        """Return what planners' answers about a row cost: billionths, and of which currency."""
+        spent_nano = self.spent_nano(self.planners, row)
+        billed = (self.told[name].currency for name in self.planners if name in self.told)
+        return spent_nano, next(filter(None, billed), "") if spent_nano else ""
+
     @property
     def corrects(self) -> bool:
         """Whether any answer was to be corrected, as far as is known."""

@@ -160,8 +160,17 @@ class Proposals:
         return tuple(turn[row] for turn in self.turns.values() if row in turn)
 
 
-def selection_of(choice: Selection | None, proposals: Proposals, row: int) -> Selection | None:
-    """Return which plan one row has followed, given the plan of the file that was chosen for it."""
+def selection_of(
+    choice: Selection | None, proposals: Proposals, row: int, cost: tuple[int, str] = (0, "")
+) -> Selection | None:
+    """Return which plan one row has followed.
+
+    Args:
+        choice: the plan of the file that was chosen for it.
+        proposals: what planners have proposed.
+        row: which one.
+        cost: of the planner's answers: billionths, and of which currency.
+    """
     found = proposals.of(row)
     if choice is None or not found:
         return choice
@@ -171,11 +180,12 @@ def selection_of(choice: Selection | None, proposals: Proposals, row: int) -> Se
     if row in proposals.unfollowed:
         planning = found[-1].refused or UNANSWERED
         reason = f"{choice.reason}; not what {planner} plans: {planning}"
-        return choice._replace(reason=reason, proposal=proposal, planning=planning)
+        choice = choice._replace(reason=reason, proposal=proposal, planning=planning)
+        return choice._replace(planning_cost_nano=cost[0], planning_currency=cost[1])
     planning = FOLLOWED if len(found) == 1 else REPLANNED
     again = "" if len(found) == 1 else " once more, as a model of its first plan has failed"
     reason = f"{planner} plans so{again}; else {choice.plan}"
-    return Selection(PROPOSED, "planner", reason, 1.0, {PROPOSED: 1.0}, proposal, planning)
+    return Selection(PROPOSED, "planner", reason, 1.0, {PROPOSED: 1.0}, proposal, planning, *cost)
 
 
 def outcome_of(planning: str) -> str:

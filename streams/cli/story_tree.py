@@ -83,7 +83,11 @@ def _planning(selection: Selection) -> Text:
     line = Text("planner: ").append(selection.planning, style="bold")
     if outcome_of(selection.planning) not in {"followed", "replanned"}:
         line.append(f", so that plan {selection.plan} stands", style="yellow")
-    return line.append(f"  {selection.proposal}" if selection.proposal else "", style="dim")
+    line.append(f"  {selection.proposal}" if selection.proposal else "", style="dim")
+    if selection.planning_cost_nano:
+        cost = amount_text(selection.planning_cost_nano, selection.planning_currency)
+        line.append(f"  cost {cost}", style="dim")
+    return line
 
 
 def _answer(answer: ModelAnswer) -> Text:

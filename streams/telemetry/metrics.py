@@ -16,6 +16,7 @@ from batuta.agents.verification.taint import TAINTS
 from batuta.schemas.decision import Outcome
 from batuta.schemas.refusals import REASONS
 from batuta.schemas.review import ReviewedAs
+from batuta.streams.telemetry.decision_families import LATENCY_S, DecisionFamilies
 from batuta.streams.telemetry.declaring import STAGE, Declare, build_version
 from batuta.streams.telemetry.guard_facts import ATTEMPTS
 from batuta.streams.telemetry.instruments import (
@@ -58,14 +59,13 @@ _RETRIES: Final = (
     "transaction_failed",
 )
 
-_LATENCY_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1)
-_BATCH_S: Final = (*_LATENCY_S, 2.5, 5, 10, 30)
-_AGE_S: Final = (*_LATENCY_S[2:], 2.5, 5, 10, 30, 60, 300, 1800, 21_600, 86_400, 604_800)
+_BATCH_S: Final = (*LATENCY_S, 2.5, 5, 10, 30)
+_AGE_S: Final = (*LATENCY_S[2:], 2.5, 5, 10, 30, 60, 300, 1800, 21_600, 86_400, 604_800)
 _RECORDS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 _PARTITIONS: Final = (1, 2, 5, 10, 20, 50, 100, 200)
 
 
-class Families:
+class Families(DecisionFamilies):
     """The metrics of one registry, with all their labels open."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -77,11 +77,7 @@ class Families:
         self._declare_events(declare)
         self._declare_work(declare)
         self._declare_lanes(declare)
-        self._declare_reviews(declare)
-        self._declare_decisions(declare)
-        self._declare_verification(declare)
-        self._declare_costs(declare)
-        self._declare_plans(declare)
+        self.declare_decided(declare)
         self._declare = declare
         self._broker_up: Gauge | None = None
         declare.gauge("build_info", "Which build runs.", "version").labels(build_version()).set(1)
@@ -182,108 +178,6 @@ class Families:
             *STAGE,
         )
 
-    def _declare_costs(self, declare: Declare) -> None:
-        self.decision_cost = declare.counter(
-            "decision_cost_total", "What the answers behind decisions cost.",
-            "pipeline", "outcome", "currency",
-        )  # fmt: skip
-        self.budget_remaining = declare.gauge(
-            "budget_remaining_ratio", "The share of a budget neither spent nor leased.",
-            "pipeline", "budget",
-        )  # fmt: skip
-        self.budget_end = declare.gauge(
-            "budget_end_timestamp_seconds", "When a budget ends at this rate, or its window does.",
-            "pipeline", "budget",
-        )  # fmt: skip
-        self.budget_window_end = declare.gauge(
-            "budget_window_end_timestamp_seconds", "When a budget's window turns.",
-            "pipeline", "budget",
-        )  # fmt: skip
-
-    def _declare_plans(self, declare: Declare) -> None:
-        self.proposals = declare.counter(
-            "proposals_total", "Decisions a planner was asked about, by what became of its plan.",
-            "pipeline", "outcome", "reason",
-        )  # fmt: skip
-
-    def _declare_reviews(self, declare: Declare) -> None:
-        self.escalations = declare.counter("escalations_total", "Review cases opened.", "pipeline")
-        self.review_open_cases = declare.gauge(
-            "review_open_cases", "Cases that wait for a verdict.", "pipeline", "queue"
-        )
-        self.review_oldest_s = declare.gauge(
-            "review_oldest_case_seconds", "How long the oldest of them waits.", "pipeline", "queue"
-        )
-        self.reviews = declare.counter(
-            "reviews_total", "Verdicts and answers of people, by what became of them.",
-            *STAGE, "result",
-        )  # fmt: skip
-
-    def _declare_decisions(self, declare: Declare) -> None:
-        self.decisions = declare.counter(
-            "decisions_total", "Decisions made.", "pipeline", "outcome"
-        )
-        self.notifications = declare.counter(
-            "notifications_total", "Deliveries to a channel.", "pipeline", "channel", "result"
-        )
-        self.model_requests = declare.counter(
-            "model_requests_total", "Events a model was asked about.",
-            "pipeline", "model", "version", "result",
-        )  # fmt: skip
-        self.model_cost = declare.counter(
-            "model_cost_total", "What answers of a model cost, in units of the currency.",
-            "pipeline", "model", "currency",
-        )  # fmt: skip
-        self.model_attempts = declare.counter(
-            "model_attempts_total", "Calls of a model that were made, made again, or not made.",
-            "pipeline", "model", "attempt",
-        )  # fmt: skip
-        self.breaker_state = declare.gauge(
-            "breaker_state", "A model's breaker: 0 closed, 1 half open, 2 open.",
-            "pipeline", "model",
-        )  # fmt: skip
-        self.breaker_transitions = declare.counter(
-            "breaker_transitions_total", "Changes of a model's breaker, by what it became.",
-            "pipeline", "model", "state",
-        )  # fmt: skip
-        self.parts_broken = declare.counter(
-            "parts_broken_total", "Batches over which a part of the user's own broke.",
-            *STAGE, "part",
-        )  # fmt: skip
-        self.model_version = declare.gauge(
-            "model_version_info", "Which version of a model follows the registry here; 1.",
-            "pipeline", "model", "version",
-        )  # fmt: skip
-        self.control_offset = declare.gauge(
-            "control_offset", "Behind the control record that made live what is asked.", "pipeline"
-        )
-        self.versions_refused = declare.counter(
-            "model_versions_refused_total", "Versions in production that were not taken up here.",
-            "pipeline",
-        )  # fmt: skip
-        self.version_refused = declare.gauge(
-            "model_version_refused", "1 while the version in production is not taken up here.",
-            "pipeline",
-        )  # fmt: skip
-        self.model_duration = declare.histogram(
-            "model_duration_seconds", "One call of a model, a batch of events at once.",
-            _LATENCY_S, ("pipeline", "model", "version"),
-        )  # fmt: skip
-
-    def _declare_verification(self, declare: Declare) -> None:
-        self.checks = declare.counter(
-            "checks_total", "Answers a check has judged, by why they failed; `passed` where not.",
-            "pipeline", "part", "reason",
-        )  # fmt: skip
-        self.corrections = declare.counter(
-            "corrections_total", "Attempts to correct answers, by failure, remedy and result.",
-            "pipeline", "reason", "remedy", "result",
-        )  # fmt: skip
-        self.withheld = declare.counter(
-            "actions_withheld_total", "Actions left to a person, by the taint of the answer.",
-            "pipeline", "reason",
-        )  # fmt: skip
-
 
 class Meters:
     """The metrics of one stage, bound: what facts count on."""
@@ -326,7 +220,7 @@ class Meters:
         )
         ways = [(channel, result) for channel in _CHANNELS for result in _DELIVERIES]
         self.notifications = Tally(families.notifications, (pipeline,), ways)
-        self.proposals = Tally(families.proposals, (pipeline,), ())
+        self._bind_plans(families, pipeline)
         self.model_requests = Tally(families.model_requests, (pipeline,), ())
         self.model_cost = Tally(families.model_cost, (pipeline,), ())
         self.decision_cost = Tally(families.decision_cost, (pipeline,), ())
@@ -341,6 +235,10 @@ class Meters:
         self._families = families
         self._live: Mapping[str, str] = {}
         self._pipeline = pipeline
+
+    def _bind_plans(self, families: Families, pipeline: str) -> None:
+        self.proposals = Tally(families.proposals, (pipeline,), ())
+        self.planning_cost = Tally(families.planning_cost, (pipeline,), ())
 
     def budget(self, budget: str, remaining: float, ends_s: float, turns_s: float) -> None:
         """Show which share of a budget remains, when it will end and when its window turns."""

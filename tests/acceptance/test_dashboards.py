@@ -33,6 +33,7 @@ from batuta.streams.telemetry.budget_facts import BudgetMoved, DecisionsPaid
 from batuta.streams.telemetry.guard_facts import BreakerChanged
 from batuta.streams.telemetry.metrics import families_of
 from batuta.streams.telemetry.metrics_server import MetricsServer
+from batuta.streams.telemetry.planner_facts import ProposalsJudged
 from batuta.streams.telemetry.review_facts import CasesWait, QueuesKnown
 from batuta.streams.telemetry.stage_telemetry import StageTelemetry
 
@@ -132,6 +133,8 @@ async def tell_for_ever(registry: CollectorRegistry) -> None:
         in_a_day_s = time.time() + 86_400
         stages[1].tell(BudgetMoved("daily", 0.5, in_a_day_s, in_a_day_s))
         stages[1].tell(DecisionsPaid({("approve", "EUR"): 0.01}))
+        judged = {("followed", "followed"): 90, ("refused", "too_deep"): 7}
+        stages[1].tell(ProposalsJudged(judged, {"EUR": 0.002}))
         await asyncio.sleep(0.1)
 
 

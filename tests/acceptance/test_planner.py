@@ -7,6 +7,7 @@ import io
 import json
 from typing import TYPE_CHECKING
 
+import pytest
 from confluent_kafka import Producer
 from rich.console import Console
 
@@ -37,7 +38,8 @@ models:
   strong: {adapter: python, use: "charted_parts:Strong", inputs: [size]}
   broken: {adapter: python, use: "charted_parts:Broken", inputs: [size]}
   hidden: {adapter: python, use: "charted_parts:Strong", inputs: [size]}
-  charter: {adapter: python, use: "charted_parts:Charter", reads: [size], timeout: 5s}
+  charter:
+    {adapter: python, use: "charted_parts:Charter", reads: [size], timeout: 5s, cost: 0.002 EUR}
 plans:
   plain: {ask: cheap}
 select:
@@ -115,9 +117,15 @@ async def test_a_model_plans_the_work_of_others(embedded_broker: str, tmp_path: 
                 ("replanned", "replanned"),
             )
         ]
+        labels = {"pipeline": "charted", "currency": "EUR"}
+        paid = worker.registry.get_sample_value("batuta_planning_cost_total", labels)
     finally:
         await worker.stop()
     assert counted == [EVENTS / 3] * 3
+    costs = [one.selection.planning_cost_nano for one in decisions if one.selection]
+    # A third of the events is planned twice.
+    assert sum(costs) == 2_000_000 * (EVENTS + EVENTS // 3)
+    assert paid == pytest.approx(sum(costs) / 1e9)
     by_kind = [[one for one in decisions if one.features["size"] == kind] for kind in range(3)]
     assert {one.outcome for one in by_kind[FOLLOWED]} == {"block"}
     assert {one.outcome for one in by_kind[REFUSED]} == {"approve"}
@@ -128,7 +136,7 @@ async def test_a_model_plans_the_work_of_others(embedded_broker: str, tmp_path: 
     }
     page = _explained(by_kind[REPLANNED][0], on_disk.loaded)
     assert "chosen by planner" in page
-    assert 'planner: replanned  [{"ask":"broken"},{"ask":"strong"}]' in page
+    assert 'planner: replanned  [{"ask":"broken"},{"ask":"strong"}]  cost 0.004 EUR' in page
     assert "so that plan plain stands" in _explained(by_kind[REFUSED][0], on_disk.loaded)
 
 

@@ -68,6 +68,7 @@ def test_a_proposed_plan_is_followed_and_recorded(desk: Open) -> None:
     assert (chosen.by, chosen.planning, chosen.propensity) == ("planner", "followed", 1.0)
     assert chosen.proposal == '{"ask":"strong"}'
     assert asked_in(decision) == {"strategist", "strong"}
+    assert (chosen.planning_cost_nano, chosen.planning_currency) == (1_000_000, "EUR")
     assert decision.model == "strong@0", "whoever plans has not answered"
     assert not decision.fallback
     written = codec.encode_decision(decision, "letters.decisions").value
@@ -106,6 +107,7 @@ def test_what_may_not_be_followed_leaves_the_plan_of_the_file(desk: Open) -> Non
     chosen = selection_of(decision)
     assert (chosen.plan, chosen.by, chosen.proposal) == ("static", "only", "")
     assert chosen.planning == "model_not_allowed"
+    assert chosen.planning_cost_nano == 1_000_000, "paid all the same"
     assert "strategist" in chosen.reason
     assert decision.fallback
     assert decision.outcome == "approve"
@@ -117,6 +119,7 @@ def test_a_planner_that_fails_leaves_the_plan_of_the_file(desk: Open) -> None:
     opened.strategist.fails = True
     (decision,) = opened.decide(STRONG)
     assert selection_of(decision).planning == "timeout"
+    assert selection_of(decision).planning_cost_nano == 0
     assert (decision.outcome, decision.reasons[0]) == ("approve", "fine")
     opened.models["cheap"].score = float("nan")
     (decision,) = opened.decide(STRONG)
@@ -159,7 +162,7 @@ def test_a_planner_may_plan_once_more_where_a_model_has_failed(desk: Open) -> No
     assert again["failed"] == {"strong": "unavailable"}
     assert again["planned"] == STRONG["plan"]
     paid = sum(one.cost_nano for one in decision.answers if one.name.startswith("strategist"))
-    assert paid == 2_000_000, "each of its plans is paid for"
+    assert paid == chosen.planning_cost_nano == 2_000_000, "each of its plans is paid for"
     assert decision.outcome == "approve"
 
 

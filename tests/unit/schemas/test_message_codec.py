@@ -38,6 +38,8 @@ selections = st.builds(
     candidates=st.dictionaries(code, st.floats(0, 1), max_size=3),
     proposal=text,
     planning=text,
+    planning_cost_nano=st.integers(0, 2**40),
+    planning_currency=text,
 )
 answers = st.builds(
     ModelAnswer,
