@@ -7,6 +7,7 @@ from batuta.agents.delegation.breaker import BreakerRule
 from batuta.agents.delegation.bulkhead import BulkheadRule
 from batuta.agents.delegation.retrying import RetryRule
 from batuta.agents.delegation.terms import Terms
+from batuta.agents.models.calibration import Calibration
 from batuta.agents.models.prices import nano
 from batuta.schemas.pipeline_file.entries import ModelEntry
 from batuta.schemas.pipeline_file.guarding import BreakerEntry, BulkheadEntry
@@ -34,7 +35,14 @@ def terms_of(entry: ModelEntry) -> Terms:
         hedge=entry.hedge,
         taint=int(label_of(entry)),
         reads=read_by(entry),
+        calibration=_calibration(entry),
     )
+
+
+def _calibration(entry: ModelEntry) -> Calibration | None:
+    if not entry.calibration:
+        return None
+    return Calibration(tuple((said, right) for said, right in entry.calibration))
 
 
 def _breaker(entry: BreakerEntry | None, timeout_ms: int) -> BreakerRule | None:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from batuta.agents.models.answers import Answers, Scores
+from batuta.agents.models.calibration import Calibration
 from batuta.agents.selection.planner import Proposals
 from batuta.agents.verification.checkpoint import Checkpoint
 from batuta.agents.verification.course import corrections_in
@@ -233,6 +234,11 @@ class Heard:
             if other in self.told:
                 taint |= self.told[other].taint[rows]
         self.of(model).taint[rows] = taint
+
+    def calibrate(self, model: str, rows: Indexes, calibration: Calibration) -> None:
+        """Take a model's word on how sure it is for what that has come to mean."""
+        told = self.of(model)
+        told.confidence[rows] = calibration.of(told.confidence[rows])
 
     def ask(self, model: str, rows: Indexes) -> None:
         """Note that a model is asked about some rows."""

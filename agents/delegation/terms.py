@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from batuta.agents.delegation.breaker import BreakerRule
 from batuta.agents.delegation.bulkhead import BulkheadRule
 from batuta.agents.delegation.retrying import RetryRule
+from batuta.agents.models.calibration import Calibration
 
 __all__ = ["Terms"]
 
@@ -22,6 +23,7 @@ class Terms:
         hedge: whether a call that takes long is made a second time.
         taint: the labels that its answers carry.
         reads: the models whose answers it is given: it carries theirs as well.
+        calibration: what it says of how sure it is has come to mean; None: it is believed.
     """
 
     price_nano: int = 0
@@ -33,6 +35,7 @@ class Terms:
     hedge: bool = False
     taint: int = 0
     reads: tuple[str, ...] = ()
+    calibration: Calibration | None = None
 
     @property
     def guarded(self) -> bool:

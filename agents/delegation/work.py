@@ -282,6 +282,8 @@ class Work:
         terms = self.terms.get(call.model)
         if terms is not None and (terms.taint or terms.reads):
             self.heard.stain(call.heard_as, call.rows, terms.taint, terms.reads)
+        if terms is not None and terms.calibration is not None:
+            self.heard.calibrate(call.heard_as, call.rows, terms.calibration)
 
     def fail(self, call: Call, kind: FailureKind, duration_ms: int = 0, attempts: int = 1) -> None:
         """Note that there is no answer; `attempts` of the call may be billed all the same."""

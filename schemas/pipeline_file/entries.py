@@ -20,6 +20,7 @@ from pydantic_core import PydanticCustomError
 from batuta.schemas.decision import Outcome
 from batuta.schemas.model_version import Kind, Risk
 from batuta.schemas.notification import Severity
+from batuta.schemas.pipeline_file.calibrating import Points, calibration_fault
 from batuta.schemas.pipeline_file.guarding import guard_fault
 from batuta.schemas.pipeline_file.person import (
     PersonEntry,
@@ -262,6 +263,11 @@ class ModelEntry(ServedEntry, PersonEntry):
     version: Literal["production"] | None = Field(
         default=None, description="for `onnx`: the one that the registry has in production"
     )
+    calibration: Points = Field(
+        default=(),
+        description="what it says of how sure it is, and how often that was right, in pairs; else "
+        "it is believed",
+    )
     purpose: str = Field(default="", description="what it is for, in a sentence")
     risk: Risk = Field(default="medium", description="what a wrong answer may do")
 
@@ -293,6 +299,7 @@ class ModelEntry(ServedEntry, PersonEntry):
             or text_fault(self.adapter, self.reads)
             or served_fault(self.adapter, self, self.cost)
             or guard_fault(self, self.timeout)
+            or calibration_fault(self.adapter, self.calibration)
         )
         if fault is not None:
             raise refuse(fault)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from batuta.streams.cli.calibrate import calibrate
 from batuta.streams.cli.exits import Exit, leave
 from batuta.streams.cli.options import Bootstrap, Json, PipelineName
 from batuta.streams.cli.terminal import print_json, say, stdout
@@ -21,7 +22,7 @@ __all__ = ["models"]
 
 models = typer.Typer(
     name="models",
-    help="List, register, promote, archive and show versions of models.",
+    help="List, register, promote, archive and show versions of models; calibrate them.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
@@ -173,6 +174,9 @@ def show(
             said = ", ".join(map(str, one)) if isinstance(one, list) else one
             name = f"{key}.{part}" if part else key
             stdout().print(f"{name:18} {said}", markup=False, soft_wrap=True)
+
+
+models.command("calibrate")(calibrate)
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ PURE = {
 ALSO_PURE = {
     # From arrays to a model's bytes; to threads, it only says how many.
     "agents/models/boosted_trees.py": {"sklearn", "skl2onnx", "threadpoolctl"},
+    "agents/models/calibration.py": {"sklearn"},  # isotonic regression, of arrays
     "agents/models/fitted.py": {"skl2onnx"},
     "agents/models/forest.py": {"sklearn"},
     # Arrays in bytes, in memory: their frame is a zip's.

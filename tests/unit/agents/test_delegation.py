@@ -10,12 +10,16 @@ import pytest
 
 from batuta.agents.delegation.heard import Heard
 from batuta.agents.delegation.plans import Ask, Cascade, Fallback, Parallel, Sequence, text_of
+from batuta.agents.delegation.terms import Terms
 from batuta.agents.delegation.work import Call, InTurn, Work
 from batuta.agents.models.answers import Answers
+from batuta.agents.models.calibration import Calibration
 from batuta.agents.policy.expressions import Expression
 from batuta.agents.policy.names import Names
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from batuta.agents.delegation.heard import Indexes
     from batuta.agents.delegation.plans import Combine, Node
     from batuta.agents.models.port import AnyModel, Matrix, Scores
@@ -35,11 +39,17 @@ def parallel(combine: Combine = "mean", quorum: int = 3, **more: object) -> Para
 class Case:
     """Work about a few events, driven by hand."""
 
-    def __init__(self, node: Node, rows: int = 2, heard: Heard | None = None) -> None:
+    def __init__(
+        self,
+        node: Node,
+        rows: int = 2,
+        heard: Heard | None = None,
+        terms: Mapping[str, Terms] | None = None,
+    ) -> None:
         self.asked: list[tuple[str, list[int]]] = []
         self.node, self.rows = node, rows
         heard = heard or Heard(rows, VERSIONS)
-        self.work = Work(heard, [(node, np.ones(rows, np.bool_))], self._inputs)
+        self.work = Work(heard, [(node, np.ones(rows, np.bool_))], self._inputs, terms)
         self.open: dict[str, Call] = {}
 
     def _inputs(self, model: str, rows: Indexes, heard: Heard) -> Matrix:
@@ -99,6 +109,19 @@ def test_a_cascade_stops_where_one_is_sure_and_keeps_the_cheap_answer_where_the_
     case.say("b", 0.8, NAN).due()
     assert case.told == [0.95, 0.8, 0.6]
     assert case.work.reached.marked.tolist() == [False, False, True]
+
+
+def test_a_cascade_stops_where_confidence_has_come_to_mean_enough() -> None:
+    # Who says 0.95 is right seven times of ten; who says 0.99, nearly always.
+    terms = {"a": Terms(calibration=Calibration(((0.5, 0.5), (0.95, 0.7), (0.99, 0.96))))}
+    case = Case(Cascade((A, B), SURE), rows=3, terms=terms)
+    case.due()
+    assert case.say("a", 0.95, 0.99, NAN).due() == ["b"]
+    assert case.asked[-1] == ("b", [0, 2])
+    case.say("b", 0.2, 0.3).due()
+    assert case.told == [0.2, 0.99, 0.3]
+    kept = [case.work.heard.row(row)["a"]["confidence"] for row in range(3)]
+    assert kept == [0.7, 0.96, None]
 
 
 @pytest.mark.parametrize(
