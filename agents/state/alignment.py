@@ -98,6 +98,22 @@ class Held(ListedTable[bytes, bytes]):
             self._held_of[held.input] -= 1
         return released
 
+    def take_out(self, released: Iterable[HeldRecord]) -> list[HeldRecord]:
+        """Take out exactly these, as they were released before what released them was rolled back.
+
+        Raises:
+            KeyError: one of them is not held.
+        """
+        taken: list[HeldRecord] = []
+        for held in released:
+            place = _place(held)
+            if place not in self._table:
+                raise KeyError(f"no record of {held.record.topic} is held at {held.record.offset}")
+            taken.append(self._record(place))
+            self._table.delete(place)
+            self._relist(place)
+        return taken
+
     def first_ms(self) -> int | None:
         """Return the earliest event time that is held, or None."""
         first = self._agenda.first()

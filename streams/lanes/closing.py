@@ -1,15 +1,15 @@
-"""Closing: the three ways in which a lane ends work, each in one transaction under one lock."""
+"""Closing: the two ways in which a lane ends work, each in one transaction under one lock."""
 
 import asyncio
 from collections.abc import Mapping
 
-from batuta.schemas.errors import LaterError, OursError, OwnershipLostError, RefusedEventError
+from batuta.schemas.errors import OursError, OwnershipLostError
 from batuta.schemas.record import Output
 from batuta.streams.lanes.announcer import Announcement
 from batuta.streams.lanes.failpoints import reach
 from batuta.streams.lanes.flights import AnyBatch, Flight, Part
 from batuta.streams.lanes.lane_time import LaneTime
-from batuta.streams.lanes.log import Offsets, TransactionFailedError
+from batuta.streams.lanes.log import Offsets
 from batuta.streams.lanes.outbox import Outbox
 from batuta.streams.lanes.oversize import OutputsBuried, TooLarge, set_apart
 from batuta.streams.lanes.ownership import Ownership
@@ -22,7 +22,7 @@ __all__ = ["Closing"]
 
 
 class Closing:
-    """Ends what one lane has begun: a batch, a rest without records, a record given up."""
+    """Ends what one lane has begun: a batch, or a rest without records."""
 
     def __init__(
         self,
@@ -58,7 +58,9 @@ class Closing:
         async with self._committing:
             if not (ownership.held and self._flights.may_commit(flight)):
                 raise OwnershipLostError("the lane was revoked before its commit began")
-            letters = self._outbox.dead_letters(batch.records, batch.refused)
+            refusal = flight.part.refusal
+            attempts = 1 if refusal is None else refusal.attempts
+            letters = self._outbox.dead_letters(batch.records, batch.refused, attempts)
             changes = self._outbox.changelog(flight.changes)
             told = self._time.announce(flight.watermark_ms, self._world.clock())
             if flight.part.too_large is not None:
@@ -112,25 +114,3 @@ class Closing:
             )
         limit_bytes = await self._world.log.batch_bytes_max(topic)
         return part.without(topic, TooLarge(step.size_bytes, limit_bytes))
-
-    async def bury(
-        self, part: Part, error: RefusedEventError, attempts: int, ownership: Ownership
-    ) -> None:
-        """Dead-letter one record that no attempt could see through."""
-        (record,) = part.records
-        reach("lane.bury_turn")
-        async with self._committing:
-            if not ownership.held:
-                raise OwnershipLostError("the lane was revoked before its commit began")
-            try:
-                await self._commits.transact(
-                    [self._outbox.dead_letter(record, error, attempts)], part.ends, None
-                )
-            except TransactionFailedError:
-                raise
-            except LaterError as refusal:
-                raise OursError(
-                    f"{self._stage.deadletters} takes no dead letter of {record.topic}"
-                    f"[{record.partition}]@{record.offset}: {refusal}"
-                ) from refusal
-        self._world.telemetry.dead_lettered(error.reason, 1)

@@ -18,7 +18,7 @@ __all__ = ["FAILPOINTS", "UNFAILING", "Failpoints", "reach"]
 #: the process happens.
 UNFAILING: Final = (
     *("batch.ended", "flight.understood", "flight.answered", "commits.noted", "producer.discard"),
-    *("lane.advance_turn", "lane.backoff", "lane.bury_turn", "lane.commit_turn", "lane.restart"),
+    *("lane.advance_turn", "lane.backoff", "lane.commit_turn", "lane.restart"),
 )
 
 

@@ -19,9 +19,10 @@ from typing import Any, TypeVar
 from aiokafka import TopicPartition
 
 from batuta.agents.asking import OUTSTANDING, News, Outstanding
+from batuta.agents.state.alignment import HeldRecord
 from batuta.agents.state.event_time import BEFORE_ALL_MS
 from batuta.agents.state.port import Change, State
-from batuta.schemas.errors import BatchAbandonedError
+from batuta.schemas.errors import BatchAbandonedError, RefusedEventError
 from batuta.schemas.record import Record
 from batuta.streams.lanes.batch import Batch
 from batuta.streams.lanes.calls import Call, Calls
@@ -30,11 +31,19 @@ from batuta.streams.lanes.memory import LaneMemory, Told
 from batuta.streams.lanes.oversize import TooLarge
 from batuta.streams.lanes.ownership import Offsets
 
-__all__ = ["AnyBatch", "Flight", "Flights", "Part"]
+__all__ = ["AnyBatch", "Flight", "Flights", "Part", "Refusal"]
 
 AnswerT = TypeVar("AnswerT")
 
 AnyBatch = Batch[object, State]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why the record of a part is given up, and after how many attempts."""
+
+    error: RefusedEventError
+    attempts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +57,10 @@ class Part:
         answered: calls of batches before that were answered.
         watermarks: what the lanes above have told.
         revived: whether the agent has to ask again what was asked before.
+        released: which of the records that are held back it lets go, in turn; None for whatever is
+            due, as always but after trouble.
         too_large: by topic, what is to be given up of what it writes there; None mostly.
+        refusal: why its record is given up; None mostly.
     """
 
     records: Sequence[Record]
@@ -57,7 +69,9 @@ class Part:
     answered: tuple[Call, ...] = ()
     watermarks: tuple[Told, ...] = ()
     revived: bool = False
+    released: tuple[HeldRecord, ...] | None = None
     too_large: Mapping[str, TooLarge] | None = None
+    refusal: Refusal | None = None
 
     @property
     def empty(self) -> bool:
@@ -67,7 +81,12 @@ class Part:
     @property
     def splits(self) -> bool:
         """Whether it can be seen through in smaller parts."""
-        return len(self.records) > (0 if self._mixed else 1)
+        return len(self.records) + len(self.released or ()) > (0 if self._mixed else 1)
+
+    @property
+    def gives_up(self) -> bool:
+        """Whether it carries a record that may be given up."""
+        return bool(self.records or self.released)
 
     @property
     def _mixed(self) -> bool:
@@ -86,16 +105,26 @@ class Part:
     def halves(self) -> "tuple[Part, Part]":
         """Return two parts of it: what is no record and the records, or two halves of those.
 
-        Where watermarks are in it the records come first: heard before them, they would make late,
-        or in replay let go too early, what they were told behind.
+        Where watermarks are in it the records that were read come first: heard before them, they
+        would make late, or in replay let go too early, what they were told behind. Before records
+        that were held they come as well: some may have their turn between those, and what is due
+        then shows once they are held too.
         """
-        if self.watermarks:
-            return Part(self.records, _ends_of(self.records)), replace(self, records=())
+        records, released = self.records, self.released
+        none = None if released is None else ()
+        if records and (self.watermarks or released):
+            rest = replace(self, records=(), released=None)
+            return Part(records, _ends_of(records), released=none), rest
         if self._mixed:
-            return replace(self, records=(), ends={}), Part(self.records, self.ends)
-        middle = len(self.records) // 2
-        first, second = self.records[:middle], self.records[middle:]
-        return Part(first, _ends_of(first)), Part(second, self.ends)
+            rest = Part(records, self.ends if records else {}, released=released)
+            return replace(self, records=(), ends={} if records else self.ends, released=none), rest
+        if released and not records:
+            middle = len(released) // 2
+            rest = replace(self, released=released[middle:])
+            return Part((), {}, released=released[:middle]), rest
+        middle = len(records) // 2
+        first, second = records[:middle], records[middle:]
+        return Part(first, _ends_of(first), released=none), Part(second, self.ends, released=none)
 
 
 def _ends_of(records: Sequence[Record]) -> Offsets:
@@ -110,6 +139,7 @@ class Flight:
     Attributes:
         part: what it carries.
         now_ms: the clock as it was begun.
+        released: the records that were held back and that it let go.
         changes: what it changed in the state, once it has understood.
         watermark_ms: how far event time had come once it has understood.
         started_s: when it was begun, in the running loop's time.
@@ -122,6 +152,7 @@ class Flight:
     commit_it: "Callable[[Flight], Awaitable[None]]"
     started_s: float
     now_ms: int
+    released: Sequence[HeldRecord] = ()
     changes: list[Change] = field(default_factory=list[Change])
     watermark_ms: int = BEFORE_ALL_MS
 

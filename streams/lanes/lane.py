@@ -12,6 +12,7 @@ An eager rebalance ends the ownership but not the lane: a lane that stays keeps 
 """
 
 import asyncio
+from dataclasses import replace
 from typing import Final, Literal
 
 from aiokafka import TopicPartition
@@ -24,7 +25,7 @@ from batuta.streams.lanes.calls import Calls
 from batuta.streams.lanes.closing import Closing
 from batuta.streams.lanes.commits import Commits
 from batuta.streams.lanes.failpoints import reach
-from batuta.streams.lanes.flights import AnyBatch, Flight, Flights, Part
+from batuta.streams.lanes.flights import AnyBatch, Flight, Flights, Part, Refusal
 from batuta.streams.lanes.lane_facts import RecordsDeletedUnread, StepsParked
 from batuta.streams.lanes.lane_time import LaneTime
 from batuta.streams.lanes.log import Offsets, TransactionFailedError
@@ -50,6 +51,7 @@ __all__ = ["Lane"]
 
 LaneStatus = Literal["starting", "restoring", "ready", "retrying", "failed", "closed"]
 _CALL_WAIT_MS: Final = 5
+_BEGIN_AGAIN: Final = (OwnershipLostError, TransactionFailedError)
 
 
 class Lane:
@@ -220,7 +222,7 @@ class Lane:
         while parts:
             await self._commits.ensure(ownership)
             try:
-                await self._attempt(parts[-1], ownership)
+                await self._attempt(parts, ownership)
             except LaterError as trouble:
                 attempt = await self._after_trouble(trouble, attempt, parts, ownership)
             else:
@@ -235,7 +237,7 @@ class Lane:
         Raises:
             LaterError: the lane has to begin again.
         """
-        if isinstance(error, OwnershipLostError | TransactionFailedError):
+        if isinstance(error, _BEGIN_AGAIN):
             raise error
         part = parts[-1]
         self._world.telemetry.retried(type(error).__name__)
@@ -248,32 +250,59 @@ class Lane:
                 first, second = part.halves()
                 parts[-1:] = [second, first]
             case DeadLetterIt(reason=reason):
-                refused = RefusedEventError(reason, str(error))
-                await self._commits.ensure(ownership)
-                await self._closing.bury(part, refused, attempt, ownership)
+                refusal = Refusal(RefusedEventError(reason, str(error)), attempt)
+                await self._bury(replace(part, refusal=refusal), ownership)
                 parts.pop()
             case BuryOutputsIt() as step:
                 parts[-1] = await self._closing.give_outputs_up(part, step)
         return 1
 
-    async def _attempt(self, part: Part, ownership: Ownership) -> None:
-        """See one batch through by itself; raise what went wrong."""
-        flight = await self._begin(part, ownership)
+    async def _bury(self, part: Part, ownership: Ownership) -> None:
+        """Dead-letter the one record of a part that no attempt could see through; ask nobody.
+
+        Raises:
+            OursError: the dead letter was refused.
+            LaterError: the lane has to begin again.
+        """
+        await self._commits.ensure(ownership)
+        flight = self._flight(part, ownership)
+        self._flights.add(flight)
+        try:
+            await flight.commit()
+        except BaseException as error:
+            flight.batch.end(error)
+            if not isinstance(error, LaterError) or isinstance(error, _BEGIN_AGAIN):
+                raise
+            ((topic, partition, offset, *_),) = flight.batch.records
+            raise OursError(
+                f"{self._stage.deadletters} takes no dead letter of {topic}[{partition}]@{offset}:"
+                f" {error}"
+            ) from error
+        flight.batch.end(None)
+        self._flights.drop(flight)
+
+    async def _attempt(self, parts: list[Part], ownership: Ownership) -> None:
+        """See the last part through by itself; raise what went wrong, the part named."""
+        flight = await self._begin(parts[-1], ownership)
         await flight.batch.wait_ended()
         if flight.batch.error is None:
             self._flights.drop(flight)
             return
-        self._give_up()
+        parts[-1:] = self._give_up()
         raise self._known(flight.batch.error, ownership)
 
     def _give_up(self) -> list[Part]:
-        """Forget what the batches under way did; return what they carried, oldest last."""
+        """Forget what the batches under way did; return what they carried, oldest last.
+
+        What the oldest let go of records that were held is named in it; the others let go what is
+        due by then.
+        """
         flights = self._flights.take()
         if self._commits.unsettled is None:
             self._memory.rollback()
         for flight in flights:
             flight.give_up()
-        return [flight.part for flight in reversed(flights)]
+        return [*(flight.part for flight in flights[:0:-1]), *map(self._taking.named, flights[:1])]
 
     def _known(self, error: BaseException, ownership: Ownership) -> LaterError:
         """Return trouble of the outside world; raise any other.

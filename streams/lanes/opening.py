@@ -33,7 +33,8 @@ class Opening:
         context = self._context(memory, now_ms)
         if part.watermarks:
             memory.hear(part.watermarks, now_ms)
-        taken = self._taking.take(part.records, now_ms, memory)
+        taken = self._taking.take(part, now_ms, memory)
+        flight.released = taken.released
         memory.reserve(flight, len(taken.records))
         batch = Batch[object, State](taken.records, taken.items, taken.refused, context, flight)
         batch.news = part.news

@@ -30,14 +30,16 @@ class Outbox:
         self._partition = partition
         self._clock = clock
 
-    def dead_letters(self, records: Sequence[Record], refused: Sequence[Refused]) -> list[Output]:
+    def dead_letters(
+        self, records: Sequence[Record], refused: Sequence[Refused], attempts: int
+    ) -> list[Output]:
         """Return a dead letter per refused record, in batch order."""
         return [
-            self.dead_letter(records[one.position], one.error, 1)
+            self._dead_letter(records[one.position], one.error, attempts)
             for one in sorted(refused, key=_position)
         ]
 
-    def dead_letter(self, record: Record, error: RefusedEventError, attempts: int) -> Output:
+    def _dead_letter(self, record: Record, error: RefusedEventError, attempts: int) -> Output:
         """Return the dead letter of one record."""
         letter = DeadLetter(
             record=record,

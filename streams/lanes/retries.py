@@ -68,7 +68,7 @@ def next_step(error: LaterError, attempt: int, part: Part, settings: Settings) -
         return RetryIt(restart_backoff_ms(attempt - 1, settings))
     if part.splits:
         return SplitIt()
-    if not part.records:
+    if not part.gives_up:
         if isinstance(error, OutputRefusedError) and error.size_bytes:
             return BuryOutputsIt(error.topic, error.size_bytes)
         return RetryIt(restart_backoff_ms(attempt - 1, settings))

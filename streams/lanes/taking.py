@@ -13,7 +13,7 @@ which go together.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from aiokafka import TopicPartition
@@ -21,6 +21,7 @@ from aiokafka import TopicPartition
 from batuta.agents.state.alignment import HeldRecord
 from batuta.schemas.codec import Refused
 from batuta.schemas.record import Record
+from batuta.streams.lanes.flights import Flight, Part, Refusal
 from batuta.streams.lanes.memory import LaneMemory
 from batuta.streams.lanes.ownership import Fetched, Ownership
 from batuta.streams.lanes.stage import AnyStage
@@ -47,11 +48,16 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What a batch is about: its records, and what they decode to."""
+    """What a batch is about: its records, and what they decode to.
+
+    Attributes:
+        released: those of the records that were held back.
+    """
 
     records: Sequence[Record]
     items: Sequence[object]
     refused: Sequence[Refused]
+    released: Sequence[HeldRecord] = ()
 
 
 class Taking:
@@ -119,28 +125,49 @@ class Taking:
         )
         return readable or self._tps
 
-    def take(self, records: Sequence[Record], now_ms: int, memory: LaneMemory) -> Taken:
-        """Take records within the batch that was begun last."""
+    def take(self, part: Part, now_ms: int, memory: LaneMemory) -> Taken:
+        """Take what a part says, within the batch that was begun last."""
+        records = part.records
+        if part.refusal is not None:
+            return _given_up(part, part.refusal, memory)
         intake = self._stage.decode(records, now_ms)
         if self._time_of is None:
             return Taken(records, intake.items, intake.refused)
         bad = {refused.position for refused in intake.refused}
         good = [record for position, record in enumerate(records) if position not in bad]
-        limit = min(max(memory.room - len(records), 0), self._records_max)
-        due = self._due(memory, now_ms, limit)
+        if part.released is None:
+            limit = min(max(memory.room - len(records), 0), self._records_max)
+            released = self._release(memory, limit)
+        else:
+            released = memory.held.take_out(part.released)
+        due = self._decoded(released, now_ms)
         at_once = self._told_apart(good, intake.items, memory, due)
         taken = [*at_once, *sorted(due, key=_turn)]
         refused = [Refused(len(taken) + n, r.error) for n, r in enumerate(intake.refused)]
         refused_records = [records[r.position] for r in intake.refused]
         whole = [*(one.record for one in taken), *refused_records]
-        return Taken(whole, [one.item for one in taken], refused)
+        return Taken(whole, [one.item for one in taken], refused, released)
 
-    def _due(self, memory: LaneMemory, now_ms: int, limit: int) -> "list[_Due]":
+    def named(self, flight: Flight) -> Part:
+        """Return the part of a flight, with the records that it let go: another try lets go these.
+
+        Else nobody could split them, and a try of records that were read would let them go again.
+        """
+        if self._time_of is None or flight.part.released is not None:
+            return flight.part
+        due = self._decoded(flight.released, flight.now_ms)
+        turns = sorted(zip(due, flight.released, strict=True), key=lambda one: _turn(one[0]))
+        return replace(flight.part, released=tuple(held for _, held in turns))
+
+    def _release(self, memory: LaneMemory, limit: int) -> list[HeldRecord]:
         """Let records go whose time has come, those of one time together."""
         held, before_ms = memory.held, memory.watermarks.watermark_ms
         released = held.release(before_ms, limit)
         while released and held.first_ms() == released[-1].event_time_ms:
             released += held.release(released[-1].event_time_ms + 1, self._records_max)
+        return released
+
+    def _decoded(self, released: Sequence[HeldRecord], now_ms: int) -> "list[_Due]":
         again = self._stage.decode([one.record for one in released], now_ms)
         assert not again.refused, "what was held decodes again"
         return [
@@ -192,6 +219,14 @@ class _Due(NamedTuple):
     name: str
     record: Record
     item: object
+
+
+def _given_up(part: Part, refusal: Refusal, memory: LaneMemory) -> Taken:
+    """Take the records of a part to refuse them."""
+    released = memory.held.take_out(part.released or ())
+    records = [*part.records, *(held.record for held in released)]
+    refused = [Refused(position, refusal.error) for position in range(len(records))]
+    return Taken(records, (), refused, released)
 
 
 def _turn(one: _Due) -> tuple[int, int, str, int]:

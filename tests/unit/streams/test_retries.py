@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from aiokafka import TopicPartition
 
+from batuta.agents.state.alignment import HeldRecord
 from batuta.schemas.errors import LaterError, OutputRefusedError, SinkUnavailableError
 from batuta.schemas.record import Record
 from batuta.schemas.watermark import Watermark
@@ -75,6 +78,25 @@ def test_watermarks_are_heard_behind_the_records_that_they_were_told_behind() ->
     records, rest = part.halves()
     assert records == Part([RECORD], {tp: RECORD.offset + 1})
     assert rest == Part((), {tp: RECORD.offset + 5}, timers=True, watermarks=told)
+
+
+def test_held_records_are_split_in_turn_and_only_behind_those_that_were_read() -> None:
+    held = tuple(HeldRecord(n, 0, RECORD._replace(offset=n)) for n in range(3))
+    tp = TopicPartition(RECORD.topic, RECORD.partition)
+    read = Part([RECORD], {tp: 7}, timers=True, released=held)
+    first, rest = read.halves()
+    assert first == Part([RECORD], {tp: RECORD.offset + 1}, released=())
+    assert rest == Part((), {tp: 7}, timers=True), "what is due is looked for anew"
+    timers, released = replace(rest, released=held).halves()
+    assert timers == Part((), {tp: 7}, timers=True, released=())
+    assert next_step(LATER, 3, timers, SETTINGS) == RetryIt(250)
+    assert released == Part((), {}, released=held)
+    one, two = released.halves()
+    assert (one.released, two.released) == (held[:1], held[1:])
+    assert next_step(LATER, 3, one, SETTINGS) == DeadLetterIt("gave_up")
+    assert next_step(LATER, 3, two, SETTINGS) == SplitIt()
+    records = Part([RECORD, RECORD], {tp: 7}, released=())
+    assert [half.released for half in records.halves()] == [(), ()]
 
 
 def test_backoff_doubles_up_to_its_bound_however_long_it_goes_on() -> None:

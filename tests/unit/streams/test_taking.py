@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from aiokafka import TopicPartition
 
+from batuta.schemas.errors import RefusedEventError
 from batuta.schemas.record import Record
 from batuta.schemas.watermark import Watermark
+from batuta.streams.lanes.calls import Calls
+from batuta.streams.lanes.flights import Flight, Part, Refusal
 from batuta.streams.lanes.memory import LaneMemory
 from batuta.streams.lanes.stage import EventTime, NoState, Stage
-from batuta.streams.lanes.taking import Reading, Taking
+from batuta.streams.lanes.taking import Reading, Taken, Taking
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from batuta.schemas.codec import Refused
 
+REFUSED = RefusedEventError("gave_up", "for the test")
 LABELS, EVENTS = "t.outcomes", "t.ingested"
 AT_ONCE = 2
 
@@ -33,6 +37,10 @@ class Times:
 def decode(records: Sequence[Record], now_ms: int) -> Times:
     del now_ms
     return Times([int(record.value or b"") for record in records])
+
+
+async def _never(flight: Flight) -> None:
+    raise AssertionError(flight)
 
 
 class Replay:
@@ -56,6 +64,24 @@ class Replay:
         self.taking = Taking(stage, 0, AT_ONCE)
         self.offset = 0
 
+    def failed(self, told_ms: int) -> Part:
+        """Let go what is due by `labels`, in a batch that is rolled back; return its part."""
+        flight = Flight(Part((), {}), None, Calls(0), self.memory, _never, 0.0, 0)
+        self.memory.begin(flight)
+        self.memory.hear([(0, Watermark(0, told_ms))], 0)
+        flight.released = self.taking.take(flight.part, 0, self.memory).released
+        self.memory.rollback()
+        return self.taking.named(flight)
+
+    def retry(self, part: Part) -> Taken:
+        """Take what a part names, and keep it so."""
+        batch = object()
+        self.memory.begin(batch)
+        taken = self.taking.take(part, 0, self.memory)
+        self.memory.changes(batch, 0)
+        self.memory.commit(batch)
+        return taken
+
     def batch(self, records: Sequence[tuple[str, int]] = (), **told_ms: int) -> Sequence[object]:
         """Take one batch's records, and what it was told by `labels` and `events`."""
         batch = object()
@@ -65,7 +91,7 @@ class Replay:
         if told:
             self.memory.hear(told, 0)
         read = [self.record(topic, time_ms) for topic, time_ms in records]
-        taken = self.taking.take(read, 0, self.memory)
+        taken = self.taking.take(Part(read, {}), 0, self.memory)
         self.memory.changes(batch, 0)
         self.memory.begin_answers(batch)
         self.memory.answer_changes(batch, 0)
@@ -90,6 +116,19 @@ def test_what_is_read_with_its_watermark_goes_before_what_was_held() -> None:
     assert replay.batch([(LABELS, 5), (LABELS, 35)], labels=50) == [5, 10, 20]
     assert replay.batch() == [30, 35]
     assert replay.batch() == [40]
+
+
+def test_what_a_failed_batch_let_go_is_let_go_again_by_name_and_nothing_else() -> None:
+    replay = Replay()
+    replay.batch([(EVENTS, time_ms) for time_ms in (30, 20, 20, 40)], events=50)
+    part = replay.failed(50)
+    assert part.released is not None
+    assert [held.event_time_ms for held in part.released] == [20, 20]
+    first, second = part.halves()
+    assert replay.retry(first).items == [20]
+    refused = replay.retry(replace(second, refusal=Refusal(REFUSED, 3)))
+    assert (refused.items, len(refused.refused), len(refused.records)) == ((), 1, 1)
+    assert replay.batch(labels=50) == [30, 40]
 
 
 def test_a_label_goes_before_the_event_of_its_time() -> None:
