@@ -1,17 +1,18 @@
 """How large a batch a topic takes, for those who tell people why one was refused."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Final, Protocol, cast
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError
 
 from batuta.streams.settings import Settings, client_options
 
-__all__ = ["LIMIT", "batch_bytes_max"]
+__all__ = ["LIMITS", "batch_bytes_max"]
 
-LIMIT: Final = "max.message.bytes"
+#: A batch is larger than neither of them.
+LIMITS: Final = ("max.message.bytes", "segment.bytes")
 
 
 class _Described(Protocol):
@@ -23,26 +24,27 @@ class _Described(Protocol):
 
 
 async def batch_bytes_max(settings: Settings, topic: str) -> int | None:
-    """Return a topic's `max.message.bytes`.
+    """Return how large a batch a topic takes.
 
     Returns:
-        None where the broker does not tell: it is out of reach, or we may not ask.
+        None where we may not know.
+
+    Raises:
+        aiokafka.errors.KafkaError: the broker is out of reach.
     """
     admin = AIOKafkaAdminClient(**client_options(settings))
-    asked = ConfigResource(ConfigResourceType.TOPIC, topic, {LIMIT: ""})
+    asked = ConfigResource(ConfigResourceType.TOPIC, topic, dict.fromkeys(LIMITS, ""))
     try:
         await admin.start()
         answers = await admin.describe_configs([asked])
-    except KafkaError:
-        return None
     finally:
         await admin.close()
-    return next((_limit(cast("_Described", answer)) for answer in answers), None)
+    limits = chain.from_iterable(_limits(cast("_Described", one)) for one in answers)
+    return min(limits, default=None)
 
 
-def _limit(answer: _Described) -> int | None:
+def _limits(answer: _Described) -> Iterator[int]:
     for _, _, _, _, entries in answer.resources:
         for name, value, *_ in entries:
-            if name == LIMIT and value is not None:
-                return int(value)
-    return None
+            if name in LIMITS and value is not None:
+                yield int(value)

@@ -100,17 +100,25 @@ class Closing:
         key = output.key
         return 0 if key is None else self._world.partition_of[output.topic](key)
 
-    async def give_outputs_up(self, part: Part, step: BuryOutputsIt) -> Part:
+    async def give_outputs_up(self, part: Part, step: BuryOutputsIt) -> Part | None:
         """Return a part whose outputs of such a size become dead letters.
+
+        Returns:
+            None where the topic takes such a size, so that another try may go through: its limit
+            was raised meanwhile, or the broker was wrong for a moment.
 
         Raises:
             OursError: it is no output that is too large, but a dead letter or what the lane keeps.
+            LaterError: the broker did not say what it takes.
+            aiokafka.errors.KafkaError: the broker is out of reach.
         """
         topic = step.topic
+        limit_bytes = await self._world.log.batch_bytes_max(topic)
+        if limit_bytes is not None and limit_bytes >= step.size_bytes:
+            return None
         if topic in {self._stage.deadletters, self._stage.changelog}:
             raise OursError(
                 f"{topic} takes no record of {step.size_bytes:,} bytes, and it cannot be given up: "
                 f"raise the topic's max.message.bytes, then start the worker again"
             )
-        limit_bytes = await self._world.log.batch_bytes_max(topic)
         return part.without(topic, TooLarge(step.size_bytes, limit_bytes))

@@ -241,7 +241,13 @@ class Lane:
             raise error
         part = parts[-1]
         self._world.telemetry.retried(type(error).__name__)
-        match next_step(error, attempt, part, self._world.settings):
+        step = next_step(error, attempt, part, self._world.settings)
+        if isinstance(step, BuryOutputsIt):
+            if (rest := await self._closing.give_outputs_up(part, step)) is not None:
+                parts[-1] = rest
+                return 1
+            step = RetryIt(restart_backoff_ms(attempt - 1, self._world.settings))
+        match step:
             case RetryIt(backoff_ms=backoff_ms):
                 reach("lane.backoff")
                 await asyncio.sleep(backoff_ms / 1000)
@@ -253,8 +259,6 @@ class Lane:
                 refusal = Refusal(RefusedEventError(reason, str(error)), attempt)
                 await self._bury(replace(part, refusal=refusal), ownership)
                 parts.pop()
-            case BuryOutputsIt() as step:
-                parts[-1] = await self._closing.give_outputs_up(part, step)
         return 1
 
     async def _bury(self, part: Part, ownership: Ownership) -> None:

@@ -281,5 +281,9 @@ class Log(Protocol):
         ...
 
     async def batch_bytes_max(self, topic: str) -> int | None:
-        """Return how large a batch a topic takes; None where the broker does not tell us."""
+        """Return how large a batch a topic takes; None where we may not know.
+
+        Raises:
+            aiokafka.errors.KafkaError: the broker is out of reach.
+        """
         ...

@@ -59,13 +59,13 @@ class Outbox:
         """
         now_ms, stage = self._clock(), self._stage
         takes = too_large.limit_bytes
-        limit = "less, and its broker does not say what" if takes is None else f"{takes:,}"
+        limit = "less, and we may not know what" if takes is None else f"{takes:,} at most"
         value = output.value or b""
         cut = f"; the first {_KEPT_BYTES:,} are here" if len(value) > _KEPT_BYTES else ""
         size_bytes = batch_bytes((output.key, output.value, output.headers))
         detail = (
             f"{stage.pipeline} {stage.name} wrote {size_bytes:,} bytes to {output.topic} for a "
-            f"timer or a late answer; its max.message.bytes is {limit}. The value has "
+            f"timer or a late answer, which takes {limit} (max.message.bytes). The value has "
             f"{len(value):,} bytes{cut}"
         )
         named_bytes = sum(len(name) + len(content) for name, content in output.headers)

@@ -28,7 +28,7 @@ class TooLarge:
 
     Attributes:
         size_bytes: how large a batch of one record was refused.
-        limit_bytes: the topic's own `max.message.bytes`; None where the broker does not tell.
+        limit_bytes: how large a batch the topic takes; None where we may not know.
     """
 
     size_bytes: int

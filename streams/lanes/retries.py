@@ -53,7 +53,10 @@ class DeadLetterIt:
 
 @dataclass(frozen=True, slots=True)
 class BuryOutputsIt:
-    """Give up what it writes to a topic that is at least as large as what was refused there."""
+    """Give up what it writes to a topic that is at least as large as what was refused there.
+
+    Unless the topic takes that: then it is tried again.
+    """
 
     topic: str
     size_bytes: int

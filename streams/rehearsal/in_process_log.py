@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
 
 from batuta.schemas.errors import LaterError
 from batuta.schemas.record import Record
@@ -26,7 +25,7 @@ from batuta.streams.rehearsal.in_process_member import InProcessMember
 from batuta.streams.rehearsal.in_process_producer import InProcessProducer
 from batuta.streams.rehearsal.wire import Link, Wire
 from batuta.streams.settings import Settings
-from batuta.streams.topic_limits import LIMIT
+from batuta.streams.topic_limits import LIMITS
 
 __all__ = ["InProcessLog", "InProcessReader"]
 
@@ -69,15 +68,10 @@ class InProcessLog:
 
     async def batch_bytes_max(self, topic: str) -> int | None:
         """Return how large a batch a topic takes; see `Log.batch_bytes_max`."""
-        asked = DescribeConfigsResource(TOPIC_RESOURCE, topic, (LIMIT,))
-        try:
-            found = await self._link("admin").ask(
-                DescribeConfigsRequest((asked,)), DescribeConfigsResponse
-            )
-        except KafkaError:
-            return None
+        asked = DescribeConfigsRequest((DescribeConfigsResource(TOPIC_RESOURCE, topic, LIMITS),))
+        found = await self._link("admin").ask(asked, DescribeConfigsResponse)
         values = [entry.value for result in found.results for entry in result.configs]
-        return next((int(value) for value in values if value is not None), None)
+        return min((int(value) for value in values if value is not None), default=None)
 
     def _link(self, name: str) -> Link:
         return Link(self._wire, f"{self._client}/{name}")

@@ -112,7 +112,7 @@ async def test_what_a_timer_writes_too_large_is_buried_and_the_lane_goes_on(
     assert first.headers["batuta-deadletter-offset"] == b"-1"
     detail = first.headers["batuta-deadletter-detail"].decode()
     assert "lanes counting wrote 70," in detail
-    assert "its max.message.bytes is 20,000" in detail
+    assert "takes 20,000 at most (max.message.bytes)" in detail
     assert "the first 65,536 are here" in detail
 
 
