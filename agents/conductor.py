@@ -136,7 +136,8 @@ class Conductor:
         features = self._understand(events, context.state, shared.features)
         payment = None if (wallet := context.state.wallet) is None else wallet.payment(events)
         question = Question.about(events, features, shared.expired, self._patience_ms(payment))
-        question.payment, question.odds = payment, context.state.success.odds
+        question.payment = payment
+        question.odds = context.state.success.odds_at(context.now_ms)
         question.choices, question.told = self._select(question), told
         question.understood_ms = np.full(len(events), context.now_ms, np.int64)
         if context.parked.entries():
@@ -211,7 +212,7 @@ class Conductor:
         if to_ask:
             unfinished.append(again := question_of(to_ask, now_ms))
             again.payment = None if wallet is None else wallet.payment(again.events)
-            again.odds = context.state.success.odds
+            again.odds = context.state.success.odds_at(now_ms)
         cases = CaseWriter(self._pipeline, self._judge.columns, context.partition, now_ms)
         opened = tuple(cases.write(*one) for one in waiting.asked)
         ignored = len(question.told) - len(resumed)

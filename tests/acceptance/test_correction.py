@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import pytest
 from confluent_kafka import Producer
 
 from batuta.agents.verification.success import SUCCESS_TAG, Success, tallies_of
@@ -118,7 +119,11 @@ async def test_what_hostile_models_answer_is_corrected_once(
             ("review", "wrong_side") if lost else ("block", "large")
         )
         assert all(one.cost_nano > 0 for one in found.corrections)
-    assert await _tallies(embedded_broker) == dict(tallies_of(decisions.values()))
+    held, recount = await _tallies(embedded_broker), dict(tallies_of(decisions.values()))
+    assert held.keys() == recount.keys()
+    for key, tally in held.items():
+        # What was counted some seconds ago has faded a little.
+        assert tally[:2] == pytest.approx(recount[key][:2], rel=1e-3)
 
 
 def _publish(bootstrap: str, numbers: range) -> None:

@@ -264,7 +264,7 @@ def test_what_has_helped_goes_first_and_the_tallies_equal_a_recount(mends: Mends
     lane.restart()
     held = dict(lane.state.success.table.items())
     assert held == dict(tallies_of(lane.decisions))
-    assert held[key_of("only", "tone_shouting", "retry")] == Tally(6, 0)
+    assert held[key_of("only", "tone_shouting", "retry")] == Tally(6, 0, lane.now_ms)
     lane.decide(lane.note(7))
     assert [one.remedy for one in lane.decisions[-1].corrections] == orders[-1], "it repeats"
 

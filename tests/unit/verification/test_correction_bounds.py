@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from batuta.agents.verification.remedies import Remedies, Remedy, attempts_of
-from batuta.agents.verification.success import Success, Tally, key_of, tallies_of
+from batuta.agents.verification.success import HALF_LIFE_MS, Success, key_of, tallies_of
 from batuta.schemas.decision import Correction, Decision
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 REASONS = ("tone_rude", "claim_ungrounded", "out_of_range")
 AT = "only"
+DAY_MS = 86_400_000
 
 
 @st.composite
@@ -40,12 +42,15 @@ def remedies(draw: st.DrawFn) -> Remedies:
     )
 
 
-def course(found: Remedies, data: st.DataObject, success: Success) -> list[Correction]:
+def course(
+    found: Remedies, data: st.DataObject, success: Success, now_ms: int = DAY_MS
+) -> list[Correction]:
     """Fail, and fail again, until something helps or nothing is left."""
     tried: list[Correction] = []
     reason = data.draw(st.sampled_from(REASONS))
-    while (place := found.next(tried, AT, reason, success.odds)) is not None:
-        assert found.next(tried, AT, reason, success.odds) == place, "the same choice repeats"
+    odds = success.odds_at(now_ms)
+    while (place := found.next(tried, AT, reason, odds)) is not None:
+        assert found.next(tried, AT, reason, odds) == place, "the same choice repeats"
         remedy = found.each[place]
         assert not remedy.reasons or reason in remedy.reasons
         results: tuple[Corrected, ...] = ("passed", "failed", "skipped")
@@ -76,31 +81,32 @@ def test_attempts_never_exceed_their_bounds(found: Remedies, data: st.DataObject
 def test_tallies_equal_a_recount(found: Remedies, data: st.DataObject) -> None:
     success = Success()
     decisions: list[Decision] = []
+    now_ms = DAY_MS
     for _ in range(data.draw(st.integers(1, 4))):
-        batch = [decided(course(found, data, success)) for _ in range(2)]
+        now_ms += data.draw(st.integers(0, 90)) * DAY_MS
+        batch = [decided(course(found, data, success, now_ms), now_ms) for _ in range(2)]
         success.table.begin()
         success.take(batch)
-        changes = success.table.changes(0)
+        changes = success.table.changes(now_ms)
         success.table.commit()
         assert len(changes) == len(dict(tallies_of(batch))), "a batch writes what it has changed"
         decisions += batch
-    corrections = [one for decision in decisions for one in decision.corrections]
-    recount = {
-        key_of(AT, reason, remedy): Tally(
-            sum(result != "skipped" for result in results), results.count("passed")
-        )
-        for reason, remedy in {(one.failed[0], one.remedy) for one in corrections}
-        if (
-            results := [
-                one.result for one in corrections if (one.failed[0], one.remedy) == (reason, remedy)
-            ]
-        )
-    }
-    assert dict(success.table.items()) == {k: tally for k, tally in recount.items() if tally.tried}
+    held = dict(success.table.items())
+    corrections = [(one, each.decided_at_ms) for each in decisions for one in each.corrections]
+    counted = [(one, at_ms) for one, at_ms in corrections if one.result != "skipped"]
+    assert held.keys() == {key_of(AT, one.failed[0], one.remedy) for one, _ in counted}
+    for key, tally in held.items():
+        weights = [
+            (0.5 ** ((tally.at_ms - at_ms) / HALF_LIFE_MS), one.result == "passed")
+            for one, at_ms in counted
+            if key_of(AT, one.failed[0], one.remedy) == key
+        ]
+        assert tally.tried == pytest.approx(sum(weight for weight, _ in weights))
+        assert tally.passed == pytest.approx(sum(weight for weight, passed in weights if passed))
 
 
-def decided(tried: list[Correction]) -> Decision:
+def decided(tried: list[Correction], now_ms: int) -> Decision:
     return Decision(
-        *("e1", "mends", 1, "default", "k", 0, 0, "review", 0.5, ("low",), "m@0", {}, ""),  # type: ignore[arg-type]
+        *("e1", "mends", 1, "default", "k", 0, now_ms, "review", 0.5, ("low",), "m@0", {}, ""),  # type: ignore[arg-type]
         corrections=tuple(tried),
     )
