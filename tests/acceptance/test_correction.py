@@ -1,9 +1,10 @@
-"""Answers of hostile models are corrected by a real worker, parked on the way, and decided once."""
+"""Answers of hostile models are corrected by real workers, one of them killed, and decided once."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -12,16 +13,15 @@ from confluent_kafka import Producer
 
 from batuta.agents.verification.success import SUCCESS_TAG, Success, tallies_of
 from batuta.schemas.codec import decode_decision
-from batuta.streams.house import House
-from batuta.streams.lifecycle import Worker
-from batuta.streams.pipelines.loading import load_file
-from batuta.streams.pipelines.opening import open_models
 from batuta.streams.settings import client_options, load_settings
 from batuta.streams.testing import ModelServer
 from batuta.streams.topic_reader import TopicReader
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from conftest import Crew, Hand
 
     from batuta.agents.verification.success import Tally
     from batuta.schemas.decision import Decision
@@ -30,9 +30,10 @@ PATIENCE_S = 120.0
 EVENTS = 24
 HALF = EVENTS // 2
 #: Each answer takes longer than a batch waits: whatever is asked is parked.
-DELAY_MS = 60
+DELAY_MS = 100
+NAME = f"corrected_{os.getpid()}"
 FILE = """\
-pipeline: corrected
+pipeline: NAME
 version: 1
 source: {schema: "corrected_parts:Trial", id: trial, key: key, time: at}
 models:
@@ -79,26 +80,23 @@ class Trial(BaseModel):
 KINDS = ("heeding", "lying", "lost")
 
 
-async def test_what_hostile_models_answer_is_corrected_once(
-    embedded_broker: str, tmp_path: Path
+async def test_what_hostile_models_answer_is_corrected_once_over_a_kill(
+    broker: str, crew: Crew, tmp_path: Path
 ) -> None:
     (tmp_path / "corrected_parts.py").write_text(PARTS)
-    text = FILE.replace("MODEL", MODEL).replace("CHECK", CHECK)
+    text = FILE.replace("MODEL", MODEL).replace("CHECK", CHECK).replace("NAME", NAME)
+    pipeline = tmp_path / "pipeline.yaml"
+    crew.pipelines = (str(pipeline),)
     async with ModelServer(delay_ms=DELAY_MS) as server:
-        (tmp_path / "pipeline.yaml").write_text(text.replace("SERVER", server.address))
-        on_disk = load_file(tmp_path / "pipeline.yaml")
-        settings = load_settings(bootstrap=embedded_broker, partitions=1)
-        decisions: dict[str, Decision] = {}
-        # The first worker ends with whatever is under way; the second goes on with it.
-        for begin, wanted in ((0, 1), (HALF, EVENTS)):
-            worker = Worker(settings, House(on_disk.loaded, open_models(on_disk, tmp_path)))
-            try:
-                await worker.start()
-                await asyncio.wait_for(worker.wait_ready(), PATIENCE_S)
-                _publish(embedded_broker, range(begin, begin + HALF))
-                decisions = await _decided(embedded_broker, wanted)
-            finally:
-                await worker.stop()
+        pipeline.write_text(text.replace("SERVER", server.address))
+        first = await _start(crew, broker)
+        _publish(broker, range(HALF))
+        # Whoever is asked now stands in for an answer that was refused, and asked for again.
+        await _until(lambda: server.behaviours.calls["honest"] > 0, first)
+        first.process.kill()
+        await _start(crew, broker)
+        _publish(broker, range(HALF, EVENTS))
+        decisions = await _decided(broker, EVENTS)
     tried = {
         kind: Counter(
             tuple((one.remedy, one.result) for one in found.corrections)
@@ -119,11 +117,32 @@ async def test_what_hostile_models_answer_is_corrected_once(
             ("review", "wrong_side") if lost else ("block", "large")
         )
         assert all(one.cost_nano > 0 for one in found.corrections)
-    held, recount = await _tallies(embedded_broker), dict(tallies_of(decisions.values()))
+    held, recount = await _tallies(broker), dict(tallies_of(decisions.values()))
     assert held.keys() == recount.keys()
     for key, tally in held.items():
         # What was counted some seconds ago has faded a little.
         assert tally[:2] == pytest.approx(recount[key][:2], rel=1e-3)
+
+
+async def _start(crew: Crew, bootstrap: str) -> Hand:
+    """Start a worker that soon notices that another one is gone."""
+    hand = crew.start(
+        bootstrap,
+        *("--stages", "ingestion,scoring"),
+        partitions=1,
+        session_timeout_ms=3_000,
+        heartbeat_interval_ms=500,
+        transaction_timeout_ms=4_000,
+    )
+    await asyncio.to_thread(hand.wait_ready)
+    return hand
+
+
+async def _until(true: Callable[[], bool], hand: Hand) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not true():
+            assert hand.process.poll() is None, hand.said()
+            await asyncio.sleep(0.005)
 
 
 def _publish(bootstrap: str, numbers: range) -> None:
@@ -133,7 +152,7 @@ def _publish(bootstrap: str, numbers: range) -> None:
         kind = KINDS[number % 3]
         trial = {"trial": f"{kind}-{number}", "key": f"k{number}", "kind": kind, "amount": 2.0}
         value = json.dumps({**trial, "says": order, "at": "2024-01-01T00:00:00Z"})
-        producer.produce("corrected.events", value, str(trial["key"]))
+        producer.produce(f"{NAME}.events", value, str(trial["key"]))
     assert producer.flush(30) == 0
 
 
@@ -141,7 +160,7 @@ async def _decided(bootstrap: str, wanted: int) -> dict[str, Decision]:
     """Return every decision from the beginning on, once there are so many."""
     options = client_options(load_settings(bootstrap=bootstrap))
     found: dict[str, Decision] = {}
-    async with TopicReader(options, ["corrected.decisions"]) as reader:
+    async with TopicReader(options, [f"{NAME}.decisions"]) as reader:
         async with asyncio.timeout(PATIENCE_S):
             while len(found) < wanted:
                 for record in await reader.poll():
@@ -155,7 +174,7 @@ async def _tallies(bootstrap: str) -> dict[str, Tally]:
     """Return what the changelog of scoring says of remedies."""
     options = client_options(load_settings(bootstrap=bootstrap))
     success = Success()
-    async with TopicReader(options, ["corrected-scoring.state"]) as reader:
+    async with TopicReader(options, [f"{NAME}-scoring.state"]) as reader:
         async for records in reader.until_end():
             for record in records:
                 if record.key is not None and record.key[:1] == SUCCESS_TAG:
