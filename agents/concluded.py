@@ -84,7 +84,9 @@ class ToldRows:
     def answers(self) -> list[tuple[ModelAnswer, ...]]:
         """Return what was answered about each."""
         work = self.question.work
-        return [()] * len(self.rows) if work is None else answers_about(work.heard, self.rows)
+        if work is None:
+            return [()] * len(self.rows)
+        return answers_about(work.heard, self.rows, work.reached.done)
 
     def checks(self) -> list[tuple[CheckResult, ...]]:
         """Return what checkpoints have found about each."""

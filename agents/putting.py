@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 
 from batuta.agents.delegation.delegating import Delegating
-from batuta.agents.delegation.heard import ANSWERED, FAILED, Heard, Indexes, Told
+from batuta.agents.delegation.heard import ANSWERED, ASKED, FAILED, Heard, Indexes, Told
 from batuta.agents.delegation.plans import Node, Planned, asked_model, models_of
 from batuta.agents.delegation.reached import Flags
 from batuta.agents.delegation.terms import Terms
@@ -27,7 +27,17 @@ from batuta.schemas.decision import CheckResult, Correction, ModelAnswer, Select
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.rows import rows_of
 
-__all__ = ["Delegation", "answers_about", "corrections_about", "inputs_of", "results_about"]
+__all__ = [
+    "UNAWAITED",
+    "Delegation",
+    "answers_about",
+    "corrections_about",
+    "inputs_of",
+    "results_about",
+]
+
+#: Why there is no answer of a model that was asked, and that its plan went on without.
+UNAWAITED: Final = "unawaited"
 
 _EVENT: Final = "event"
 #: What is read beside features and answers.
@@ -257,9 +267,18 @@ class _Rows:
         return _column(self._heard.of(model), field)[self.rows]
 
 
-def answers_about(heard: Heard, rows: Indexes) -> list[tuple[ModelAnswer, ...]]:
-    """Return what stands in the records of some events of what models have answered."""
-    told = [_answers(name, one, rows) for name, one in heard.told.items()]
+def answers_about(
+    heard: Heard, rows: Indexes, done: Flags | None = None
+) -> list[tuple[ModelAnswer, ...]]:
+    """Return what stands in the records of some events of what models have answered.
+
+    Args:
+        heard: of the models.
+        rows: the events.
+        done: (heard.rows,) whose plans are through: they went on without whoever was asked and is
+            not heard yet; None: none is.
+    """
+    told = [_answers(name, one, rows, done) for name, one in heard.told.items()]
     if len(told) == 1 and None not in told[0]:
         return [(cast("ModelAnswer", answer),) for answer in told[0]]
     return [
@@ -283,7 +302,7 @@ def corrections_about(heard: Heard, rows: Indexes) -> list[tuple[Correction, ...
     return [heard.corrections_of(row) for row in rows.tolist()]
 
 
-def _answers(name: str, told: Told, rows: Indexes) -> list[ModelAnswer | None]:
+def _answers(name: str, told: Told, rows: Indexes, done: Flags | None) -> list[ModelAnswer | None]:
     """Return one model's answers, None where it was not asked or has not answered yet."""
     version, currency = told.version, told.currency
     found: list[ModelAnswer | None] = [
@@ -301,13 +320,9 @@ def _answers(name: str, told: Told, rows: Indexes) -> list[ModelAnswer | None]:
     ]
     state = told.state[rows]
     for place in np.flatnonzero(state != ANSWERED).tolist():
-        found[place] = None
-        if state[place] == FAILED:
-            row = int(rows[place])
-            kind, took = told.failures.get(row, "broke"), int(told.duration_ms[row])
-            cost_nano = int(told.cost_nano[row])
-            paid_in = currency if cost_nano else ""
-            found[place] = ModelAnswer(name, version, None, None, kind, took, cost_nano, paid_in)
+        row = int(rows[place])
+        gone_on = done is not None and bool(done[row])
+        found[place] = _unanswered(name, told, row, gone_on=gone_on)
     if told.former:
         for place, row in enumerate(rows.tolist()):
             if (answer := found[place]) is not None and row in told.former:
@@ -322,6 +337,18 @@ def _answers(name: str, told: Told, rows: Indexes) -> list[ModelAnswer | None]:
             answer = found[place]
             found[place] = answer and answer._replace(evidence=texts[place])
     return found
+
+
+def _unanswered(name: str, told: Told, row: int, *, gone_on: bool) -> ModelAnswer | None:
+    """Return what stands of a model without answer; None where nothing is to be said yet."""
+    if told.state[row] == FAILED:
+        kind, took = told.failures.get(row, "broke"), int(told.duration_ms[row])
+        cost_nano = int(told.cost_nano[row])
+        paid_in = told.currency if cost_nano else ""
+        return ModelAnswer(name, told.version, None, None, kind, took, cost_nano, paid_in)
+    if told.state[row] == ASKED and gone_on:
+        return ModelAnswer(name, told.version, None, None, UNAWAITED)
+    return None
 
 
 def _static(node: Node) -> Node:

@@ -16,6 +16,7 @@ from batuta.agents.models.answers import Answers
 from batuta.agents.models.calibration import Calibration
 from batuta.agents.policy.expressions import Expression
 from batuta.agents.policy.names import Names
+from batuta.agents.putting import UNAWAITED, answers_about
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,6 +80,12 @@ class Case:
             round(score, 6) if usable else None
             for score, usable in zip(reached.scores.tolist(), reached.usable.tolist(), strict=True)
         ]
+
+    @property
+    def recorded(self) -> list[tuple[str, str]]:
+        """Who stands in the record of the first row, and why there is no answer."""
+        (answers,) = answers_about(self.work.heard, np.array([0]), self.work.reached.done)
+        return [(one.name, one.failure) for one in answers]
 
 
 def test_a_sequence_asks_the_next_only_about_what_has_an_answer() -> None:
@@ -161,6 +168,19 @@ def test_what_is_there_counts_once_the_time_is_up() -> None:
     assert case.work.next_ms == 120
     case.due(120)
     assert case.told == [0.2]
+    assert case.recorded == [("a", UNAWAITED), ("b", ""), ("c", UNAWAITED)]
+
+
+def test_the_record_names_whom_the_plan_did_not_wait_for_once_it_is_through() -> None:
+    case = Case(Sequence((parallel(quorum=2, first=True), Ask("b"))), rows=1)
+    case.due()
+    case.say("a", 0.2)
+    assert case.recorded == [("a", "")], "whom it waits for still may answer"
+    case.say("c", 0.4).due()
+    assert case.recorded == [("a", ""), ("c", "")]
+    case.say("b", 0.6).due()
+    assert case.told == [0.6]
+    assert case.recorded == [("a", ""), ("b", ""), ("c", "")]
 
 
 def test_plans_nest() -> None:
