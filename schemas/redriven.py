@@ -22,6 +22,7 @@ __all__ = [
     "Marker",
     "decode_marker",
     "encode_marker",
+    "encode_pruned",
     "redriven_headers",
 ]
 
@@ -100,6 +101,11 @@ def encode_marker(marker: Marker, topic: str) -> Output:
     }
     key = str(marker.letter).encode()
     return Output(topic, key, orjson.dumps(body), (), marker.letter.partition)
+
+
+def encode_pruned(letter: LetterId, topic: str) -> Output:
+    """Write that a marker is taken out: a tombstone in its place."""
+    return Output(topic, str(letter).encode(), None, (), letter.partition)
 
 
 def decode_marker(record: Record) -> Marker:

@@ -93,6 +93,10 @@ class TopicReader:
         for partition, end in ends.items():
             self._consumer.seek(partition, max(begins[partition], end - records_before))
 
+    async def beginnings(self) -> dict[TopicPartition, int]:
+        """Return the first offset that each partition still has."""
+        return await self._begins()
+
     async def remaining(self) -> int:
         """Return how many offsets lie between here and the present end of the topics."""
         return await self._until(await self._ends())

@@ -330,6 +330,7 @@ def _returned_json(returned: "Returned") -> dict[str, object]:
         "seconds": round(returned.seconds, 3),
         "per_second": round(returned.count / max(returned.seconds, 1e-9), 1),
         "stopped": returned.stopped,
+        "pruned": returned.pruned,
     }
 
 

@@ -46,12 +46,17 @@ class Returning:
 
 @dataclass
 class Returned:
-    """What was sent back: how many, to which stage, and why it ended early if it did."""
+    """What was sent back: how many, to which stage, and why it ended early if it did.
+
+    Attributes:
+        pruned: how many markers were taken out of the ledger, as their dead letters are gone.
+    """
 
     by_stage: dict[str, int] = field(default_factory=dict[str, int])
     seconds: float = 0.0
     stopped: str | None = None
     interrupted: bool = False
+    pruned: int = 0
 
     @property
     def count(self) -> int:
@@ -71,6 +76,7 @@ async def send_back(work: Returning, stop: asyncio.Event) -> Returned:
     async with Redrive(bureau.settings, bureau.topics) as redrive:
         sender = _Sender(work, redrive, returned, stop)
         try:
+            returned.pruned = await redrive.prune()
             with meter("redriving", work.total) as bar:
                 await sender.run(bar)
         except RedriveTakenOverError as error:

@@ -1,6 +1,6 @@
 """The dead letters of a pipeline as they are found, and the ledger of those that were redriven."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 from batuta.schemas.codec import decode_dead_letter
@@ -33,10 +33,32 @@ class Stray:
 
 
 class Ledger:
-    """Which dead letters were redriven."""
+    """Which dead letters were redriven, as far as they may still lie on their topic."""
 
     def __init__(self) -> None:
         self._markers: dict[LetterId, Marker] = {}
+
+    def __len__(self) -> int:
+        """Return how many are remembered."""
+        return len(self._markers)
+
+    def remove(self, letter: LetterId) -> None:
+        """Forget one, if it is known."""
+        self._markers.pop(letter, None)
+
+    def outlived(self, beginnings: Mapping[int, int], before_ms: int) -> list[LetterId]:
+        """Return the dead letters that nobody can redrive any more.
+
+        Args:
+            beginnings: the first offset that each partition of their topic still has.
+            before_ms: those redriven since are remembered in any case.
+        """
+        return [
+            letter
+            for letter, marker in self._markers.items()
+            if letter.offset < beginnings.get(letter.partition, 0)
+            and marker.redriven_at_ms < before_ms
+        ]
 
     def add(self, marker: Marker) -> None:
         """Note one."""
@@ -68,6 +90,8 @@ async def read_ledger(options: ClientOptions, topics: Topics) -> Ledger:
                 for record in records:
                     if record.value is not None:
                         ledger.add(decode_marker(record))
+                    elif record.key is not None:
+                        ledger.remove(LetterId.parse(record.key.decode()))
     except TopicMismatchError:
         return ledger
     return ledger

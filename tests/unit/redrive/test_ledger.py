@@ -16,6 +16,7 @@ from batuta.schemas.redriven import (
     Marker,
     decode_marker,
     encode_marker,
+    encode_pruned,
     redriven_headers,
 )
 from batuta.streams.cli.deadletters_groups import Groups, Kind
@@ -67,6 +68,22 @@ def test_a_marker_stands_for_its_dead_letter_and_for_none_of_a_topic_made_anew()
     assert ledger.marker_of(found()) == MARKER
     assert found(timestamp_ms=1_001) not in ledger
     assert found(offset=18) not in ledger
+
+
+def test_a_marker_has_outlived_its_dead_letter_once_that_is_gone_and_time_has_passed() -> None:
+    ledger = Ledger()
+    ledger.add(MARKER)
+    redriven_ms, gone = MARKER.redriven_at_ms, {2: 18}
+    assert ledger.outlived(gone, redriven_ms + 1) == [MARKER.letter]
+    assert ledger.outlived(gone, redriven_ms) == []
+    assert ledger.outlived({2: 17}, redriven_ms + 1) == [], "it is the first that is there"
+    assert ledger.outlived({0: 99}, redriven_ms + 1) == [], "nobody knows of its partition"
+    pruned = encode_pruned(MARKER.letter, "fraud.redriven")
+    marked = encode_marker(MARKER, "fraud.redriven")
+    assert pruned.value is None
+    assert (pruned.key, pruned.partition) == (marked.key, marked.partition)
+    ledger.remove(MARKER.letter)
+    assert found() not in ledger
 
 
 def test_a_redriven_record_names_the_last_dead_letter_it_was() -> None:
