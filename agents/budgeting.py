@@ -7,6 +7,9 @@
 
 Every answer goes to the partition that asked, in the same transaction as the account: what a lane
 may spend was taken from the budget before the lane hears of it.
+
+Tenants come and go: an account is removed once its window has turned and nothing of it is leased,
+and begins anew, as that of a new window does, when somebody asks of it again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,6 +33,10 @@ __all__ = ["ACCOUNTS_TAG", "Budgeted", "Budgeting", "BudgetingState", "accounts_
 #: Under which the accounts stand in the changelog.
 ACCOUNTS_TAG: Final = b"a"
 _ACCOUNTS_MAX: Final = 100_000
+#: Windows turn on the hour: so often it is looked for accounts that are over.
+_SWEEP_MS: Final = 3_600_000
+#: So many accounts leave with one batch at most; those that are left go with the next.
+_REMOVED_MAX: Final = 10_000
 _URGENT: Final = frozenset(("queue", "stop"))
 #: The accounts of one lane, by the budget's id.
 BudgetingState = KeyedTable[str, JsonValue]
@@ -65,6 +72,8 @@ class Budgeting:
     def __init__(self, pipeline: str, rules: Sequence[BudgetRule]) -> None:
         self._pipeline = pipeline
         self._rules: Mapping[str, BudgetRule] = {rule.name: rule for rule in rules}
+        #: The hour in which each lane looked for accounts that are over.
+        self._swept: dict[int, int] = {}
 
     def open_state(self) -> BudgetingState:
         """Return the empty state of one lane."""
@@ -75,6 +84,7 @@ class Budgeting:
     ) -> Budgeted:
         """Answer requests and take changes of limits, in order."""
         done = Budgeted(context.now_ms)
+        self._sweep(context)
         for item in items:
             rule = self._rules.get(name_of(item.budget))
             table = context.state
@@ -94,6 +104,18 @@ class Budgeting:
             table.put(item.budget, account.written())
             done.standings[item.budget] = BudgetStanding(item.budget, rule, account, context.now_ms)
         return done
+
+    def _sweep(self, context: Context[BudgetingState]) -> None:
+        """Remove the accounts that are over."""
+        hour, table = context.now_ms // _SWEEP_MS, context.state
+        if self._swept.get(context.partition) == hour:
+            return
+        accounts = ((budget, Account.read(held)) for budget, held in table.items())
+        over = [budget for budget, account in accounts if account.is_over(context.now_ms)]
+        for budget in over[:_REMOVED_MAX]:
+            table.delete(budget)
+        if len(over) <= _REMOVED_MAX:
+            self._swept[context.partition] = hour
 
     def _answer(
         self, account: Account, request: LeaseRequest, rule: BudgetRule, done: Budgeted

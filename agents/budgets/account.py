@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import cast
 
 from batuta.agents.budgets.ladder import Ladder, Step
-from batuta.agents.budgets.windows import Window
+from batuta.agents.budgets.windows import FORGET_MS, Window
 from batuta.agents.state.codecs import JsonValue
 from batuta.schemas.errors import StateCorruptError
 from batuta.schemas.lease import ClosedLease, LeaseRequest
@@ -64,6 +64,14 @@ class Account:
         if window.start_ms <= self.window.start_ms:
             return self
         return replace(self, window=window, spent_nano=0, leases={}, told=0)
+
+    def is_over(self, now_ms: int) -> bool:
+        """Say whether it says no more than none does: its window has turned, with every lease.
+
+        A limit that was set by hand holds for the windows to come.
+        """
+        by_hand = self.set_by_hand or self.set_at_ms > 0
+        return not by_hand and now_ms >= self.window.end_ms + FORGET_MS
 
     def closed(self, lane: int, lease: ClosedLease) -> "Account":
         """Return the account with a lease given back; one that is not out changes nothing."""

@@ -14,7 +14,9 @@ before anything is drawn from it:
 What is reserved outlives a batch that is rolled back: the model was asked all the same.
 
 State, by budget: the last request's number, the one that is not answered yet, leases, how far up
-the ladder the budget is. It changes with leases, never with events.
+the ladder the budget is. It changes with leases, never with events. A budget whose window has
+turned is forgotten once nothing of it is leased, asked or wanted: tenants come and go. Numbers of
+requests go by the clock, so that those of a budget that comes back are later than any before.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,6 +25,7 @@ from typing import Final, Literal, NamedTuple, cast
 from batuta.agents.budgets.ladder import Rung
 from batuta.agents.budgets.lane_leases import Entry, Lease, Live, read_entry, written
 from batuta.agents.budgets.rule import BudgetRule, name_of
+from batuta.agents.budgets.windows import FORGET_MS
 from batuta.agents.state.codecs import JSON, TEXT, Codec, JsonValue
 from batuta.agents.state.keyed import KeyedTable
 from batuta.schemas.lease import ClosedLease, LeaseGrant, LeaseRequest
@@ -160,10 +163,24 @@ class Purse:
             request = self._tend_one(budget, entry, lane, wants=budget in wanted)
             if request is not None:
                 requests.append(request)
+            if request is None and budget not in wanted and self._is_over(budget, entry):
+                self._forget(budget)
+                continue
             now_known = written(entry)
             if now_known != known:
                 self.table.put(budget, now_known)
         return requests
+
+    def _is_over(self, budget: str, entry: Entry) -> bool:
+        """Say whether nothing of a budget matters any more."""
+        in_use = entry.asked or entry.leases or self._live.get(budget)
+        wanted = budget in self._needed or budget in self._demand
+        return not (in_use or wanted) and self.now_ms >= entry.until_ms + FORGET_MS
+
+    def _forget(self, budget: str) -> None:
+        self._live.pop(budget, None)
+        if budget in self.table:
+            self.table.delete(budget)
 
     def next_look_ms(self, budget: str) -> int | None:
         """Return when a budget is to be looked at again though nothing comes; None for never."""
@@ -268,11 +285,11 @@ class Purse:
         if not entry.asked and asks and low and (not entry.dry or now_ms >= entry.again_ms):
             self._needed.pop(budget, None)
             self._demand.pop(budget, None)
-            entry.last += 1
+            entry.last = max(entry.last + 1, now_ms)
             entry.asked, entry.asked_ms = entry.last, now_ms
             return LeaseRequest(budget, lane, entry.last, lease_nano, needed, tuple(closed))
         if closed:
-            entry.last += 1
+            entry.last = max(entry.last + 1, now_ms)
             return LeaseRequest(budget, lane, entry.last, 0, 0, tuple(closed))
         return None
 
@@ -284,7 +301,7 @@ class Purse:
             live = mine.get(lease.number)
             if live is None:
                 yield ClosedLease(lease.number, lease.amount_nano)
-            elif live.phase != "received" and self._is_over(live):
+            elif live.phase != "received" and self._goes_back(live):
                 live.phase = "closing"
                 yield ClosedLease(lease.number, live.used_nano + live.held_nano)
             else:
@@ -298,7 +315,7 @@ class Purse:
         ]:
             del mine[number]
 
-    def _is_over(self, live: Live) -> bool:
+    def _goes_back(self, live: Live) -> bool:
         """Say whether a lease is to go back."""
         now_ms = self.now_ms
         if live.phase == "closing" or now_ms >= live.lease.until_ms:

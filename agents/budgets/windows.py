@@ -6,9 +6,11 @@ Money is spent when a model is asked, whenever the event happened: windows go by
 from datetime import UTC, datetime
 from typing import Final, Literal, NamedTuple
 
-__all__ = ["Period", "Window", "window_at"]
+__all__ = ["FORGET_MS", "Period", "Window", "window_at"]
 
 Period = Literal["hour", "day", "month"]
+#: So long after a window has turned nothing of it matters any more, should a clock jump back a bit.
+FORGET_MS: Final = 3_600_000
 _MONTHS: Final = 12
 
 

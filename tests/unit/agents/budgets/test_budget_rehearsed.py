@@ -59,6 +59,7 @@ class Rehearsal:
     open_purse: Callable[[Sequence[BudgetRule]], Purse] = Purse
     open_owner: Callable[[str, Sequence[BudgetRule]], Budgeting] = Budgeting
     now_ms: int = 1_700_000_000_000
+    may_limit: bool = True
     cost: Counter[int] = field(default_factory=Counter[int])
     limits: Counter[int] = field(default_factory=Counter[int])
     asked: int = 0
@@ -223,6 +224,8 @@ class Rehearsal:
             self._ask(self.random.choice(self._zombies[-3:]))
 
     def _limit(self) -> None:
+        if not self.may_limit:
+            return
         nano = self.rule.limit_nano * self.random.choice((1, 2)) // 2
         self._requests.records.append(LimitChange(self.rule.id_of("default"), nano))
 
@@ -256,6 +259,23 @@ def test_never_more_is_spent_than_the_limit() -> None:
         assert not _overspent(play), f"seed {seed}"
         asked += play.asked
     assert asked > SEEDS * 50, "the budget lets somebody ask"
+
+
+def test_never_more_is_spent_over_windows_that_turn_and_are_forgotten() -> None:
+    forgotten = 0
+    for seed in range(SEEDS // 3):
+        rule = BudgetRule("hourly", 400, "EUR", per="hour")
+        play = Rehearsal(rule, lanes=1 + seed % 4, random=Random(seed))
+        # Limits set by hand are kept: nobody sets one here.
+        play.may_limit = False
+        for _ in range(4):
+            play.run(150)
+            play.now_ms += 3 * 3_600_000
+            play.calm(3)
+            forgotten += set(play.account().numbers) != set(range(play.lanes))
+        play.calm(300)
+        assert not _overspent(play), f"seed {seed}"
+    assert forgotten
 
 
 def test_unspent_leases_return() -> None:
