@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import pytest
 from confluent_kafka import Producer
 
-from batuta.agents.verification.success import SUCCESS_TAG, Success, tallies_of
+from batuta.agents.verification.success import SUCCESS_TAG, Success, key_of
 from batuta.schemas.codec import decode_decision
 from batuta.streams.settings import client_options, load_settings
 from batuta.streams.testing import ModelServer
 from batuta.streams.topic_reader import TopicReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from conftest import Crew, Hand
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 120.0
 EVENTS = 24
-HALF = EVENTS // 2
+THIRD = EVENTS // 3
 #: Each answer takes longer than a batch waits: whatever is asked is parked.
 DELAY_MS = 100
 NAME = f"corrected_{os.getpid()}"
@@ -90,12 +90,15 @@ async def test_what_hostile_models_answer_is_corrected_once_over_a_kill(
     async with ModelServer(delay_ms=DELAY_MS) as server:
         pipeline.write_text(text.replace("SERVER", server.address))
         first = await _start(crew, broker)
-        _publish(broker, range(HALF))
+        _publish(broker, range(THIRD))
+        await _decided(broker, THIRD)
+        asked = server.behaviours.calls["honest"]
+        _publish(broker, range(THIRD, 2 * THIRD))
         # Whoever is asked now stands in for an answer that was refused, and asked for again.
-        await _until(lambda: server.behaviours.calls["honest"] > 0, first)
+        await _until(lambda: server.behaviours.calls["honest"] > asked, first)
         first.process.kill()
         await _start(crew, broker)
-        _publish(broker, range(HALF, EVENTS))
+        _publish(broker, range(2 * THIRD, EVENTS))
         decisions = await _decided(broker, EVENTS)
     tried = {
         kind: Counter(
@@ -117,11 +120,22 @@ async def test_what_hostile_models_answer_is_corrected_once_over_a_kill(
             ("review", "wrong_side") if lost else ("block", "large")
         )
         assert all(one.cost_nano > 0 for one in found.corrections)
-    held, recount = await _tallies(broker), dict(tallies_of(decisions.values()))
-    assert held.keys() == recount.keys()
+    held = await _tallies(broker)
+    assert held.keys() == tried_of(decisions).keys()
     for key, tally in held.items():
         # What was counted some seconds ago has faded a little.
-        assert tally[:2] == pytest.approx(recount[key][:2], rel=1e-3)
+        recount = tried_of(decisions)[key], tried_of(decisions, "passed")[key]
+        assert tally[:2] == pytest.approx(recount, rel=1e-3)
+
+
+def tried_of(decisions: Mapping[str, Decision], *results: str) -> Counter[str]:
+    """Count what the records say was tried, or what came to one of these results."""
+    return Counter(
+        key_of(one.at, one.failed[0], one.remedy)
+        for decision in decisions.values()
+        for one in decision.corrections
+        if one.result in (results or ("passed", "failed"))
+    )
 
 
 async def _start(crew: Crew, bootstrap: str) -> Hand:
