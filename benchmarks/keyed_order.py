@@ -8,6 +8,7 @@ batches overtake each other, are parked, and come back. Every event carries its 
 decisions of each key, as a reader of committed records sees them, must come in its order, once.
 Leaves with 1 where one did not. All that was ever written stays in memory, so many events go in
 rounds of `--round`, each with chance of its own and a world of its own; `--jobs` rounds at once.
+With `--steps-max` lanes park that few, and read no faster than models answer: none may be late.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -282,7 +284,8 @@ def run_rounds(events: int, options: argparse.Namespace) -> Found:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(options.jobs, context, _quiet, max_tasks_per_child=1) as pool:
         seeds = range(options.seed, options.seed + len(sizes))
-        for number, found in enumerate(pool.map(run, sizes, seeds), start=1):
+        begun = pool.map(run, sizes, seeds, repeat(options.steps_max))
+        for number, found in enumerate(begun, start=1):
             whole += found
             told = f"{whole.events:,} events, {whole.order_violations} violations"
             print(f"round {number} of {len(sizes)}: {told}", file=sys.stderr, flush=True)
@@ -301,6 +304,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--round", type=int, default=50_000, help="events in one world")
     parser.add_argument("--jobs", type=int, default=1, help="worlds at once, each on a core")
+    parser.add_argument("--steps-max", type=int, help="a lane parks so many; else as shipped")
     parser.add_argument("--seed", type=int, default=1, help="of the first round")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
