@@ -7,7 +7,7 @@ said, right = gathered.pairs()
 """
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,12 @@ _YES: Final = 0.5
 _Key = tuple[str, str]
 
 
+class _Said(NamedTuple):
+    sure: float
+    yes: bool
+    decided_at_ms: int
+
+
 @dataclass
 class Gathered:
     """What one model said of events, and what became known of them.
@@ -32,14 +38,22 @@ class Gathered:
     Attributes:
         pipeline: whose version as it is now counts: another's answers were calibrated otherwise.
         model: its name in the pipeline.
+        silent_before_ms: an event decided before that, and of which nothing was heard, is not so;
+            None: nothing is known of it.
         answered: how many answers of it there are.
     """
 
     pipeline: LoadedPipeline
     model: str
+    silent_before_ms: int | None = None
     answered: int = 0
-    _said: dict[_Key, tuple[float, bool]] = field(default_factory=dict[_Key, tuple[float, bool]])
+    _said: dict[_Key, _Said] = field(default_factory=dict[_Key, _Said])
     _known: dict[_Key, bool] = field(default_factory=dict[_Key, bool])
+
+    @property
+    def one_sided(self) -> bool:
+        """Whether everything that is known says the same: half of the truth is not told."""
+        return not {True, False} <= {self._truth(event) for event in self._said}
 
     @property
     def topics(self) -> tuple[str, str]:
@@ -60,14 +74,22 @@ class Gathered:
     def pairs(self) -> tuple[Scores, npt.NDArray[np.bool_]]:
         """Return how sure the model was of each event that is known, and whether it was right."""
         known = [
-            (sure, yes is self._known[event])
-            for event, (sure, yes) in self._said.items()
-            if event in self._known
+            (said.sure, said.yes is label)
+            for event, said in self._said.items()
+            if (label := self._truth(event)) is not None
         ]
         return (
             np.array([sure for sure, _ in known], np.float64),
             np.array([right for _, right in known], np.bool_),
         )
+
+    def _truth(self, event: _Key) -> bool | None:
+        """Return what an event turned out to be; None where that is not known."""
+        known = self._known.get(event)
+        before_ms = self.silent_before_ms
+        if known is None and before_ms is not None and self._said[event].decided_at_ms < before_ms:
+            return False
+        return known
 
     def _decided(self, record: Record) -> None:
         decision = decode_decision(record)
@@ -79,4 +101,4 @@ class Gathered:
                 sure = answer.confidence
                 if sure is not None:
                     event = (decision.tenant, decision.event_id)
-                    self._said[event] = (sure, answer.score >= _YES)
+                    self._said[event] = _Said(sure, answer.score >= _YES, decision.decided_at_ms)

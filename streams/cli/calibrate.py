@@ -1,8 +1,9 @@
 """`batuta models calibrate`: what a model's confidence has come to mean."""
 
 import asyncio
+import time
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["calibrate"]
 
+_DAY_MS: Final = 86_400_000
+
 
 def calibrate(
     pipeline: PipelineName,
@@ -27,13 +30,22 @@ def calibrate(
             "--model", metavar="NAME", help="Which model of the pipeline; else the first."
         ),
     ] = None,
+    silence_days: Annotated[
+        float | None,
+        typer.Option(
+            "--silence-days",
+            metavar="DAYS",
+            min=0,
+            help="What nothing is heard of for so long is not so; else it is not known.",
+        ),
+    ] = None,
     bootstrap: Bootstrap = None,
     as_json: Json = False,
 ) -> None:
     """Compare how sure a model said it was with how often it was right; print the line to write.
 
     Reads the decisions of this version of the pipeline and what became known of their events.
-    Leaves with 1 where too few are known.
+    Leaves with 1 where too few are known, or all that is known says the same.
 
     Example: batuta models calibrate fraud --model forest --bootstrap 127.0.0.1:9092
     """
@@ -44,10 +56,11 @@ def calibrate(
     on_disk = find_pipeline(pipeline)
     name = model or on_disk.loaded.plan.model
     so_far = _so_far(on_disk, name)
-    gathered = Gathered(on_disk.loaded, name)
+    gathered = Gathered(on_disk.loaded, name, _silent_before_ms(silence_days))
     asyncio.run(_read(gathered, bootstrap))
     known = len(gathered.pairs()[0])
-    found = _fitted(gathered, so_far) if known >= ANSWERS_MIN else None
+    enough = known >= ANSWERS_MIN and not gathered.one_sided
+    found = _fitted(gathered, so_far) if enough else None
     if as_json:
         told = {"model": name, "answers": gathered.answered, "known": known}
         print_json(told if found is None else {**told, **asdict(found)})
@@ -58,8 +71,17 @@ def calibrate(
         say(f"{what}, {found.error_after:.4f} with it")
     if found is None:
         what = f"of {gathered.answered:,} answers of {name} in this version {known:,} are known"
-        say(f"{what}; {ANSWERS_MIN} are needed", style="yellow")
+        lacking = f"{ANSWERS_MIN} are needed"
+        if known >= ANSWERS_MIN:
+            lacking = "all alike: where silence says no, add after how long, --silence-days 7"
+        say(f"{what}; {lacking}", style="yellow")
         leave(Exit.NEGATIVE)
+
+
+def _silent_before_ms(silence_days: float | None) -> int | None:
+    if silence_days is None:
+        return None
+    return int(time.time() * 1_000 - silence_days * _DAY_MS)
 
 
 @dataclass(frozen=True)

@@ -150,6 +150,31 @@ def test_a_model_that_is_too_sure_is_told_what_its_word_means(
     assert [point[0] for point in again["calibration"]] == said.tolist()
 
 
+def test_where_only_what_is_so_is_told_silence_has_to_count(
+    run: Run, file: Path, embedded_broker: str
+) -> None:
+    file.write_text(FILE.replace("version: 2", "version: 4"))
+
+    async def publish() -> None:
+        loaded, topics = load_settings(bootstrap=embedded_broker), Topics("unsure")
+        await declare_topics(loaded, topics)
+        names = [f"silent{number}" for number in range(200)]
+        decisions = [encode_decision(decided(one, 0.9, 4), topics.decisions) for one in names]
+        frauds = [LabelOutcome(one, "default", "k", 1, True, None, 5) for one in names[:120]]
+        outcomes = [encode_outcome(one, topics.outcomes) for one in frauds]
+        for topic, outputs in ((topics.decisions, decisions), (topics.outcomes, outcomes)):
+            async with Publisher(client_options(loaded), topic) as publisher:
+                await publisher.publish([Timed(7, output) for output in outputs])
+                await publisher.flush()
+
+    asyncio.run(publish())
+    code, told, error = run(str(file))
+    assert (code, told["known"], "calibration" in told) == (1, 120, False)
+    assert "all alike: where silence says no, add after how long, --silence-days 7" in error
+    code, told, _ = run(str(file), "--silence-days", "7")
+    assert (code, told["known"], told["calibration"]) == (0, 200, [[0.9, 0.6]])
+
+
 def test_where_too_little_is_known_it_says_so(run: Run, file: Path, embedded_broker: str) -> None:
     asyncio.run(declare_topics(load_settings(bootstrap=embedded_broker), Topics("unsure")))
     file.write_text(file.read_text().replace("version: 2", "version: 3"))
