@@ -10,6 +10,7 @@ from typing import Protocol, TypeGuard, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from batuta.agents.delegation.plans import Node
 from batuta.agents.evaluation.ranking import Booleans, Integers, Numbers
 from batuta.agents.evaluation.report import Evaluation, Oracle
 from batuta.agents.evaluation.weeks import Weeks
@@ -179,8 +180,15 @@ class WithoutOracle:
 class LabelMapping(HistoryMapping[HistoryT], Protocol[HistoryT]):
     """A history whose events are told apart by more than one score: each has a label."""
 
-    def measure_labels(self, history: HistoryT, labels: Sequence[str]) -> Evaluation:
-        """Return how well labels, one per event and empty where there is none, are found.
+    def measure_labels(
+        self, history: HistoryT, labels: Sequence[str], plans: Sequence[Node]
+    ) -> Evaluation:
+        """Return how well labels are found, and what else a history measures of its pipeline.
+
+        Args:
+            history: the events.
+            labels: one per event, empty where there is none.
+            plans: of the pipeline that is measured, with their checkpoints.
 
         Raises:
             UsageError: the history has nothing to measure by.

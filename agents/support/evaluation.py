@@ -1,18 +1,20 @@
 """How well questions are understood, and how well faults planted in drafts are found.
 
+Drafts are checked by what the pipeline's file puts behind its drafter.
+
 Published figures: Casanueva et al. (2020) for the encoders; TF-IDF with logistic regression is what
 words and pieces of words reach without any encoder.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
+from batuta.agents.delegation.plans import Node, answering, checked_within
 from batuta.agents.evaluation.report import Evaluation, PublishedFigures
 from batuta.agents.policy.event_rows import EventRows
-from batuta.agents.support.checks import DRAFTER, POLICIES_FOUND, reply_checkpoint
 from batuta.agents.support.data import Messages
 from batuta.agents.support.planting import FAULTS, Fault, PlantedDraft, plant
 from batuta.agents.support.policies import Policy
@@ -23,8 +25,19 @@ from batuta.agents.verification.port import CheckBatch
 from batuta.schemas.errors import UsageError
 from batuta.schemas.ingested import Ingested
 
-__all__ = ["Found", "judged", "measure_drafts", "measure_support"]
+__all__ = [
+    "DRAFTER",
+    "POLICIES_FOUND",
+    "Found",
+    "judged",
+    "measure_drafts",
+    "measure_support",
+    "reply_checkpoint",
+]
 
+#: The models whose values the checks of a reply look at.
+DRAFTER: Final = "drafter"
+POLICIES_FOUND: Final = "policies"
 _PER_FAULT: Final = 200
 _CLEAN: Final = 600
 _SEED: Final = 77
@@ -52,18 +65,28 @@ class Found:
     reasons: dict[str, str]
 
 
-def measure_support(messages: Messages, labels: Sequence[str]) -> Evaluation:
+def reply_checkpoint(plans: Iterable[Node]) -> Checkpoint | None:
+    """Return what a draft must pass; None where nothing stands behind the drafter."""
+    checked = (one for plan in plans for one in checked_within(plan))
+    found = (one.checkpoint for one in checked if answering(one.step) == DRAFTER)
+    return next((one for one in found if one.checks), None)
+
+
+def measure_support(
+    messages: Messages, labels: Sequence[str], checkpoint: Checkpoint | None
+) -> Evaluation:
     """Measure labels against those of the questions, and the checks on planted drafts.
 
     Args:
         messages: the data set.
         labels: one per question, empty where none was given.
+        checkpoint: what a draft must pass; None: nothing, so that nothing is found.
 
     Raises:
         UsageError: no policy has three steps, so that no draft can be planted.
     """
     right = [told == label for told, label in zip(labels, messages.labels, strict=True)]
-    drafts = measure_drafts(messages.policies)
+    drafts = measure_drafts(messages.policies, checkpoint or Checkpoint("none", ()))
     return Evaluation(
         metrics={"accuracy": float(np.mean(right)), **drafts.metrics},
         published=_PUBLISHED,
@@ -77,7 +100,7 @@ def measure_support(messages: Messages, labels: Sequence[str]) -> Evaluation:
     )
 
 
-def measure_drafts(policies: Sequence[Policy]) -> Evaluation:
+def measure_drafts(policies: Sequence[Policy], checkpoint: Checkpoint) -> Evaluation:
     """Plant drafts over policies and measure what the checks of replies make of them.
 
     Raises:
@@ -86,7 +109,6 @@ def measure_drafts(policies: Sequence[Policy]) -> Evaluation:
     if not any(len(one.steps) >= 3 for one in policies):  # noqa: PLR2004
         raise UsageError("no policy has three steps, so that no draft can be planted")
     planted = {fault: plant(policies, fault, _PER_FAULT, _SEED) for fault in FAULTS}
-    checkpoint = reply_checkpoint()
     faulty = [one for fault in FAULTS for one in judged(planted[fault], policies, checkpoint)]
     clean = judged(plant(policies, "", _CLEAN, _SEED), policies, checkpoint)
     metrics = {
@@ -122,8 +144,8 @@ def judged(
         Found(
             draft,
             {
-                name: checkpoint.reason(place, code)
-                for place, (name, code) in enumerate(zip(checkpoint.names, column, strict=True))
+                bound.name: checkpoint.reason(place, code)
+                for place, (bound, code) in enumerate(zip(checkpoint.checks, column, strict=True))
                 if code
             },
         )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import cast
 
+from batuta.agents.delegation.plans import Node
 from batuta.agents.evaluation.ranking import Numbers
 from batuta.agents.evaluation.report import Evaluation
 from batuta.agents.evaluation.weeks import Weeks
@@ -17,7 +18,7 @@ from batuta.agents.support.data import (
     guideline_policies,
     messages_of,
 )
-from batuta.agents.support.evaluation import measure_support
+from batuta.agents.support.evaluation import measure_support, reply_checkpoint
 from batuta.schemas.errors import UsageError
 
 __all__ = ["SupportHistory"]
@@ -66,6 +67,8 @@ class SupportHistory(WithoutOracle):
         del history, weeks, scores
         raise UsageError("questions are measured by their labels")
 
-    def measure_labels(self, history: Messages, labels: Sequence[str]) -> Evaluation:
+    def measure_labels(
+        self, history: Messages, labels: Sequence[str], plans: Sequence[Node]
+    ) -> Evaluation:
         """Return how many questions are understood, and how drafts with planted faults fare."""
-        return measure_support(history, labels)
+        return measure_support(history, labels, reply_checkpoint(plans))

@@ -125,7 +125,7 @@ def _evaluated(plan: _Plan, settings: "Settings", *, as_json: bool) -> dict[str,
         walk = _walked(plan, on_disk, history, reached)
     walked = _as_walked(walk)
     evaluation, each = (
-        _labelled((mapping, history), walk, trained)
+        _labelled((mapping, history), walk, trained, on_disk)
         if measures_labels(mapping)
         else _measured(plan, (mapping, history), walked, trained)
     )
@@ -227,12 +227,16 @@ def _measured(
 
 
 def _labelled(
-    given: "tuple[LabelMapping[Any], Any]", walk: "Walk", trained: "Sequence[TrainedModel]"
+    given: "tuple[LabelMapping[Any], Any]",
+    walk: "Walk",
+    trained: "Sequence[TrainedModel]",
+    on_disk: "PipelineOnDisk",
 ) -> "tuple[Evaluation, list[dict[str, object]]]":
     """Return how well the labels are found that decisions tell."""
     mapping, history = given
     labels = [walk.answers.evidence.get(row, "") for row in range(len(history))]
-    measured = mapping.measure_labels(history, labels)
+    plans = [*on_disk.loaded.plan.delegating.plans.values()]
+    measured = mapping.measure_labels(history, labels, plans)
     versions = [one.version for one in trained] or [walk.answers.model]
     return measured, [{"model": name, "metrics": dict(measured.metrics)} for name in versions]
 

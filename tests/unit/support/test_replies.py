@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import ast
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from batuta.agents.delegation.plans import Ask, Checked
+from batuta.agents.delegation.plans import Ask, Sequence
 from batuta.agents.policy.event_rows import EventRows
-from batuta.agents.support.checks import DRAFTER, POLICIES_FOUND, reply_checkpoint
 from batuta.agents.support.drafter import Drafter
-from batuta.agents.support.evaluation import judged, measure_drafts
+from batuta.agents.support.evaluation import (
+    DRAFTER,
+    POLICIES_FOUND,
+    judged,
+    measure_drafts,
+    reply_checkpoint,
+)
 from batuta.agents.support.planting import FAULTS, plant
 from batuta.agents.support.policies import POLICIES, policies_of
 from batuta.agents.support.prescribed import PrescribedSteps
 from batuta.agents.support.ranking import TextIndex
 from batuta.agents.support.retriever import Retriever
+from batuta.agents.verification.checkpoint import Checkpoint
 from batuta.agents.verification.port import CheckBatch
 from batuta.agents.verification.privacy import PrivacyCheck
 from batuta.schemas.ingested import Ingested
@@ -27,10 +34,8 @@ from batuta.streams.pipelines.finding import find_pipeline
 from batuta.streams.testing import check_batch_check
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable
 
-    from batuta.agents.delegation.plans import Node
-    from batuta.agents.verification.checkpoint import Checkpoint
     from batuta.agents.verification.port import BatchCheck
 
 STEPS = ["Confirm your identity.", "We block the lost card.", "A new card is sent to you."]
@@ -43,10 +48,18 @@ NOTE: dict[str, object] = {
 MESSAGE = "I am Sumo Narpel, write to sumo@nar.example or call 0221 555 0199."
 
 
-def batches(*drafts: object, found: object = None) -> Callable[[Sequence[int]], CheckBatch]:
+@pytest.fixture(scope="module")
+def reply() -> Checkpoint:
+    """The checks that the pipeline's file puts behind its draft."""
+    found = reply_checkpoint(find_pipeline("support").loaded.plan.delegating.plans.values())
+    assert found is not None
+    return found
+
+
+def batches(*drafts: object, found: object = None) -> Callable[[Iterable[int]], CheckBatch]:
     known = [POLICY, NOTE] if found is None else found
 
-    def batch_of(rows: Sequence[int]) -> CheckBatch:
+    def batch_of(rows: Iterable[int]) -> CheckBatch:
         events = [Ingested(f"e{n}", "k", "k", 0, 0, "default", {"text": MESSAGE}, {}) for n in rows]
         values = {
             DRAFTER: [
@@ -120,7 +133,7 @@ def test_the_best_passage_comes_first_whatever_the_order_of_words() -> None:
     assert index.best("zzz", 3) == []
 
 
-def test_a_draft_is_extracted_from_the_policy_or_there_is_none() -> None:
+def test_a_draft_is_extracted_from_the_policy_or_there_is_none(reply: Checkpoint) -> None:
     row = {"cleaner.value": {"text": "I lost my card"}, "intents.value": {"label": "lost_card"}}
     nothing = {"cleaner.value": None, "intents.value": None}
     found = Retriever().answer_rows([row, nothing])
@@ -128,9 +141,7 @@ def test_a_draft_is_extracted_from_the_policy_or_there_is_none() -> None:
     assert [value["policy"] for value in drafts.values] == ["Lost or stolen card", ""]  # type: ignore[index]  # pyright: ignore[reportIndexIssue]
     assert all(step in drafts.evidence[0] for step in POLICIES[1].steps)
     batch_of = batches(*drafts.values, found=found.values[0])
-    names = [*zip(reply_checkpoint().names, batch_of([0, 1]).values, strict=False)]
-    assert names
-    for bound in reply_checkpoint().checks:
+    for bound in reply.checks:
         assert bound.check.check(batch_of([0])).codes.tolist() == [0], bound.name
 
 
@@ -149,30 +160,24 @@ def test_a_policy_without_title_or_steps_is_refused(
         policies_of(entries)
 
 
-def test_the_file_checks_a_reply_by_what_is_measured() -> None:
-    delegating = find_pipeline("support").loaded.plan.delegating
-    found = _checkpoints(delegating.plans["only"])
-    checkpoint = next(one for one in found if "privacy" in one.names)
-    ours = reply_checkpoint()
-    assert checkpoint.names == ours.names
-    for theirs, mine in zip(checkpoint.checks, ours.checks, strict=True):
-        assert type(theirs.check) is type(mine.check)
-        assert vars(theirs.check) == vars(mine.check)
-        assert theirs.vouches == mine.vouches
-
-
-def _checkpoints(node: Node) -> list[Checkpoint]:
-    if isinstance(node, Checked):
-        return [node.checkpoint, *_checkpoints(node.step)]
-    if isinstance(node, Ask):
-        return []
-    return [found for one in node.steps for found in _checkpoints(one)]
-
-
-def test_planted_faults_in_drafts_of_our_own_policies_are_found() -> None:
-    found = measure_drafts(POLICIES)
+def test_the_checks_of_the_file_find_faults_planted_in_drafts_of_our_own_policies(
+    reply: Checkpoint,
+) -> None:
+    assert reply.names == ("privacy", "tone", "steps", "grounding")
+    found = measure_drafts(POLICIES, reply)
     assert found.metrics["violations_found"] >= 0.95
     assert found.metrics["false_alarms"] <= 0.05
+
+
+def test_what_a_file_does_not_check_is_not_found(reply: Checkpoint) -> None:
+    gentle = replace(reply, checks=tuple(one for one in reply.checks if one.name != "tone"))
+    facts = measure_drafts(POLICIES, gentle).facts
+    assert (facts["wrong_tone_found_by_its_check"], facts["missing_step_found_by_its_check"]) == (
+        0.0,
+        measure_drafts(POLICIES, reply).facts["missing_step_found_by_its_check"],
+    )
+    assert reply_checkpoint([Sequence((Ask("drafter"), Ask("steward")))]) is None
+    assert measure_drafts(POLICIES, Checkpoint("none", ())).metrics["violations_found"] == 0.0
 
 
 def test_drafts_are_the_same_each_time_and_seen_ones_hold_no_unseen_template() -> None:
@@ -181,7 +186,11 @@ def test_drafts_are_the_same_each_time_and_seen_ones_hold_no_unseen_template() -
         assert drafts == plant(POLICIES, fault, 40, 3)
         assert any(one.unseen for one in drafts)
         assert not any(one.unseen for one in plant(POLICIES, fault, 40, 3, seen_only=True))
-    assert judged(plant(POLICIES, "leaked_data", 5, 3), POLICIES, reply_checkpoint())
+
+
+def test_a_draft_is_judged_beside_what_was_found(reply: Checkpoint) -> None:
+    drafts = plant(POLICIES, "leaked_data", 5, 3)
+    assert [one.draft for one in judged(drafts, POLICIES, reply)] == drafts
 
 
 def test_who_plants_and_who_checks_know_nothing_of_each_other() -> None:
