@@ -60,7 +60,9 @@ def evaluate(
     page: Annotated[
         Path | None,
         typer.Option(
-            "--page", metavar="FILE", help="Where the curves go; else evaluation-<pipeline>.html."
+            "--page",
+            metavar="FILE",
+            help="Where the curves go; else evaluation-<pipeline>.html in the current folder.",
         ),
     ] = None,
     as_json: Json = False,
@@ -104,7 +106,12 @@ class _Plan:
 
 def _evaluated(plan: _Plan, settings: "Settings", *, as_json: bool) -> dict[str, object]:
     from batuta.agents.history import measures_labels
-    from batuta.streams.cli.evaluate_result import differences_of, evaluation_as_json, save_page
+    from batuta.streams.cli.evaluate_result import (
+        check_page,
+        differences_of,
+        evaluation_as_json,
+        save_page,
+    )
     from batuta.streams.cli.histories import history_mapping
     from batuta.streams.cli.stand_in import stand_in
     from batuta.streams.data.histories import read_history, read_oracle
@@ -112,6 +119,8 @@ def _evaluated(plan: _Plan, settings: "Settings", *, as_json: bool) -> dict[str,
 
     on_disk = find_pipeline(plan.pipeline)
     name = on_disk.loaded.pipeline.name
+    page = plan.page or Path(f"evaluation-{name}.html")
+    check_page(page)
     mapping = history_mapping(name, on_disk.history)
     history = read_history(mapping, plan.data)
     oracle = read_oracle(mapping, plan.data, history)
@@ -129,7 +138,6 @@ def _evaluated(plan: _Plan, settings: "Settings", *, as_json: bool) -> dict[str,
         if measures_labels(mapping)
         else _measured(plan, (mapping, history), walked, trained)
     )
-    page = plan.page or Path(f"evaluation-{name}.html")
     save_page(page, name, walked, evaluation)
     differences = differences_of(walked, oracle) if oracle is not None else None
     if not as_json:

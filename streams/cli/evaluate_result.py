@@ -4,6 +4,7 @@ A walk of a data set through the pipeline, however it was done, is given as `Wal
 event of the history, the features that each decision names, and what it cost.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from batuta.agents.evaluation.report import Evaluation, Oracle, feature_differen
 from batuta.schemas.errors import UsageError
 from batuta.streams.cli.evaluate_page import page_of
 
-__all__ = ["Walked", "differences_of", "evaluation_as_json", "save_page"]
+__all__ = ["Walked", "check_page", "differences_of", "evaluation_as_json", "save_page"]
 
 Numbers = npt.NDArray[np.float64]
 
@@ -69,6 +70,18 @@ def evaluation_as_json(
     if differences is not None:
         result["feature_differences"] = differences
     return result
+
+
+def check_page(path: Path) -> None:
+    """Look whether a page can be written later: an evaluation takes minutes.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    near = next(one for one in (path, *path.absolute().parents) if one.exists())
+    fit = near.is_file() if near == path else near.is_dir()
+    if not fit or not os.access(near, os.W_OK):
+        raise UsageError(f"cannot write {path}; name another file by --page")
 
 
 def save_page(path: Path, pipeline: str, walked: Walked, evaluation: Evaluation) -> None:

@@ -81,9 +81,9 @@ def write(path: Path, rows: Sequence[tuple[str, str]]) -> None:
         csv.writer(file).writerows([("text", "category"), *rows])
 
 
-def evaluate(folder: Path, at: Path) -> subprocess.CompletedProcess[str]:
+def evaluate(folder: Path, at: Path, *further: str) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("BATUTA_")}
-    options = ("evaluate", "support", "--data", str(folder), "--json")
+    options = ("evaluate", "support", "--data", str(folder), "--json", *further)
     return subprocess.run(
         [*BATUTA, *options],
         capture_output=True,
@@ -107,6 +107,16 @@ def test_questions_go_through_the_topics_and_drafts_through_the_checks(
     assert (told["events"], told["lost"], told["doubled"]) == (3, 0, 0)
     assert told["facts"]["planted_drafts"] >= 500
     assert (tmp_path / "evaluation-support.html").is_file()
+
+
+@pytest.mark.parametrize("page", [".", "taken/page.html"])
+def test_a_page_that_cannot_be_written_is_told_before_anything_is_read(
+    tmp_path: Path, page: str
+) -> None:
+    (tmp_path / "taken").touch()
+    done = evaluate(tmp_path / "nothing", tmp_path, "--page", page)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"cannot write {page}; name another file by --page" in done.stderr
 
 
 def test_a_missing_file_is_named(data: Path, tmp_path: Path) -> None:
