@@ -39,7 +39,7 @@ async def decided_with_people(
         said: the score that a person gives to a case; None: their time was over.
         now_ms: the clock, which stands.
     """
-    state, lot = conductor.open_state(), ParkingLot(b"p", steps_max=max(len(events), 1))
+    state, lot = conductor.open_state(), ParkingLot(b"p", steps_max=2 * len(events) + 2)
     context = Context(now_ms, 0, PartitionOf(1), state, parked=lot)
     items: Sequence[Ingested | LabelOutcome | StepAnswer] = events
     news: News[Question, Answer] = News()

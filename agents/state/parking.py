@@ -9,10 +9,12 @@ it is free.
 An answer resumes its step once: a second one, or one for a step that was given up, is ignored and
 counted. A step whose deadline has passed is taken out by `expire`.
 
-The lot is bounded, and whoever reads for it takes no more than there is `room` for. At the bound
-all the same, the step that has waited longest for a model is given up; where there is none, the one
-that has waited longest for a human; where all are queued, the first of them. `park` returns it: the
-caller takes the pipeline's fallback, and leaves a human's to the review for good.
+The lot is bounded, and whoever reads for it takes no more than there is `room` for. Half of it is
+for steps that wait for a human, at most: people take hours, and nobody else may stand still for
+them. Beyond that the one that has waited longest for a human is given up. At the bound all the
+same, the step that has waited longest for a model is; where there is none, for a human; where all
+are queued, the first of them. `park` returns it: the caller takes the pipeline's fallback, and
+leaves a human's to the review for good.
 
 Changelog: key `tag` + step id in UTF-8; value, after the keyed table's version: order (8 bytes, big
 endian), kind (1: 1 model, 2 human, 3 queued), deadline (8, signed), length of the key in bytes (4),
@@ -127,6 +129,11 @@ class ParkingLot(ListedTable[str, Step]):
         return self._steps_max
 
     @property
+    def people_max(self) -> int:
+        """How many steps may wait for a human."""
+        return max(1, self._steps_max // 2)
+
+    @property
     def room(self) -> int:
         """How many more steps may wait before one is given up."""
         return self._steps_max - len(self._table)
@@ -164,7 +171,7 @@ class ParkingLot(ListedTable[str, Step]):
         assert step.id not in self._known, f"the step {step.id} waits already"
         models = self._lines.get(step.key, _Line()).models
         assert step.kind != "model" or not models, "its key is blocked: queue it"
-        given_up = self._give_up() if self.room <= 0 else None
+        given_up = self._make_way(step.kind)
         if step.order is None:
             step = replace(step, order=self._next_order)
             self._next_order += 1
@@ -247,6 +254,12 @@ class ParkingLot(ListedTable[str, Step]):
                 f"the order of {self.name} is damaged or of a version this release does not read"
             )
         self._next_order = max(self._next_order, int(_NEXT.unpack(value)[1]))
+
+    def _make_way(self, kind: Kind) -> Step | None:
+        people = self._oldest["human"]
+        if kind == "human" and len(people) >= self.people_max and (first := people.first()):
+            return self._take(first[1].decode())
+        return self._give_up() if self.room <= 0 else None
 
     def _give_up(self) -> Step:
         # The first of the queued is the next of its key, for nothing waits for a model then.

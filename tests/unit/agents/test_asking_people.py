@@ -245,12 +245,12 @@ def test_where_escalation_says_nothing_the_step_goes_on_by_itself_in_the_end() -
 
 def test_at_the_bound_the_one_that_waited_longest_goes_to_review_for_good() -> None:
     lane = Lane(ANALYST)
-    concluded = [lane.batch(parcel(f"p{number}"))[0] for number in range(6)][-1]
+    concluded = [lane.batch(parcel(f"p{number}"))[0] for number in range(3)][-1]
     (decision,) = concluded.decisions
     assert (decision.event_id, decision.outcome, decision.reasons[0]) == (
         "p0", "review", "person_late",
     )  # fmt: skip
-    assert lane.waits == {"human": 5}
+    assert lane.waits == {"human": 2}
 
 
 def test_a_restart_asks_models_again_and_nobody_twice() -> None:

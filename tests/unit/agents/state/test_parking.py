@@ -61,6 +61,12 @@ class Naive:
     def blocked(self, key: str) -> bool:
         return any(step.key == key and step.kind == "model" for step in self.steps)
 
+    def makes_way(self, kind: Kind) -> Step | None:
+        people = [step for step in self.steps if step.kind == "human"]
+        if kind == "human" and len(people) >= STEPS_MAX // 2:
+            return people[0]
+        return self.oldest() if len(self.steps) == STEPS_MAX else None
+
     def oldest(self) -> Step:
         return next(step for kind in KINDS for step in self.steps if step.kind == kind)
 
@@ -77,7 +83,7 @@ def park(lot: ParkingLot, naive: Naive, step: Step) -> None:
         with pytest.raises(AssertionError, match="queue it"):
             lot.park(step)
     else:
-        given_up = naive.oldest() if len(naive.steps) == STEPS_MAX else None
+        given_up = naive.makes_way(step.kind)
         naive.take([given_up] if given_up else [])
         assert lot.park(step) == given_up
         naive.steps.append(step)
@@ -163,10 +169,26 @@ def test_at_the_bound_the_oldest_for_a_model_is_given_up_first_then_the_oldest_f
         step("4", "model", "other"),
     ):
         assert lot.park(each) is None
-    given_up = [lot.park(step(name, "human")) for name in ("5", "6", "7")]
-    assert given_up == [step("2", "model"), step("4", "model", "other"), step("1", "human")]
-    assert [each.id for each in lot.free(limit=9)] == ["3"]
+    given_up = [
+        lot.park(step("5", "human")),
+        lot.park(step("6", "model", "third")),
+        lot.park(step("7", "queued", "third")),
+        lot.park(step("8", "queued", "third")),
+    ]
+    assert [one and one.id for one in given_up] == ["2", "4", "6", "1"]
+    assert [each.id for each in lot.free(limit=9)] == ["3", "7", "8"]
     assert lot.resume("2") is None
+
+
+def test_people_fill_half_of_a_lot_and_then_the_one_that_waited_longest_for_them_is_given_up() -> (
+    None
+):
+    """A case takes hours: were the lot full of them, nothing else could be asked meanwhile."""
+    lot = opened()
+    lot.begin()
+    given_up = [lot.park(step(name, "human")) for name in ("1", "2", "3")]
+    assert [one and one.id for one in given_up] == [None, None, "1"]
+    assert (lot.people_max, lot.room) == (2, 2)
 
 
 def test_where_all_are_queued_the_first_of_them_is_given_up() -> None:
