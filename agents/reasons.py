@@ -19,6 +19,7 @@ __all__ = [
     "PERSON_LATE",
     "RULE_FAILED",
     "TAINTED",
+    "TEXT_MISSING",
     "BatchReasons",
     "NoReasons",
     "Reasons",
@@ -43,6 +44,8 @@ CHECK_BROKE: Final = "check_broke"
 RULE_FAILED: Final = "rule_failed"
 #: A rule asks for an action over an answer that is tainted.
 TAINTED: Final = "tainted"
+#: A check of texts looks at an answer that holds none.
+TEXT_MISSING: Final = "text_missing"
 
 _TEXTS: Final[Mapping[str, str]] = {
     "score_low": "the score is below the review threshold",
@@ -61,6 +64,7 @@ _TEXTS: Final[Mapping[str, str]] = {
     "rule_broken": "the answer breaks a rule, so a person decides",
     "claim_ungrounded": "no source supports a claim of the answer, so a person decides",
     "nothing_to_ground": "there is no text, or no source to hold it against, so a person decides",
+    TEXT_MISSING: "there is no text to check, so a person decides",
     "tone_rude": "the text is rude, so a person decides",
     "tone_blaming": "the text blames the reader, so a person decides",
     "tone_shouting": "the text shouts, so a person decides",

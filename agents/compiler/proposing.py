@@ -128,7 +128,7 @@ class Proposing:
                 raise ProposalRefused(refused)
         faults = self._verifying.faults.beside()
         node = Planning(self._file, faults, self._verifying).node(entry, _NOWHERE)
-        if len(faults):
+        if len(faults) or self._verifying.untold(node):
             raise ProposalRefused("not_compiled")
         verified = self._verifying.verified(Steered(node, self._planners))
         found = Compiled(self._file, node, verified, self._allowed, self._limits)

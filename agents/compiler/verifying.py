@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Final, cast
 from batuta.agents.compiler.faults import Faults
 from batuta.agents.compiler.remedying import Remedying
 from batuta.agents.compiler.understood import Understand
-from batuta.agents.delegation.plans import Checked, Node, answering
+from batuta.agents.delegation.plans import (
+    Checked,
+    Node,
+    answers_together,
+    models_of,
+    sole_answering,
+)
 from batuta.agents.policy.expressions import Expression, ExpressionError
 from batuta.agents.policy.names import Kind, Names
 from batuta.agents.reasons import CHECK_BROKE
@@ -22,6 +28,7 @@ from batuta.agents.verification.checkpoint import (
 from batuta.agents.verification.compliance import ComplianceCheck
 from batuta.agents.verification.expressions import CONTRADICTION, RuleCheck
 from batuta.agents.verification.grounding import GroundingCheck
+from batuta.agents.verification.own import OwnCheck
 from batuta.agents.verification.port import BatchCheck
 from batuta.agents.verification.ranges import RangeCheck
 from batuta.agents.verification.shapes import SchemaCheck
@@ -116,21 +123,41 @@ class Verifying:
     def _around(self, node: Node, checks: "_Checks", name: str) -> Node:
         if not checks.entries:
             return node
-        last = answering(node)
-        found = [self._one(one, (*checks.path, n), last) for n, one in enumerate(checks.entries)]
+        sole = sole_answering(node)
+        self._refuse_untold(node, checks)
+        each = [(one, (*checks.path, n)) for n, one in enumerate(checks.entries)]
+        found = [self._one(one, path, sole or "") for one, path in each]
+        follows = sole is None and (
+            checks.on_failure is not None
+            or any(_follows(*one) for one in zip(checks.entries, found, strict=True))
+        )
         validators = tuple(one for one in found if isinstance(one, Validator))
         bound = _distinct([one for one in found if isinstance(one, BoundCheck)])
         if checks.on_failure is None:
-            return Checked(node, Checkpoint(name, bound, validators))
+            return Checked(node, Checkpoint(name, bound, validators, follows=follows))
         reasons = {reason for one in bound for reason in one.check.reasons} | {CHECK_BROKE}
         reasons |= set(VALIDATOR_REASONS) if validators else set()
         path = remedies_path(self._value, checks.remedies_path)
         remedies = self._remedying.remedies(checks.on_failure, path, node, reasons)
-        return Checked(node, Checkpoint(name, bound, validators, remedies))
+        return Checked(node, Checkpoint(name, bound, validators, remedies, follows))
 
-    def _one(self, entry: CheckEntry, path: Path, last: str) -> BoundCheck | Validator | None:
-        of = self._model(entry.of, (*path, "of")) or last
-        sources = self._model(entry.sources, (*path, "sources")) or last
+    def untold(self, node: Node) -> bool:
+        """Say whether `verify` looks at the text of a plan whose answer is of no one alone."""
+        together = answers_together(node)
+        return together and any(entry.follows for entry in self._file.verify.check)
+
+    def _refuse_untold(self, node: Node, checks: "_Checks") -> None:
+        if not answers_together(node):
+            return
+        several = ", ".join(dict.fromkeys(models_of(node, remedies=False)))
+        for number, entry in enumerate(checks.entries):
+            if entry.follows:
+                what = "looks at one answer, but several count at once here (parallel); add of: "
+                self._note((*checks.path, number), entry.kind, f"{what}one of {several}")
+
+    def _one(self, entry: CheckEntry, path: Path, sole: str) -> BoundCheck | Validator | None:
+        of = self._model(entry.of, (*path, "of")) or sole
+        sources = self._model(entry.sources, (*path, "sources")) or sole
         if entry.validator is not None:
             validator = self._model(entry.validator, (*path, "validator"))
             return Validator(validator, entry.least, self._blind(validator)) if validator else None
@@ -202,6 +229,13 @@ class _Checks:
     path: Path
     on_failure: OnFailureEntry | None
     remedies_path: Path
+
+
+def _follows(entry: CheckEntry, check: BoundCheck | Validator | None) -> bool:
+    """Say whether a check looks at what whoever answers has answered; one of your own may."""
+    if entry.use is not None:
+        return isinstance(check, BoundCheck) and not isinstance(check.check, OwnCheck)
+    return entry.follows
 
 
 def _vouches(entry: CheckEntry) -> Vouches:

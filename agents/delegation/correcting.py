@@ -18,13 +18,18 @@ from batuta.agents.delegation.heard import ANSWERED
 from batuta.agents.delegation.plans import (
     Ask,
     Checked,
-    answering,
     checked_within,
     may_answer,
     models_of,
 )
-from batuta.agents.delegation.reached import Flags, Reached
-from batuta.agents.delegation.verifying import Walking, failed_answer, judge, value_on_trial
+from batuta.agents.delegation.reached import NOBODY, Flags, Reached
+from batuta.agents.delegation.verifying import (
+    Walking,
+    answered_by,
+    failed_answer,
+    judge,
+    value_on_trial,
+)
 from batuta.agents.models.answers import Answers
 from batuta.agents.verification.checkpoint import cut
 from batuta.agents.verification.course import Course, Mended
@@ -50,6 +55,7 @@ def walk_checked(walk: Walking, node: Checked, where: Flags) -> Reached:
     """Return what a checked step has come to: an answer that has passed, or none."""
     trials = walk.heard.trials_of(node.checkpoint)
     _tell(walk, node, where, trials)
+    walk.following |= node.checkpoint.follows
     reached = walk.walk(node.step, where & (trials.stands_in < 0))
     if not node.checkpoint.remedies.each:
         judge(walk, node, where, reached, trials)
@@ -66,9 +72,11 @@ def walk_checked(walk: Walking, node: Checked, where: Flags) -> Reached:
     np.copyto(reached.scores, trials.scores, where=passed | failed)
     np.copyto(reached.confidence, trials.confidence, where=passed | failed)
     np.copyto(reached.taint, trials.taint, where=passed | failed)
-    if isinstance(node.step, Ask) and failed.any():
+    if failed.any():
         # Whoever takes the answer later all the same, an action that carries it, must know.
-        walk.heard.of(node.step.model).taint[failed] |= np.uint8(Taint.FAILED_CHECK)
+        heard = walk.heard.told
+        for told in (heard[name] for name in may_answer(node.step) if name in heard):
+            told.taint[failed & (told.state == ANSWERED)] |= np.uint8(Taint.FAILED_CHECK)
     return reached
 
 
@@ -127,6 +135,9 @@ class _Correcting:
             reached.scores[row] = score
             reached.confidence[row] = np.nan if mended is None else mended.confidence
             reached.taint[row] = 0
+            if reached.by is not None:
+                own = answered_by(self.node, row, self.trials)
+                reached.by[row] = self.walk.heard.names.index(own)
 
     def _accept(self, rows: Flags) -> None:
         """Let people's answers count: nobody checks them."""
@@ -150,6 +161,7 @@ class _Correcting:
             if self.trials.state[row] == FAILED:
                 course.failed = self.trials.reasons(row)
                 course.critique = self._critique(row, course)
+                self._note_answerer(row, course)
             if (place := self._next(row, course)) is None:
                 course.ended = True
                 self.trials.state[row], self.trials.stands_in[row] = FAILED, -1
@@ -174,6 +186,13 @@ class _Correcting:
             if course.under_way and where[row] and (silent or state[row] == PASSED):
                 rows.append(row)
         return rows
+
+    def _note_answerer(self, row: int, course: Course) -> None:
+        """Note whose answer it is that has failed, where it is the step's own."""
+        by = self.reached.by
+        if self.trials.stands_in[row] < 0 and by is not None:
+            place = int(by[row])
+            course.answered_by = "" if place == NOBODY else self.walk.heard.names[place]
 
     def _critique(self, row: int, course: Course) -> str:
         said = self.trials.critiques.get(row, "")
@@ -325,7 +344,7 @@ class _Correcting:
         """Let later steps read the answer that stands for the step's own, and know whose it is."""
         place = int(self.trials.stands_in[row])
         remedy = self.node.checkpoint.remedies.each[place] if place >= 0 else None
-        told = self.walk.heard.of(answering(self.node.step))
+        told = self.walk.heard.of(answered_by(self.node, row, self.trials))
         if remedy is None or remedy.kind == "human" or told.state[row] != ANSWERED:
             return
         told.values[row] = value_on_trial(self.node, row, self.walk.heard, self.trials)

@@ -5,6 +5,7 @@ A row of it, with nothing but what was answered, goes to JSON and back: so work 
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final, cast
 
 import numpy as np
@@ -140,6 +141,11 @@ class Heard:
         self.trials: dict[str, Trials] = {}
         #: What was found before the work was parked, by checkpoint and row.
         self._given: dict[str, dict[int, Mapping[str, object]]] = {}
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """All who may be asked; their places say whose an answer is."""
+        return tuple(self.versions)
 
     def of(self, model: str) -> Told:
         """Return what one model has answered."""

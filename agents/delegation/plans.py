@@ -34,11 +34,13 @@ __all__ = [
     "always_answering",
     "answered_before",
     "answering",
+    "answers_together",
     "asked_model",
     "checked_within",
     "may_answer",
     "models_of",
     "people_of",
+    "sole_answering",
     "text_of",
 ]
 
@@ -332,6 +334,26 @@ def always_answering(node: Node) -> str | None:
         return None
     first = node.steps[0] if isinstance(node, Cascade | Fallback) else _last(node)
     return always_answering(first)
+
+
+def answers_together(node: Node) -> bool:
+    """Say whether the answers of several, taken together, may come to be the plan's.
+
+    >>> both = Parallel((Ask("b"), Ask("c")), "mean", (1.0, 1.0), 2)
+    >>> answers_together(Fallback((Ask("a"), both))), answers_together(Sequence((both, Ask("a"))))
+    (True, False)
+    """
+    if isinstance(node, Cascade | Fallback):
+        return any(answers_together(step) for step in node.steps)
+    if isinstance(node, Ask | Parallel):
+        return isinstance(node, Parallel)
+    return answers_together(_last(node))
+
+
+def sole_answering(node: Node) -> str | None:
+    """Return the one whose answer a plan's is, where it can be nobody else's; else None."""
+    names = set(may_answer(node))
+    return names.pop() if len(names) == 1 and not answers_together(node) else None
 
 
 def _last(node: Checked | Planned | Sequence | Steered) -> Node:

@@ -1,6 +1,7 @@
 """What a plan, or a part of it, has come to for each event of a batch."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -8,9 +9,12 @@ import numpy.typing as npt
 from batuta.agents.models.answers import Scores
 from batuta.agents.verification.taint import Taints
 
-__all__ = ["Flags", "Reached"]
+__all__ = ["NOBODY", "Answerers", "Flags", "Reached"]
 
 Flags = npt.NDArray[np.bool_]
+#: (rows,) whose answer it is, by place among all who may be asked; NOBODY: of no one alone.
+Answerers = npt.NDArray[np.int16]
+NOBODY: Final = -1
 
 
 @dataclass(slots=True)
@@ -23,6 +27,7 @@ class Reached:
         scores, confidence: (rows,) of the answer.
         marked: (rows,) whether another than the intended one answered.
         taint: (rows,) what may be wrong with the answer; `verification.taint` has the rule.
+        by: whose answer it is; None where no checkpoint around it wants to know.
     """
 
     done: Flags
@@ -31,6 +36,7 @@ class Reached:
     confidence: Scores
     marked: Flags
     taint: Taints
+    by: Answerers | None = None
 
     @classmethod
     def nothing(cls, rows: int) -> "Reached":
@@ -53,3 +59,5 @@ class Reached:
             (self.taint, other.taint),
         ):
             np.copyto(mine, theirs, where=where)
+        if self.by is not None and other.by is not None:
+            np.copyto(self.by, other.by, where=where)

@@ -22,7 +22,7 @@ from batuta.agents.delegation.plans import (
     models_of,
     people_of,
 )
-from batuta.agents.delegation.reached import Flags, Reached
+from batuta.agents.delegation.reached import NOBODY, Flags, Reached
 from batuta.agents.models.answers import Scores
 from batuta.agents.policy.event_rows import EventRows
 from batuta.agents.policy.names import Column
@@ -37,7 +37,7 @@ from batuta.agents.verification.trials import FAILED, OPEN, PASSED, VALIDATING, 
 from batuta.schemas.ingested import Ingested
 from batuta.schemas.review import ANSWER_CHARACTERS_MAX, FailedAnswer
 
-__all__ = ["Verifier", "Walking", "failed_answer", "judge", "value_on_trial"]
+__all__ = ["Verifier", "Walking", "answered_by", "failed_answer", "judge", "value_on_trial"]
 
 _REFUSED = 1
 _UNHEARD = 2
@@ -91,22 +91,47 @@ class Verifier:
             for name, told in heard.told.items()
             if told.values
         }
-        _let_stand_in(node, rows, reached, heard, _Shown(compared, values))
+        standing = _standing(node, rows, reached, heard)
+        _let_stand_in(node, rows, reached, heard, _Shown(compared, values, standing))
+        if not node.checkpoint.follows:
+            standing = values.get(answering(node.step), standing)
         scores, confidence = reached.scores[rows], reached.confidence[rows]
         seen = self._rows_of(rows)
         seen.give("score", Column(scores))
         seen.give("confidence", Column(confidence))
         seen.give(CONTRADICTION, Column(contradiction_of(compared, len(rows))))
         events = [self.events[row] for row in rows.tolist()]
-        return CheckBatch(events, scores, confidence, self._features[rows], compared, values, seen)
+        shown = self._features[rows]
+        return CheckBatch(events, scores, confidence, shown, compared, values, seen, standing)
 
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """What checks see of models: scores that are compared, and what was answered beside them."""
+    """What checks see of models: scores that are compared, and what was answered beside them.
+
+    Attributes:
+        standing: what whoever answered has, for each row; empty where that is always the same.
+    """
 
     compared: dict[str, Scores]
     values: dict[str, list[object]]
+    standing: list[object]
+
+
+def _standing(node: Checked, rows: Indexes, reached: Reached, heard: Heard) -> list[object]:
+    """Return what was answered by whoever answered for each row; None by no one alone."""
+    if not node.checkpoint.follows:
+        return []
+    assert reached.by is not None, "a checkpoint that follows who answers, and nobody told it"
+    by = zip(reached.by[rows].tolist(), rows.tolist(), strict=True)
+    names = heard.names
+    return [None if one == NOBODY else heard.of(names[one]).values.get(row) for one, row in by]
+
+
+def answered_by(node: Checked, row: int, trials: Trials) -> str:
+    """Return who gave the step's own answer that has failed; of several at once the last one."""
+    course = trials.courses.get(row)
+    return (course.answered_by if course is not None else "") or answering(node.step)
 
 
 def _let_stand_in(
@@ -117,21 +142,22 @@ def _let_stand_in(
     places = np.flatnonzero(trials.stands_in[rows] >= 0)
     if not len(places):
         return
-    own = answering(node.step)
     for column in shown.compared.values():
         column[places] = np.nan
-    compared = shown.compared.setdefault(own, np.full(len(rows), np.nan))
-    compared[places] = reached.scores[rows[places]]
-    values = shown.values.setdefault(own, [None] * len(rows))
     for place in places.tolist():
-        values[place] = value_on_trial(node, int(rows[place]), heard, trials)
+        row = int(rows[place])
+        own, value = answered_by(node, row, trials), value_on_trial(node, row, heard, trials)
+        shown.compared.setdefault(own, np.full(len(rows), np.nan))[place] = reached.scores[row]
+        shown.values.setdefault(own, [None] * len(rows))[place] = value
+        if shown.standing:
+            shown.standing[place] = value
 
 
 def value_on_trial(node: Checked, row: int, heard: Heard, trials: Trials) -> object:
     """Return what was answered beside the score by whoever answers for a checked step."""
     place = int(trials.stands_in[row])
     if place < 0:
-        return heard.of(answering(node.step)).values.get(row)
+        return heard.of(answered_by(node, row, trials)).values.get(row)
     # The plan's own: of several plans behind one checkpoint each corrects its own models.
     if node.checkpoint.remedies.each[place].part is not None:
         mended = trials.courses[row].mended
@@ -144,12 +170,10 @@ def failed_answer(node: Checked, row: int, heard: Heard, trials: Trials) -> Fail
     course, score = trials.courses[row], float(trials.scores[row])
     place, value = int(trials.stands_in[row]), value_on_trial(node, row, heard, trials)
     asked = may_answer(node.step) if place < 0 else iter(node.checkpoint.remedies.each[place].asks)
-    # Of a cascade or fallback: the last one that has answered.
     given = [name for name in asked if name in heard.told and heard.of(name).state[row] == ANSWERED]
-    by = heard.versions[given[-1]] if given else ""
-    if place < 0 and given:
-        value = heard.of(given[-1]).values.get(row)
-    elif place >= 0 and not given:
+    own = answered_by(node, row, trials)
+    by = heard.versions[own if own in given else given[-1]] if given else ""
+    if place >= 0 and not given:
         by = node.checkpoint.remedies.each[place].name
     text = text_of(value) or ("" if value is None else orjson.dumps(value).decode())
     return FailedAnswer(
@@ -170,10 +194,12 @@ class Walking(Protocol):
     Attributes:
         heard: so far.
         verifier: runs checkpoints.
+        following: whether a checkpoint that was met wants to know who has answered for each row.
     """
 
     heard: Heard
     verifier: Verifier | None
+    following: bool
 
     def walk(self, node: Node, where: Flags) -> Reached:
         """Return what `node` has come to for the rows of `where`."""

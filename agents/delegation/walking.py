@@ -25,7 +25,7 @@ from batuta.agents.delegation.plans import (
     Sequence,
     Steered,
 )
-from batuta.agents.delegation.reached import Flags, Reached
+from batuta.agents.delegation.reached import NOBODY, Answerers, Flags, Reached
 from batuta.agents.delegation.verifying import Verifier
 from batuta.agents.models.answers import Scores
 from batuta.agents.policy.names import Column
@@ -48,6 +48,7 @@ class Walk:
         lapsed: whether something is complete because its time is over.
         verifier: runs checkpoints; None where a plan has none.
         patience_ms: (rows,) how long each may take since the beginning; None: for ever.
+        following: whether a checkpoint that was met wants to know who has answered for each row.
     """
 
     heard: Heard
@@ -57,6 +58,7 @@ class Walk:
     lapsed: bool = False
     verifier: Verifier | None = None
     patience_ms: npt.NDArray[np.int64] | None = None
+    following: bool = False
 
     def left_ms(self, row: int) -> int | None:
         """Return how long an event may still take; None: for ever."""
@@ -89,7 +91,13 @@ class Walk:
         usable = told.state == ANSWERED
         marked = np.zeros(len(done), np.bool_)
         scores, confidence = told.scores.copy(), told.confidence.copy()
-        return Reached(done, usable, scores, confidence, marked, told.taint.copy())
+        by = self._answerers(node.model) if self.following else None
+        return Reached(done, usable, scores, confidence, marked, told.taint.copy(), by)
+
+    def _answerers(self, model: str | None) -> Answerers:
+        """Return that one answers for every row; None: no one alone."""
+        place = NOBODY if model is None else self.heard.names.index(model)
+        return np.full(self.heard.rows, place, np.int16)
 
     def _sequence(self, node: Sequence, where: Flags) -> Reached:
         reached = self.walk(node.steps[0], where)
@@ -159,7 +167,8 @@ class Walk:
         taint = np.bitwise_or.reduce(
             np.where(usable, np.array([part.taint for part in parts]), 0), axis=0
         ).astype(np.uint8)
-        return Reached(complete, enough, scores, confidence, marked, taint)
+        by = self._answerers(None) if self.following else None
+        return Reached(complete, enough, scores, confidence, marked, taint, by)
 
     def _remind(self, at_ms: int) -> None:
         self.next_ms = at_ms if self.next_ms is None else min(self.next_ms, at_ms)

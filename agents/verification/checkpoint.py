@@ -65,12 +65,14 @@ class Checkpoint:
         checks: run first, all of them.
         validators: models asked about what has passed these.
         remedies: what is tried where an answer does not pass.
+        follows: whether it must be told who has answered for each row, as several may.
     """
 
     name: str
     checks: tuple[BoundCheck, ...]
     validators: tuple[Validator, ...] = ()
     remedies: Remedies = NO_REMEDIES
+    follows: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ class ComplianceCheck:
     reasons: tuple[str, ...] = ("step_missing", "steps_out_of_order")
 
     def __init__(self, of: str, steps: Sequence[str]) -> None:
-        """Take whose text, and the steps in order."""
+        """Take whose text, empty for that of whoever answers, and the steps in order."""
         self._of = of
         self._steps = [(step, content_words(step)) for step in steps]
 

@@ -38,6 +38,7 @@ class Course:
         mended: what a repair by rules has made of the answer.
         taint: what a new answer carries over from the one before.
         shown: what the person who is asked now is shown of the answer before.
+        answered_by: who gave the step's own answer that failed last; empty where that is known.
     """
 
     failed: tuple[str, ...] = ()
@@ -52,6 +53,7 @@ class Course:
     mended: Mended | None = None
     taint: int = 0
     shown: FailedAnswer | None = None
+    answered_by: str = ""
 
     def row(self) -> dict[str, object]:
         """Return it as JSON takes it."""
@@ -68,6 +70,7 @@ class Course:
             "mended": self.mended,
             "taint": self.taint,
             "shown": None if self.shown is None else self.shown._asdict(),
+            "answered_by": self.answered_by,
         }
 
 
@@ -92,6 +95,7 @@ def course_of(told: Mapping[str, object]) -> Course:
         taint=int(cast("int", told["taint"])),
         # Work that was parked before people were shown anything has nothing of it.
         shown=_shown(cast("Mapping[str, object] | None", told.get("shown"))),
+        answered_by=str(told.get("answered_by", "")),
     )
 
 

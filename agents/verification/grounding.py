@@ -8,7 +8,14 @@ validator model may judge what words cannot.
 
 from typing import Final
 
-from batuta.agents.verification.port import CheckBatch, Verdict, passed, text_of, texts_of
+from batuta.agents.verification.port import (
+    CheckBatch,
+    Verdict,
+    is_blank,
+    passed,
+    text_of,
+    texts_of,
+)
 from batuta.agents.verification.sentences import (
     claim_words,
     content_words,
@@ -32,7 +39,10 @@ class GroundingCheck:
     reasons: tuple[str, ...] = ("claim_ungrounded", "nothing_to_ground")
 
     def __init__(self, of: str, sources: str, least: float = 0.6) -> None:
-        """Take whose text, whose sources, and which share of a claim's words one must hold."""
+        """Take whose text, whose sources, and which share of a claim's words one must hold.
+
+        An empty `of` is whoever answers.
+        """
         self._of = of
         self._sources = sources
         self._least = least
@@ -43,7 +53,7 @@ class GroundingCheck:
         pairs = zip(batch.values_of(self._of), batch.values_of(self._sources), strict=True)
         for row, (value, found) in enumerate(pairs):
             text, sources = text_of(value), texts_of(found)
-            if not text or not sources:
+            if is_blank(text) or not sources:
                 codes[row], critiques[row] = 2, "write a text, from the sources alone"
             elif (claim := self._unsupported(text, sources)) is not None:
                 codes[row], critiques[row] = 1, f"no source says: {claim}"

@@ -12,7 +12,16 @@ from batuta.agents.policy.names import Rows
 from batuta.agents.understanding.features import Features
 from batuta.schemas.ingested import Ingested
 
-__all__ = ["BatchCheck", "CheckBatch", "Codes", "Verdict", "passed", "text_of", "texts_of"]
+__all__ = [
+    "BatchCheck",
+    "CheckBatch",
+    "Codes",
+    "Verdict",
+    "is_blank",
+    "passed",
+    "text_of",
+    "texts_of",
+]
 
 #: Of each answer: 0 passed; k failed for the k-th of the check's reasons.
 Codes = npt.NDArray[np.int8]
@@ -30,6 +39,8 @@ class CheckBatch:
         values: by model, what it answered beside a score, per event; None where nothing.
         rows: the same as expressions see it: fields, features, `score`, `confidence`,
             `contradiction`.
+        answers: what whoever answered for the step said beside its score, per event; None where
+            nothing, or where it was no one alone. Empty: nobody was asked for it.
     """
 
     events: Sequence[Ingested]
@@ -39,14 +50,19 @@ class CheckBatch:
     compared: Mapping[str, Scores]
     values: Mapping[str, Sequence[object]]
     rows: Rows
+    answers: Sequence[object] = ()
 
     def __len__(self) -> int:
         """Return how many answers there are."""
         return len(self.events)
 
     def values_of(self, model: str) -> Sequence[object]:
-        """Return what a model answered, None for each event where it said nothing."""
-        return self.values.get(model) or [None] * len(self)
+        """Return what a model answered, None for each event where it said nothing.
+
+        Without a name: what whoever answered for the step did.
+        """
+        found = self.values.get(model) if model else self.answers
+        return found or [None] * len(self)
 
 
 class Verdict(NamedTuple):
@@ -92,6 +108,15 @@ def text_of(value: object) -> str:
     if isinstance(value, Mapping):
         value = cast("Mapping[str, object]", value).get("text")
     return value if isinstance(value, str) else ""
+
+
+def is_blank(text: str) -> bool:
+    r"""Say whether nothing of a text is to be seen: it is no text that a check could pass.
+
+    >>> is_blank(" \u200b"), is_blank("Hi")
+    (True, False)
+    """
+    return not any(one.isprintable() and not one.isspace() for one in text)
 
 
 def texts_of(value: object) -> list[str]:

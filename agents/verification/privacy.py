@@ -10,7 +10,15 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, cast
 
-from batuta.agents.verification.port import CheckBatch, Verdict, passed, text_of, texts_of
+from batuta.agents.reasons import TEXT_MISSING
+from batuta.agents.verification.port import (
+    CheckBatch,
+    Verdict,
+    is_blank,
+    passed,
+    text_of,
+    texts_of,
+)
 from batuta.agents.verification.sentences import TEXT_CHARACTERS_MAX
 
 __all__ = ["PrivacyCheck"]
@@ -38,10 +46,11 @@ class PrivacyCheck:
         "card_leaked",
         "phone_leaked",
         "name_leaked",
+        TEXT_MISSING,
     )
 
-    def __init__(self, of: str, sources: str = "") -> None:
-        """Take whose text, and which model's values hold what is known."""
+    def __init__(self, of: str = "", sources: str = "") -> None:
+        """Take whose text, else that of whoever answers; and whose values hold what is known."""
         self._of = of
         self._sources = sources
 
@@ -51,6 +60,9 @@ class PrivacyCheck:
         known = batch.values_of(self._sources) if self._sources else [None] * len(batch)
         for row, value in enumerate(batch.values_of(self._of)):
             text = text_of(value)[:TEXT_CHARACTERS_MAX]
+            if is_blank(text):
+                codes[row], critiques[row] = len(self.reasons), "write a text"
+                continue
             told = _bare(f"{_texts(batch.events[row].data)} {_public(known[row])}")
             for code, found in (*_patterns(text), *_names(text, known[row])):
                 if _bare(found) not in told:

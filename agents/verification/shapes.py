@@ -18,8 +18,8 @@ class SchemaCheck:
 
     reasons: tuple[str, ...] = ("schema_broken",)
 
-    def __init__(self, schema: type[BaseModel], of: str) -> None:
-        """Take the shape, and the model whose values must have it."""
+    def __init__(self, schema: type[BaseModel], of: str = "") -> None:
+        """Take the shape, and the model whose values must have it; else whoever answers."""
         self._schema = schema
         self._of = of
         self._fits = schema.__pydantic_validator__.isinstance_python

@@ -4,7 +4,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from batuta.agents.verification.port import CheckBatch, Verdict, passed, text_of
+from batuta.agents.reasons import TEXT_MISSING
+from batuta.agents.verification.port import CheckBatch, Verdict, is_blank, passed, text_of
 from batuta.agents.verification.sentences import TEXT_CHARACTERS_MAX, sentences_of
 
 __all__ = ["ToneCheck"]
@@ -37,10 +38,13 @@ _CRIES: Final = re.compile(r"[!?]{2,}")
 class ToneCheck:
     """Passes texts without the signs of a wrong tone; `unwanted` adds words of one's own."""
 
-    reasons: tuple[str, ...] = ("tone_rude", "tone_blaming", "tone_shouting", "tone_unwanted")
+    reasons: tuple[str, ...] = (
+        *("tone_rude", "tone_blaming", "tone_shouting", "tone_unwanted"),
+        TEXT_MISSING,
+    )
 
-    def __init__(self, of: str, unwanted: Sequence[str] = ()) -> None:
-        """Take whose text, and what further must not stand in it."""
+    def __init__(self, of: str = "", unwanted: Sequence[str] = ()) -> None:
+        """Take whose text, else that of whoever answers; and what further must not stand in it."""
         self._of = of
         self._unwanted = _any_of(unwanted)
 
@@ -54,6 +58,8 @@ class ToneCheck:
         return Verdict(codes, critiques)
 
     def _fault(self, text: str) -> tuple[int, str] | None:
+        if is_blank(text):
+            return 5, "write a text"
         for code, words in enumerate((_RUDE_WORDS, _BLAMING_WORDS), 1):
             if (found := words.search(text)) is not None:
                 return code, f"leave out {found[0]!r} and what it says of the reader"

@@ -78,7 +78,7 @@ class CheckEntry(BaseModel):
     options: dict[str, object] = Field(
         default={}, alias="with", description="what `use` is made with"
     )
-    of: Name | None = Field(default=None, description="whose value; else the step's last model's")
+    of: Name | None = Field(default=None, description="whose value; else that of whoever answers")
     sources: Name | None = Field(
         default=None, description="for `grounding`: the model whose value holds the sources"
     )
@@ -114,6 +114,11 @@ class CheckEntry(BaseModel):
     def kind(self) -> str:
         """Which kind of check it is."""
         return self._kinds()[0]
+
+    @property
+    def follows(self) -> bool:
+        """Whether it looks at the value of whoever answers, as it names nobody."""
+        return self.of is None and self.kind in _TEXTS
 
     def _kinds(self) -> list[str]:
         told = ((kind, getattr(self, _ATTRIBUTES.get(kind, kind))) for kind in CHECK_KINDS)

@@ -177,6 +177,16 @@ def test_a_second_plan_is_judged_as_the_first_is(desk: Open) -> None:
     assert not opened.models["dear"].rows
 
 
+def test_a_plan_whose_text_would_be_nobodys_is_not_followed(desk: Open) -> None:
+    opened = desk('- "score < 0.99"', "- tone")
+    both = {"plan": {"parallel": ["cheap", "strong"]}}
+    last = {"plan": {"sequence": [{"parallel": ["cheap", "strong"]}, "reader"]}}
+    first, second = opened.decide(both, last)
+    assert selection_of(first).planning == "not_compiled"
+    assert selection_of(second).planning == "followed"
+    assert [one.reasons[0] for one in (first, second)] == ["text_missing"] * 2
+
+
 def test_what_a_checkpoint_has_refused_is_not_planned_around(desk: Open) -> None:
     opened = desk("replans: 0", "replans: 1")
     opened.models["strong"].score = 0.995

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from batuta.agents.concluded import Concluded
+    from batuta.agents.delegation.work import Work
     from batuta.agents.models.port import AnyModel
     from batuta.agents.pipelines import LoadedPipeline
     from batuta.agents.questions import Question
@@ -107,6 +108,7 @@ class Writer:
     says: Sequence[Said]
     reads: tuple[str, ...]
     rows: list[Mapping[str, object]] = field(default_factory=list)
+    score: float = 0.3
     version: str = ""
 
     def __post_init__(self) -> None:
@@ -116,13 +118,27 @@ class Writer:
         said = [self._next(row) for row in rows]
         if all(one is None for one in said):
             raise ModelFailedError("unavailable", self.name)
-        scores = [one if isinstance(one, float) else 0.3 for one in said]
+        scores = [one if isinstance(one, float) else self.score for one in said]
         values = [{"text": one} if isinstance(one, str) else None for one in said]
         return Answers(np.array(scores), values=values)
 
     def _next(self, row: Mapping[str, object]) -> Said:
         self.rows.append(row)
         return self.says[min(len(self.rows), len(self.says)) - 1]
+
+
+@dataclass(frozen=True)
+class Halfway:
+    """Hears these answers, one after the other, and no more."""
+
+    answers: Sequence[str]
+
+    async def drive(self, work: Work) -> None:
+        for said in self.answers:
+            for call in work.due(0):
+                rows = len(call.rows)
+                work.take(call, Answers(np.full(rows, 0.3), values=[{"text": said}] * rows), 5)
+        work.due(0)
 
 
 class Lane:
@@ -171,6 +187,13 @@ class Lane:
 
     def decide(self, *events: Ingested) -> Sequence[Decision]:
         return self.batch(*(events or (self.note(len(self.decisions)),)))[0].decisions
+
+    def park(self, *answers: str, events: int = 1) -> None:
+        """Let a worker end after these answers about events, with the next calls under way."""
+        kept = self.conductor.driver
+        self.conductor.driver = Halfway(answers)
+        self.batch(*(self.note(number) for number in range(events)))
+        self.conductor.driver = kept
 
     @staticmethod
     def note(number: int) -> Ingested:

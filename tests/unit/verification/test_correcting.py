@@ -9,12 +9,10 @@ import io
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 from rich.console import Console
 
 from batuta.agents.delegation.plans import text_of
-from batuta.agents.models.answers import Answers
 from batuta.agents.verification.checkpoint import CRITIQUE_CHARACTERS_MAX
 from batuta.agents.verification.success import Tally, key_of, tallies_of
 from batuta.schemas.decision_codec import decode_decision, encode_decision
@@ -25,9 +23,8 @@ from batuta.streams.cli.story_tree import tree_of
 from batuta.streams.pipelines.finding import PIPELINES
 
 if TYPE_CHECKING:
-    from conftest import Lane, Mends
+    from conftest import Mends
 
-    from batuta.agents.delegation.work import Work
     from batuta.schemas.decision import Decision
 
 ODD = "rules: [{when: \"text == 'note 1'\", among: [other]}], weights: {only: 1, other: 0.000001}"
@@ -200,27 +197,11 @@ def test_a_remedy_that_cannot_be_paid_for_is_skipped(mends: Mends) -> None:
 # Parked
 
 
-def park(lane: Lane, *answers: str, events: int = 1) -> None:
-    """Let a worker end after these answers about events, with the next calls under way."""
-
-    class Halfway:
-        async def drive(self, work: Work) -> None:
-            for said in answers:
-                for call in work.due(0):
-                    rows = len(call.rows)
-                    work.take(call, Answers(np.full(rows, 0.3), values=[{"text": said}] * rows), 5)
-            work.due(0)
-
-    lane.conductor.driver, kept = Halfway(), lane.conductor.driver
-    lane.batch(*(lane.note(number) for number in range(events)))
-    lane.conductor.driver = kept
-
-
 def test_an_attempt_that_is_parked_goes_on_after_a_restart(mends: Mends) -> None:
     """The first retry has failed and the second is under way when the worker ends."""
     plan = plan_of("[{retry: 2}]")
     lane = mends(plan, {"draft": [CALM]})
-    park(lane, LOUD, RUDE)
+    lane.park(LOUD, RUDE)
     assert lane.decisions == []
     lane.restart()
     (follow_up,) = lane.batch(revived=True)[0].follow_ups
@@ -237,7 +218,7 @@ def test_a_model_of_any_plan_is_told_its_critique_after_a_restart(mends: Mends) 
     verify = "deadline: 10s\nverify: {after: models, check: [tone], on_failure: [retry]}\n"
     heeds = ("reads: [event.text]", "reads: [event.text, critique]")
     lane = mends(plans, {"bigger": [CALM], "draft": [CALM]}, ("deadline: 10s\n", verify), heeds)
-    park(lane, LOUD, events=2)
+    lane.park(LOUD, events=2)
     lane.restart()
     follow_ups = lane.batch(revived=True)[0].follow_ups
     decisions = lane.batch(news=follow_ups)[0].decisions
