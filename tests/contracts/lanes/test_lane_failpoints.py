@@ -68,8 +68,9 @@ EDGE: Mapping[str, set[str]] = {
     "producer": {"LaneProducer"},
     "kafka_log": {"KafkaMember", "KafkaReader"},
 }
-#: Ends of a membership or of a process, with nothing under way; the tail of a close.
-NOT_THE_WALK = {"stop", "abandon", "settle", "close", "start@KafkaMember"}
+#: Ends of a membership or of a process, with nothing under way; the tail of a close; a pause of a
+#: lane whose parking lot is full, which has nothing in hand but what is asked.
+NOT_THE_WALK = {"stop", "abandon", "settle", "close", "start@KafkaMember", "rest@Ownership"}
 #: What it awaits is a bound of its own around awaits that have their failpoints, or a failpoint's.
 HARMLESS = {"asyncio.timeout", "self._deliver", "self._abort", "self.discard"}
 

@@ -13,11 +13,11 @@ import pytest
 from rich.console import Console
 
 from batuta.agents.delegation.plans import text_of
-from batuta.agents.verification.checkpoint import CRITIQUE_CHARACTERS_MAX
 from batuta.agents.verification.success import Tally, key_of, tallies_of
 from batuta.schemas.decision_codec import decode_decision, encode_decision
 from batuta.schemas.lease import LeaseGrant
 from batuta.schemas.record import Record
+from batuta.schemas.review import CRITIQUE_CHARACTERS_MAX
 from batuta.streams.cli.story import Story
 from batuta.streams.cli.story_tree import tree_of
 from batuta.streams.pipelines.finding import PIPELINES

@@ -194,9 +194,9 @@ def test_people_fill_half_of_a_lot_and_then_the_one_that_waited_longest_for_them
 def test_where_all_are_queued_the_first_of_them_is_given_up() -> None:
     lot = opened()
     lot.begin()
-    for each in (step("1", "model"), *(step(name, "queued") for name in ("2", "3", "4", "5"))):
-        given_up = lot.park(each)
-    assert given_up == step("1", "model")
+    lot.park(step("1", "model"))
+    given_up = [lot.park(step(name, "queued")) for name in ("2", "3", "4", "5")]
+    assert given_up[-1] == step("1", "model")
     assert lot.park(step("6", "queued")) == step("2", "queued")
 
 
