@@ -17,8 +17,8 @@ from batuta.agents.delegation.terms import Terms
 from batuta.agents.delegation.work import Work
 from batuta.agents.identity import derived_id
 from batuta.agents.models.answers import Answers
-from batuta.agents.putting import answers_about
 from batuta.agents.questions import Question
+from batuta.agents.recorded_answers import answers_about
 from batuta.agents.state.parking import Step
 from batuta.schemas.pipeline import Pipeline
 from batuta.schemas.review import FailedAnswer, StepAnswer, StepCase

@@ -9,8 +9,8 @@ import numpy as np
 
 from batuta.agents.delegation.heard import Indexes
 from batuta.agents.policy.names import Flags
-from batuta.agents.putting import answers_about, corrections_about, results_about
 from batuta.agents.questions import Answer, Question
+from batuta.agents.recorded_answers import answers_about, corrections_about, results_about
 from batuta.agents.selection.planner import selection_of
 from batuta.agents.understanding.features import Features
 from batuta.schemas.decision import CheckResult, Correction, ModelAnswer, Selection

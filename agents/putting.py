@@ -1,19 +1,18 @@
-"""Putting questions to models: what each is given of an event, and what stands of it in records.
+"""Putting questions to models: what each is given of an event.
 
 A model sees features, number fields, and what models before it have answered: `NAME.score` and
 `NAME.confidence`. One that reads rows sees `event`, `event.FIELD`, `NAME.value` and `critique` too.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import compress, repeat
 from typing import Final, cast
 
 import numpy as np
 import orjson
 
 from batuta.agents.delegation.delegating import Delegating
-from batuta.agents.delegation.heard import ANSWERED, ASKED, FAILED, Heard, Indexes, Told
-from batuta.agents.delegation.plans import Node, Planned, asked_model, models_of
+from batuta.agents.delegation.heard import Heard, Indexes, Told
+from batuta.agents.delegation.plans import Node, Planned, asked_model, models_of, order_of
 from batuta.agents.delegation.reached import Flags
 from batuta.agents.delegation.terms import Terms
 from batuta.agents.delegation.verifying import Verifier
@@ -22,22 +21,10 @@ from batuta.agents.models.port import CRITIQUE, AnyModel, Matrix, Model, reads_r
 from batuta.agents.questions import Question
 from batuta.agents.selection.planner import BRIEFING, Planner
 from batuta.agents.understanding.features import Features
-from batuta.agents.verification.taint import names_of
-from batuta.schemas.decision import CheckResult, Correction, ModelAnswer, Selection
+from batuta.schemas.decision import ModelAnswer, Selection
 from batuta.schemas.ingested import Ingested
-from batuta.schemas.rows import rows_of
 
-__all__ = [
-    "UNAWAITED",
-    "Delegation",
-    "answers_about",
-    "corrections_about",
-    "inputs_of",
-    "results_about",
-]
-
-#: Why there is no answer of a model that was asked, and that its plan went on without.
-UNAWAITED: Final = "unawaited"
+__all__ = ["Delegation", "inputs_of"]
 
 _EVENT: Final = "event"
 #: What is read beside features and answers.
@@ -74,11 +61,13 @@ class Delegation:
         self.people = delegating.people
         self.planner = delegating.planner
         self._planners = () if self.planner is None else self.planner.turns
-        self._versions = {
+        versions = {
             name: one.version for name, one in (*models.items(), *delegating.people.items())
         }
-        for name in self._planners:
-            self._versions[name] = self._versions[asked_model(name)]
+        planners = {name: versions[asked_model(name)] for name in self._planners}
+        # In the order in which plans ask, which is that of answers in records.
+        order = (*planners, *order_of([_static(one) for one in self.plans.values()]), *versions)
+        self._versions = {name: (versions | planners)[name] for name in order}
         self._places = {name: place for place, name in enumerate(columns)}
 
     def work(
@@ -265,90 +254,6 @@ class _Rows:
     def _answered(self, name: str) -> Features:
         model, _, field = name.partition(".")
         return _column(self._heard.of(model), field)[self.rows]
-
-
-def answers_about(
-    heard: Heard, rows: Indexes, done: Flags | None = None
-) -> list[tuple[ModelAnswer, ...]]:
-    """Return what stands in the records of some events of what models have answered.
-
-    Args:
-        heard: of the models.
-        rows: the events.
-        done: (heard.rows,) whose plans are through: they went on without whoever was asked and is
-            not heard yet; None: none is.
-    """
-    told = [_answers(name, one, rows, done) for name, one in heard.told.items()]
-    if len(told) == 1 and None not in told[0]:
-        return [(cast("ModelAnswer", answer),) for answer in told[0]]
-    return [
-        tuple(answer for answer in answers if answer is not None)
-        for answers in (zip(*told, strict=True) if told else ((),) * len(rows))
-    ]
-
-
-def results_about(heard: Heard, rows: Indexes) -> list[tuple[CheckResult, ...]]:
-    """Return what stands in the records of some events of what checkpoints have found."""
-    if not heard.trials:
-        return [()] * len(rows)
-    parts = [trials.results_of(rows) for trials in heard.trials.values()]
-    if len(parts) == 1:
-        return parts[0]
-    return [tuple(one for part in found for one in part) for found in zip(*parts, strict=True)]
-
-
-def corrections_about(heard: Heard, rows: Indexes) -> list[tuple[Correction, ...]]:
-    """Return what stands in the records of some events of what was tried to correct answers."""
-    return [heard.corrections_of(row) for row in rows.tolist()]
-
-
-def _answers(name: str, told: Told, rows: Indexes, done: Flags | None) -> list[ModelAnswer | None]:
-    """Return one model's answers, None where it was not asked or has not answered yet."""
-    version, currency = told.version, told.currency
-    found: list[ModelAnswer | None] = [
-        *rows_of(
-            ModelAnswer,
-            len(rows),
-            name=repeat(name),
-            model=repeat(version),
-            score=told.scores[rows].tolist(),
-            confidence=told.confidence[rows].tolist(),
-            duration_ms=told.duration_ms[rows].tolist(),
-            cost_nano=told.cost_nano[rows].tolist(),
-            currency=repeat(currency),
-        )
-    ]
-    state = told.state[rows]
-    for place in np.flatnonzero(state != ANSWERED).tolist():
-        row = int(rows[place])
-        gone_on = done is not None and bool(done[row])
-        found[place] = _unanswered(name, told, row, gone_on=gone_on)
-    if told.former:
-        for place, row in enumerate(rows.tolist()):
-            if (answer := found[place]) is not None and row in told.former:
-                found[place] = answer._replace(model=told.former[row])
-    if told.taint[rows].any():
-        for place, taint in enumerate(told.taint[rows].tolist()):
-            answer = found[place]
-            found[place] = answer and answer._replace(taint=names_of(taint))
-    if told.evidence:
-        texts = [told.evidence.get(row, "") for row in rows.tolist()]
-        for place in compress(range(len(found)), texts):
-            answer = found[place]
-            found[place] = answer and answer._replace(evidence=texts[place])
-    return found
-
-
-def _unanswered(name: str, told: Told, row: int, *, gone_on: bool) -> ModelAnswer | None:
-    """Return what stands of a model without answer; None where nothing is to be said yet."""
-    if told.state[row] == FAILED:
-        kind, took = told.failures.get(row, "broke"), int(told.duration_ms[row])
-        cost_nano = int(told.cost_nano[row])
-        paid_in = told.currency if cost_nano else ""
-        return ModelAnswer(name, told.version, None, None, kind, took, cost_nano, paid_in)
-    if told.state[row] == ASKED and gone_on:
-        return ModelAnswer(name, told.version, None, None, UNAWAITED)
-    return None
 
 
 def _static(node: Node) -> Node:

@@ -90,6 +90,8 @@ class ModelAnswer(NamedTuple):
         cost_nano: the event's share of what it cost, billionths of `currency`.
         evidence: what the answer rests on.
         taint: what may be wrong with it.
+        value: what it says beside the score, any JSON: what `NAME.value` is for models that read
+            it. Of one longer than 2,000 bytes of JSON the beginning stands there, as a text.
     """
 
     name: str
@@ -102,6 +104,7 @@ class ModelAnswer(NamedTuple):
     currency: str = ""
     evidence: str = ""
     taint: tuple[str, ...] = ()
+    value: object = None
 
 
 class CheckResult(NamedTuple):

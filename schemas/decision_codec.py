@@ -209,7 +209,7 @@ def _selection_body(selection: Selection) -> dict[str, object]:
 def answer_body(answer: ModelAnswer) -> dict[str, object]:
     """Return what there is: an answer has no failure, and most have no evidence."""
     name, model, score, confidence, failure, duration_ms, cost_nano, currency, *further = answer
-    evidence, taint = further
+    evidence, taint, value = further
     body: dict[str, object] = {"name": name, "model": model}
     if failure:
         body["failure"] = failure
@@ -224,6 +224,8 @@ def answer_body(answer: ModelAnswer) -> dict[str, object]:
         body["evidence"] = evidence
     if taint:
         body["taint"] = taint
+    if value is not None:
+        body["value"] = value
     return body
 
 
@@ -299,4 +301,5 @@ def answer_of(wire: ModelAnswerWire) -> ModelAnswer:
         wire.currency,
         wire.evidence,
         wire.taint,
+        wire.value,
     )

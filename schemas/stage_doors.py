@@ -29,7 +29,7 @@ from batuta.schemas.personal import personal_fields
 from batuta.schemas.pipeline import Pipeline, Source
 from batuta.schemas.record import Record
 from batuta.schemas.review import Case, Verdict
-from batuta.schemas.wire import DecisionWire, IngestedWire, NotificationWire
+from batuta.schemas.wire import WRITTEN, DecisionWire, IngestedWire, NotificationWire
 
 __all__ = ["Door", "stage_doors"]
 
@@ -78,6 +78,7 @@ def stage_doors(
     keys = entity | _those({"scoring_key": scoring_key})
     events = EventCodec(source, data)
     careful = bool(personal)
+    written = frozenset(WRITTEN if careful else ())
     return {
         # Ingestion moves by itself what lies outside its key's partition.
         "ingestion": _door(events.decode, Mask(data, key=source_key), None),
@@ -93,7 +94,7 @@ def stage_doors(
         ),
         "escalation": _door(
             decode_escalation,
-            Mask(DecisionWire, entity, key=source_key, careful=careful),
+            Mask(DecisionWire, entity | written, key=source_key, careful=careful),
             _escalated,
         ),
         "notification": _door(

@@ -4,7 +4,7 @@ Their JSON Schemas are exported from these, so that what we accept and what we d
 Readers ignore fields they do not know, and refuse versions they do not know.
 """
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -13,6 +13,7 @@ from batuta.schemas.notification import Severity
 from batuta.schemas.times import EventTime
 
 __all__ = [
+    "WRITTEN",
     "ActionWire",
     "Code",
     "CorrectionWire",
@@ -23,6 +24,9 @@ __all__ = [
     "ReviewCaseWire",
     "SelectionWire",
 ]
+
+#: Where in a decision stands what models have written: it may repeat whatever the event says.
+WRITTEN: Final = ("answers/evidence", "answers/value")
 
 Code = Annotated[str, Field(min_length=1)]
 
@@ -67,6 +71,7 @@ class ModelAnswerWire(BaseModel):
     currency: Annotated[str, Field(description="ISO 4217")] = ""
     evidence: Annotated[str, Field(description="what the answer rests on")] = ""
     taint: Annotated[tuple[Code, ...], Field(description="what may be wrong with it")] = ()
+    value: Annotated[JsonValue, Field(description="what it says beside the score")] = None
 
 
 class CheckResultWire(BaseModel):

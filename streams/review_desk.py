@@ -19,7 +19,7 @@ from batuta.schemas.record import Record
 from batuta.schemas.review import Case, Reviewed, StepCase, Verdict
 from batuta.schemas.review_codec import StepCaseWire
 from batuta.schemas.topics import Topics
-from batuta.schemas.wire import ReviewCaseWire
+from batuta.schemas.wire import WRITTEN, ReviewCaseWire
 from batuta.streams.publisher import Publisher, Timed
 from batuta.streams.settings import ClientOptions
 from batuta.streams.topic_reader import TopicReader
@@ -120,8 +120,10 @@ def _masks(loaded: LoadedPipeline) -> tuple[Mask, Mask]:
     hidden = frozenset(path for path, holds in paths.items() if holds)
     careful = bool(personal)
     # What a model has written, and what is said of it, may repeat whatever the event says.
-    written = frozenset(("failed/text", "failed/critique") if careful else ())
+    written = frozenset(WRITTEN if careful else ())
+    failed = frozenset(("failed/text", "failed/critique") if careful else ())
+    decision = frozenset(f"decision/{path}" for path in hidden | written)
     return (
-        Mask(StepCaseWire, hidden | written, loaded.data, careful=careful),
-        Mask(ReviewCaseWire, frozenset(f"decision/{path}" for path in hidden), careful=careful),
+        Mask(StepCaseWire, hidden | written | failed, loaded.data, careful=careful),
+        Mask(ReviewCaseWire, decision, careful=careful),
     )

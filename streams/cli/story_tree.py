@@ -1,5 +1,6 @@
 """How a decision came about, as a tree: chosen by whom, who answered what, what followed."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
@@ -42,8 +43,7 @@ def tree_of(story: "Story", decision: Decision, shipped: "Shipped") -> Tree:
     whose, whole = _checked_at(decision, shipped)
     for answer in decision.answers:
         branch = tree.add(_answer(answer))
-        if answer.evidence:
-            branch.add(Text(answer.evidence, style="dim"))
+        _add_said(branch, answer)
         _add_taint(branch, answer.taint)
         _add_checks(branch, whose.get(answer.name, ()))
         if answer.name in asked:
@@ -62,6 +62,13 @@ def tree_of(story: "Story", decision: Decision, shipped: "Shipped") -> Tree:
     _add_ruled(tree, decision, shipped.pipeline.decide)
     _add_followed(tree, story)
     return tree
+
+
+def _add_said(branch: Tree, answer: ModelAnswer) -> None:
+    if answer.evidence:
+        branch.add(Text(answer.evidence, style="dim"))
+    if answer.value is not None:
+        branch.add(Text(f"says {json.dumps(answer.value, ensure_ascii=False)}", style="dim"))
 
 
 def _selected(selection: Selection | None) -> Text:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batuta.schemas import codec
-from batuta.schemas.decision import Decision
+from batuta.schemas.decision import Decision, ModelAnswer
 from batuta.schemas.review import FailedAnswer, ReviewCase, Reviewed, StepCase, Verdict
 from batuta.schemas.topics import Topics
 from batuta.streams.cli import main
@@ -80,8 +80,9 @@ HOSTILE = "Dear c3774,\nyour refund is \x1b[2Jon its way."
 FAILED = FailedAnswer(
     "deep", ("claim_ungrounded",), "claim_ungrounded: refund", "writer@0", HOSTILE, 0.4
 )
+WRITTEN = ModelAnswer("writer", "writer@0", 0.4, value={"text": "Dear Ada,"}, evidence="Ada asks")
 CASES = (
-    replace(question("aa01", "tx-1"), failed=FAILED),
+    replace(question("aa01", "tx-1"), failed=FAILED, answers=(WRITTEN,)),
     question("aa02", "tx-2"),
     question("bb03", "tx-3", due_ms=NOW_MS - 1),
 )
@@ -163,10 +164,13 @@ def test_an_answer_that_failed_is_shown_with_why_and_gives_a_terminal_no_orders(
     _, out = say("show", "aa01")
     assert "failed.reasons[0]            claim_ungrounded" in out
     assert "your refund" not in out, "a model may have repeated what is personal"
+    assert "Ada" not in out
+    assert "answers[0].score             0.4" in out
     _, out = say("show", "aa01", "--reveal")
     begin = "failed.text                  "
     text = f"{begin}Dear c3774,\n{len(begin) * ' '}your refund is \\x1b[2Jon its way.\n"
     assert text in out
+    assert "answers[0].value.text        Dear Ada," in out
     _, out = say("show", "aa01", "--reveal", "--json")
     assert json.loads(out)["failed"]["text"] == HOSTILE
     assert "\x1b" not in out

@@ -72,6 +72,16 @@ CORRECTED: Final = CHOSEN._replace(
         Correction("deep", 3, "human:desk", _FAILED[1:], "passed", "", "desk@review", score=0.5),
     ),
 )
+TOLD: Final = CHOSEN._replace(
+    answers=(
+        ModelAnswer(
+            *("intake", "intake@5f1d0c9a7b3e", 0.9, 0.9, "", 12, 0, "", "refund"),
+            taint=("outside_text",),
+            value={"intent": "refund", "language": "de", "amounts": [12.5, None]},
+        ),
+        ModelAnswer("drafter", "drafter@0c9a7b3e5f1d", 0.5, 0.5, value="Dear \u00dc, \u2026"),
+    ),
+)
 CASE: Final = ReviewCase(
     case_id="4f0c9a7b3e5f1d0c9a7b3e5f1d0c9a7b",
     queue="fraud_review",
@@ -234,6 +244,11 @@ MESSAGES: Final[dict[str, tuple[Output, Callable[[Record], object], object]]] = 
         codec.encode_decision(CORRECTED, "fraud.decisions"),
         codec.decode_decision,
         CORRECTED,
+    ),
+    "decision_told-v2": (
+        codec.encode_decision(TOLD, "fraud.decisions"),
+        codec.decode_decision,
+        TOLD,
     ),
     "action-v1": (
         codec.encode_action(ACTION, "fraud.actions"),

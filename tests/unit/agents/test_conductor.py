@@ -15,9 +15,10 @@ from batuta.agents.conductor import SCORE_UNKNOWN, Conductor
 from batuta.agents.conductor_testing import decided
 from batuta.agents.context import Context
 from batuta.agents.delegation.delegating import Delegating
-from batuta.agents.delegation.plans import Ask, Fallback
+from batuta.agents.delegation.plans import Ask, Fallback, Sequence
 from batuta.agents.delegation.terms import Terms
 from batuta.agents.judging import Deciding
+from batuta.agents.models.answers import Answers
 from batuta.agents.reasons import NoReasons
 from batuta.agents.selection.choosing import Only
 from batuta.schemas.decision import ModelAnswer, Selection
@@ -29,8 +30,11 @@ from batuta.schemas.pipeline_rules import by_score
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from collections.abc import Sequence as Many
 
+    from batuta.agents.delegation.plans import Node
     from batuta.agents.models.port import Matrix, Scores
+    from batuta.agents.policy.names import Rows
     from batuta.schemas.decision import Decision
 
 PARCELS = Pipeline(
@@ -50,13 +54,13 @@ INPUTS = ("depot_count_1m", "sender_count_1m")
 class Scales:
     """A model that answers as a test tells it."""
 
-    reply: Callable[[Matrix], Scores]
+    reply: Callable[[Matrix], Scores | Answers]
     inputs: tuple[str, ...] = INPUTS
     name: str = "scales"
     version: str = "scales@0123456789ab"
     asked: list[Matrix] = field(default_factory=list["Matrix"])
 
-    async def answer(self, inputs: Matrix) -> Scores:
+    async def answer(self, inputs: Matrix) -> Scores | Answers:
         self.asked.append(inputs)
         return self.reply(inputs)
 
@@ -200,6 +204,53 @@ def test_a_fallback_answers_is_marked_and_what_each_model_said_stands_in_the_rec
         ModelAnswer("strong", "strong@1", 0.95, 0.95, "", 0, 800_000, "EUR"),
     )
     assert np.isnan(strong.asked[0][0, 1]), "the second saw what the first had answered"
+
+
+class ByNumber:
+    """Lets the second parcel go by the plan `deep`, all others by `fast`."""
+
+    names: frozenset[str] = frozenset()
+
+    def choose(self, events: Many[Ingested], rows: Rows) -> list[Selection]:
+        del rows
+        plans = ("deep" if event.event_id == "p2" else "fast" for event in events)
+        return [Selection(plan, "rules", "as the test says", 1.0, {plan: 1.0}) for plan in plans]
+
+
+def test_what_models_say_stands_in_the_record_in_the_order_in_which_its_plan_asks() -> None:
+    """Neither who else is in the batch nor who answers first changes a record."""
+    long = "x" * 3_000
+
+    def reads(rows: Matrix) -> Answers:
+        return Answers(np.full(len(rows), 0.2), values=[{"language": "de"}] * len(rows))
+
+    def writes(rows: Matrix) -> Answers:
+        return Answers(np.full(len(rows), 0.3), values=[long] * len(rows))
+
+    models = {
+        "writer": Scales(writes, name="writer", version="writer@1"),
+        "reader": Scales(reads, name="reader", version="reader@1"),
+    }
+    plans: dict[str, Node] = {
+        "deep": Sequence((Ask("reader"), Ask("writer"))),
+        "fast": Ask("writer"),
+    }
+    deciding = Deciding(delegating=Delegating(plans, ByNumber()))
+    conductor = Conductor(PARCELS, models, Heavy(), deciding)
+    state = conductor.open_state()
+    told: list[Decision] = []
+    for events in ([parcel(2)], [parcel(1), parcel(2)]):
+        state.begin()
+        context = Context(5_000, 0, PartitionOf(1), state)
+        told.append(asyncio.run(decided(conductor, events, context))[-1])
+        state.changes(0)
+        state.commit()
+    for decision in told:
+        assert decision.model == "reader@1+writer@1"
+        assert [(one.name, one.value) for one in decision.answers] == [
+            ("reader", {"language": "de"}),
+            ("writer", f'"{"x" * 1_999}…'),
+        ]
 
 
 def test_nothing_is_decided_of_nothing_and_no_model_is_asked() -> None:

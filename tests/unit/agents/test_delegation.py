@@ -16,7 +16,7 @@ from batuta.agents.models.answers import Answers
 from batuta.agents.models.calibration import Calibration
 from batuta.agents.policy.expressions import Expression
 from batuta.agents.policy.names import Names
-from batuta.agents.putting import UNAWAITED, answers_about
+from batuta.agents.recorded_answers import UNAWAITED, answers_about
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

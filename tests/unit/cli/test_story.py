@@ -231,7 +231,11 @@ def test_a_tree_says_of_each_answer_what_checks_found_and_what_taints_it() -> No
     support = PIPELINES["support"]
     answers = (
         ModelAnswer("classifier", "classifier@1", 0.7, 0.7, taint=("outside_text",)),
-        ModelAnswer("reader", "small@chat", 0.6, 0.2, taint=("outside_text", "unverified_model")),
+        ModelAnswer(
+            *("reader", "small@chat", 0.6, 0.2),
+            taint=("outside_text", "unverified_model"),
+            value={"language": "de"},
+        ),
     )
     decision = DECISION._replace(
         pipeline="support",
@@ -247,10 +251,11 @@ def test_a_tree_says_of_each_answer_what_checks_found_and_what_taints_it() -> No
     tree = tree_of(StorySearch(support, "tx-1").story, decision, support)
     Console(file=screen, width=100).print(tree)
     told = screen.getvalue().splitlines()[1:]
-    assert [line.rstrip() for line in told[:11]] == [
+    assert [line.rstrip() for line in told[:12]] == [
         "├── classifier  classifier@1  0.700, sure by 0.700, 0 ms",
         "│   └── tainted: outside_text",
         "├── reader  small@chat  0.600, sure by 0.200, 0 ms",
+        '│   ├── says {"language": "de"}',
         "│   └── tainted: outside_text, unverified_model",
         "├── checked at urgency.0: passed",
         "│   └── range  passed",

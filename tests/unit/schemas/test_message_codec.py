@@ -53,6 +53,7 @@ answers = st.builds(
     currency=code,
     evidence=text,
     taint=taints,
+    value=plain,
 ) | st.builds(
     ModelAnswer,
     name=code,
@@ -65,6 +66,7 @@ answers = st.builds(
     currency=st.just(""),
     evidence=text,
     taint=taints,
+    value=st.none(),
 )
 checks = st.builds(CheckResult, at=code, check=code, reason=st.just("") | code)
 corrections = st.builds(
