@@ -34,6 +34,7 @@ PURE = {
         "difflib",
         "enum",
         "functools",
+        "graphlib",
         "hashlib",
         "heapq",
         "hmac",
