@@ -12,7 +12,8 @@ import orjson
 
 from batuta.agents.delegation.delegating import Delegating
 from batuta.agents.delegation.heard import Heard, Indexes, Told
-from batuta.agents.delegation.plans import Node, Planned, asked_model, models_of, order_of
+from batuta.agents.delegation.order import order_of
+from batuta.agents.delegation.plans import Node, Planned, asked_model, models_of
 from batuta.agents.delegation.reached import Flags
 from batuta.agents.delegation.terms import Terms
 from batuta.agents.delegation.verifying import Verifier

@@ -10,10 +10,8 @@ Planned    what a planner proposes for each event, or a plan of the file
 Steered    what a planner has proposed
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from graphlib import CycleError, TopologicalSorter
-from itertools import chain, pairwise
 from typing import Final, Literal, Protocol
 
 from batuta.agents.policy.expressions import Expression
@@ -41,7 +39,6 @@ __all__ = [
     "checked_within",
     "may_answer",
     "models_of",
-    "order_of",
     "people_of",
     "sole_answering",
     "text_of",
@@ -276,26 +273,6 @@ def models_of(node: Node, *, remedies: bool = True) -> Iterator[str]:
         return
     for step in _everybody(node) if remedies else node.steps:
         yield from models_of(step, remedies=remedies)
-
-
-def order_of(plans: Iterable[Node]) -> tuple[str, ...]:
-    """Return everybody whom plans ask, each before those whom a plan asks after them.
-
-    Where two plans ask in contrary orders: as they come first in one of them.
-
-    >>> order_of([Ask("b"), Sequence((Ask("a"), Ask("b")))])
-    ('a', 'b')
-    >>> order_of([Sequence((Ask("b"), Ask("a"))), Sequence((Ask("a"), Ask("b")))])
-    ('b', 'a')
-    """
-    asked = [tuple(dict.fromkeys(models_of(plan))) for plan in plans]
-    before: dict[str, list[str]] = {name: [] for names in asked for name in names}
-    for earlier, later in chain.from_iterable(map(pairwise, asked)):
-        before[later].append(earlier)
-    try:
-        return tuple(TopologicalSorter(before).static_order())
-    except CycleError:
-        return tuple(before)
 
 
 def answered_before(
