@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from rich.table import Table
+    from rich.text import Text
 
     from batuta.streams.pipelines.loading import PipelineOnDisk
 
@@ -101,12 +102,16 @@ def _draw(on_disk: "PipelineOnDisk", graph: _Drawing | None) -> None:
             stdout().print(part)
 
 
-def _page(on_disk: "PipelineOnDisk") -> "Iterable[Table | str]":
+def _page(on_disk: "PipelineOnDisk") -> "Iterable[Table | Text]":
+    from rich.text import Text
+
     from batuta.agents.models.skill import price_text
     from batuta.streams.pipelines.outline import stages_of, topics_of
 
     compiled, pipeline = on_disk.loaded.plan, on_disk.loaded.pipeline
-    yield f"[bold]{pipeline.name}[/] version {pipeline.version}, {on_disk.document.tree.name}"
+    title = Text(pipeline.name, style="bold")
+    about = f" version {pipeline.version}, {on_disk.document.tree.name}"
+    yield title.append(about, style="not bold")
     yield _table(("topic", "key"), ((one.name, one.key) for one in topics_of(compiled)))
     yield _table(
         ("stage", "state by", "does"),

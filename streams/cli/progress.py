@@ -71,7 +71,7 @@ def meter(title: str, total: int | None = None) -> Generator[Meter]:
     """Show a bar while the block runs; `total` may become known later."""
     console = stderr()
     progress = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         _Rate(),

@@ -9,7 +9,7 @@ import typer
 
 from batuta.streams.cli.exits import Exit, leave
 from batuta.streams.cli.options import Bootstrap, Json, PipelineName
-from batuta.streams.cli.terminal import print_json, say, stdout
+from batuta.streams.cli.terminal import plain, print_json, say, stdout
 
 if TYPE_CHECKING:
     from batuta.schemas.review import Reviewed
@@ -230,13 +230,8 @@ def _flat(key: str, value: object) -> list[tuple[str, object]]:
 
 
 def _plain(value: object) -> str:
-    """Return a value as text that tells a terminal nothing, its further lines below the first.
-
-    Events and models say what they like; it is shown.
-    """
-    lines = str(value).replace("\r\n", "\n").split("\n")
-    shown = ("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) for line in lines)
-    return f"\n{_INDENT}".join(shown)
+    """Return a value as plain text, its further lines below the first."""
+    return plain(str(value)).replace("\n", f"\n{_INDENT}")
 
 
 def _now_ms() -> int:
