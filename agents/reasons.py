@@ -20,6 +20,7 @@ __all__ = [
     "RULE_FAILED",
     "TAINTED",
     "TEXT_MISSING",
+    "TEXT_TOO_LONG",
     "BatchReasons",
     "NoReasons",
     "Reasons",
@@ -46,6 +47,8 @@ RULE_FAILED: Final = "rule_failed"
 TAINTED: Final = "tainted"
 #: A check of texts looks at an answer that holds none.
 TEXT_MISSING: Final = "text_missing"
+#: A text is longer than checks read.
+TEXT_TOO_LONG: Final = "text_too_long"
 
 _TEXTS: Final[Mapping[str, str]] = {
     "score_low": "the score is below the review threshold",
@@ -65,6 +68,7 @@ _TEXTS: Final[Mapping[str, str]] = {
     "claim_ungrounded": "no source supports a claim of the answer, so a person decides",
     "nothing_to_ground": "there is no text, or no source to hold it against, so a person decides",
     TEXT_MISSING: "there is no text to check, so a person decides",
+    TEXT_TOO_LONG: "the text is too long to check, so a person decides",
     "tone_rude": "the text is rude, so a person decides",
     "tone_blaming": "the text blames the reader, so a person decides",
     "tone_shouting": "the text shouts, so a person decides",

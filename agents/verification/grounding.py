@@ -8,6 +8,7 @@ validator model may judge what words cannot.
 
 from typing import Final
 
+from batuta.agents.reasons import TEXT_TOO_LONG
 from batuta.agents.verification.port import (
     CheckBatch,
     Verdict,
@@ -17,6 +18,7 @@ from batuta.agents.verification.port import (
     texts_of,
 )
 from batuta.agents.verification.sentences import (
+    TEXT_CHARACTERS_MAX,
     claim_words,
     content_words,
     is_courteous,
@@ -36,7 +38,7 @@ class GroundingCheck:
     GroundingCheck(of="draft", sources="retrieve", least=0.6)
     """
 
-    reasons: tuple[str, ...] = ("claim_ungrounded", "nothing_to_ground")
+    reasons: tuple[str, ...] = ("claim_ungrounded", "nothing_to_ground", TEXT_TOO_LONG)
 
     def __init__(self, of: str, sources: str, least: float = 0.6) -> None:
         """Take whose text, whose sources, and which share of a claim's words one must hold.
@@ -55,6 +57,8 @@ class GroundingCheck:
             text, sources = text_of(value), texts_of(found)
             if is_blank(text) or not sources:
                 codes[row], critiques[row] = 2, "write a text, from the sources alone"
+            elif len(text) > TEXT_CHARACTERS_MAX:
+                codes[row], critiques[row] = 3, "write less"
             elif (claim := self._unsupported(text, sources)) is not None:
                 codes[row], critiques[row] = 1, f"no source says: {claim}"
         return Verdict(codes, critiques)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, cast
 
-from batuta.agents.reasons import TEXT_MISSING
+from batuta.agents.reasons import TEXT_MISSING, TEXT_TOO_LONG
 from batuta.agents.verification.port import (
     CheckBatch,
     Verdict,
@@ -46,7 +46,7 @@ class PrivacyCheck:
         "card_leaked",
         "phone_leaked",
         "name_leaked",
-        TEXT_MISSING,
+        *(TEXT_MISSING, TEXT_TOO_LONG),
     )
 
     def __init__(self, of: str = "", sources: str = "") -> None:
@@ -59,17 +59,24 @@ class PrivacyCheck:
         codes, critiques = passed(len(batch)), dict[int, str]()
         known = batch.values_of(self._sources) if self._sources else [None] * len(batch)
         for row, value in enumerate(batch.values_of(self._of)):
-            text = text_of(value)[:TEXT_CHARACTERS_MAX]
-            if is_blank(text):
-                codes[row], critiques[row] = len(self.reasons), "write a text"
-                continue
-            told = _bare(f"{_texts(batch.events[row].data)} {_public(known[row])}")
-            for code, found in (*_patterns(text), *_names(text, known[row])):
-                if _bare(found) not in told:
-                    kind = self.reasons[code - 1].removesuffix("_leaked")
-                    codes[row], critiques[row] = code, f"leave out the {kind} of somebody else"
-                    break
+            fault = self._fault(text_of(value), batch.events[row].data, known[row])
+            if fault is not None:
+                codes[row], critiques[row] = fault
         return Verdict(codes, critiques)
+
+    def _fault(
+        self, text: str, data: Mapping[str, object], known: object
+    ) -> tuple[int, str] | None:
+        if is_blank(text):
+            return 6, "write a text"
+        if len(text) > TEXT_CHARACTERS_MAX:
+            return 7, "write less"
+        told = _bare(f"{_texts(data)} {_public(known)}")
+        for code, found in (*_patterns(text), *_names(text, known)):
+            if _bare(found) not in told:
+                kind = self.reasons[code - 1].removesuffix("_leaked")
+                return code, f"leave out the {kind} of somebody else"
+        return None
 
 
 def _patterns(text: str) -> Iterator[tuple[int, str]]:

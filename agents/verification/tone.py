@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from batuta.agents.reasons import TEXT_MISSING
+from batuta.agents.reasons import TEXT_MISSING, TEXT_TOO_LONG
 from batuta.agents.verification.port import CheckBatch, Verdict, is_blank, passed, text_of
 from batuta.agents.verification.sentences import TEXT_CHARACTERS_MAX, sentences_of
 
@@ -40,7 +40,7 @@ class ToneCheck:
 
     reasons: tuple[str, ...] = (
         *("tone_rude", "tone_blaming", "tone_shouting", "tone_unwanted"),
-        TEXT_MISSING,
+        *(TEXT_MISSING, TEXT_TOO_LONG),
     )
 
     def __init__(self, of: str = "", unwanted: Sequence[str] = ()) -> None:
@@ -52,14 +52,15 @@ class ToneCheck:
         """Say of each text whether its tone is right."""
         codes, critiques = passed(len(batch)), dict[int, str]()
         for row, value in enumerate(batch.values_of(self._of)):
-            text = text_of(value)[:TEXT_CHARACTERS_MAX]
-            if (found := self._fault(text)) is not None:
+            if (found := self._fault(text_of(value))) is not None:
                 codes[row], critiques[row] = found
         return Verdict(codes, critiques)
 
     def _fault(self, text: str) -> tuple[int, str] | None:
         if is_blank(text):
             return 5, "write a text"
+        if len(text) > TEXT_CHARACTERS_MAX:
+            return 6, "write less"
         for code, words in enumerate((_RUDE_WORDS, _BLAMING_WORDS), 1):
             if (found := words.search(text)) is not None:
                 return code, f"leave out {found[0]!r} and what it says of the reader"

@@ -135,16 +135,17 @@ CASES: list[tuple[str, BatchCheck, Callable[[Sequence[int]], CheckBatch], list[s
         "grounding",
         GroundingCheck("draft", "sources", 0.6),
         answers(
-            [0.5] * 5,
+            [0.5] * 6,
             of(
                 "Hello! A lost card is blocked at once.",
                 "Refunds are sent within 30 days after your identity is confirmed.",
                 "You will receive a voucher and free shipping for a year.",
                 "",
                 {"text": "Thank you."},
+                20_001 * "a",
             ),
         ),
-        ["", "claim_ungrounded", "claim_ungrounded", "nothing_to_ground", ""],
+        ["", "claim_ungrounded", "claim_ungrounded", "nothing_to_ground", "", "text_too_long"],
     ),
     (
         "tone",

@@ -68,6 +68,8 @@ def told(decision: Decision) -> list[tuple[str, str, str]]:
         (cascade(), {"draft": [0.3]}, "text_missing"),
         ("ask: draft", {"draft": [0.3]}, "text_missing"),
         ("ask: draft", {"draft": [" \u200b\n"]}, "text_missing"),
+        # One that nobody reads to its end.
+        ("ask: draft", {"draft": [20_001 * "a"]}, "text_too_long"),
     ],
 )
 def test_the_text_of_whoever_answers_is_checked(
@@ -80,7 +82,13 @@ def test_the_text_of_whoever_answers_is_checked(
 
 @pytest.mark.parametrize(
     ("said", "reason"),
-    [("Ask ada@example.org.", "address_leaked"), (CALM, "low"), (0.3, "text_missing")],
+    [
+        ("Ask ada@example.org.", "address_leaked"),
+        (CALM, "low"),
+        (0.3, "text_missing"),
+        (20_001 * "a", "text_too_long"),
+    ],
+    ids=["leaks", "calm", "none", "long"],
 )
 def test_a_part_of_ones_own_sees_who_answers_too(
     mends: Mends, said: str | float, reason: str
