@@ -27,7 +27,7 @@ from batuta.agents.concluded import Concluded, ToldRows, done_of, told_apart
 from batuta.agents.conductor_state import MEMORY_TAG, ConductorState
 from batuta.agents.context import Context
 from batuta.agents.delegation.delegating import Delegating
-from batuta.agents.delegation.heard import Indexes
+from batuta.agents.delegation.heard import Heard, Indexes, Told
 from batuta.agents.delegation.verifying import Verifier
 from batuta.agents.delegation.vetoes import vetoed
 from batuta.agents.delegation.work import Driver, InTurn, Work
@@ -46,6 +46,7 @@ from batuta.agents.reasons import (
     Reasons,
 )
 from batuta.agents.recording import Recorder
+from batuta.agents.selection.understood import explained, give_answers
 from batuta.agents.state.parking import Step
 from batuta.agents.understanding.features import Features
 from batuta.agents.understanding.memories import MemoryTable
@@ -154,7 +155,7 @@ class Conductor:
             LaterError: a model's outside world failed; the batch may be tried again.
         """
         if question.work is None:
-            if None in question.choices:
+            if None in question.choices and self._delegation.understood_by is None:
                 question.choices = self._select(question)
             question.work = self._begun(question)
         # Who began it finishes it: models may have moved on to other versions since.
@@ -228,6 +229,7 @@ class Conductor:
         if not rows:
             return DecisionColumns.of(())
         if answer is None:
+            self._settle(question)
             verified = Verified.unusable(len(question.events), MODEL_FAILED)
         else:
             verified = self._verify(answer).aged(self._delegation.stale(question, now_ms))
@@ -259,6 +261,7 @@ class Conductor:
             return DecisionColumns.of(())
         question = question_of(steps, now_ms)
         question.work = self._begun(question)
+        self._settle(question)
         self._delegation.recall(question.work)
         verified = Verified.unusable(len(steps), reason)
         return self._recorder.record(ToldRows(question, np.arange(len(steps))), verified, now_ms)
@@ -286,14 +289,41 @@ class Conductor:
         deadline_ms = self._pipeline.parking.deadline_ms
         return deadline_ms if payment is None else deadline_ms + payment.patience_ms()
 
-    def _select(self, question: Question) -> Sequence[Selection]:
+    def _select(self, question: Question) -> Sequence[Selection | None]:
+        """Return which plan each event follows; None where a model is asked first."""
+        if self._delegation.understood_by is not None:
+            return [None] * len(question.events)
         chooser, events, features = self._delegation.chooser, question.events, question.features
         rows = self._judge.rows(events, features) if chooser.names else EventRows(events, {})
-        choices = chooser.choose(events, rows)
+        return self._allowed(question, chooser.choose(events, rows))
+
+    def _allowed(
+        self, question: Question, choices: Sequence[Selection], at: Indexes | None = None
+    ) -> Sequence[Selection]:
+        """Return choices, or what budgets and breakers leave of them; `at`: the rows, None: all."""
         if question.payment is not None:
-            choices = question.payment.cheaper(choices)
+            choices = question.payment.cheaper(choices, at)
         refusing = self.refusing()
         return vetoed(choices, self._delegation.plans, refusing) if refusing else choices
+
+    def _understood(
+        self, question: Question, heard: Heard | None, at: Indexes
+    ) -> Sequence[Selection]:
+        """Choose the plans of some rows by what was heard of the model that understands them."""
+        model = self._delegation.understood_by
+        assert model is not None, "nobody is asked first"
+        told = Told.nothing(len(question.events), "") if heard is None else heard.of(model)
+        events = [question.events[row] for row in at.tolist()]
+        rows = self._judge.rows(events, question.features[at])
+        give_answers(rows, model, told, at)
+        return explained(self._delegation.chooser.choose(events, rows), model, told, at)
+
+    def _settle(self, question: Question) -> None:
+        """Choose the plans of events that time ran out for before they were understood."""
+        if None in question.choices and self._delegation.understood_by is not None:
+            made = self._understood(question, None, np.arange(len(question.events)))
+            known = zip(question.choices, made, strict=True)
+            question.choices = [before or now for before, now in known]
 
     def _work(self, question: Question) -> Work:
         shown = self._judge.told(question.features)
@@ -302,8 +332,11 @@ class Conductor:
             events = [question.events[row] for row in rows.tolist()]
             return self._judge.rows(events, question.features[rows])
 
+        def choose(heard: Heard, at: Indexes) -> Sequence[Selection]:
+            return self._allowed(question, self._understood(question, heard, at), at)
+
         verifier = Verifier(question.events, shown, rows_of, self._isolation, question.odds)
-        return self._delegation.work(question, shown, verifier)
+        return self._delegation.work(question, shown, verifier, choose)
 
     def _verify(self, work: Work) -> Verified:
         reached = work.reached

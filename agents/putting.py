@@ -13,7 +13,7 @@ import orjson
 from batuta.agents.delegation.delegating import Delegating
 from batuta.agents.delegation.heard import Heard, Indexes, Told
 from batuta.agents.delegation.order import order_of
-from batuta.agents.delegation.plans import Node, Planned, asked_model, models_of
+from batuta.agents.delegation.plans import Ask, Node, Planned, asked_model, models_of
 from batuta.agents.delegation.reached import Flags
 from batuta.agents.delegation.terms import Terms
 from batuta.agents.delegation.verifying import Verifier
@@ -21,6 +21,7 @@ from batuta.agents.delegation.work import Asking, Inputs, Work
 from batuta.agents.models.port import CRITIQUE, AnyModel, Matrix, Model, reads_rows
 from batuta.agents.questions import Question
 from batuta.agents.selection.planner import BRIEFING, Planner
+from batuta.agents.selection.understood import Choose, Understood
 from batuta.agents.understanding.features import Features
 from batuta.schemas.decision import ModelAnswer, Selection
 from batuta.schemas.ingested import Ingested
@@ -47,6 +48,7 @@ class Delegation:
         plans: those it may pick.
         people: who are asked as models are, by name.
         planner: who proposes plans beside these; None where nobody does.
+        understood_by: who is asked before plans are chosen; None where nobody is.
     """
 
     def __init__(
@@ -61,13 +63,16 @@ class Delegation:
         self._models = models
         self.people = delegating.people
         self.planner = delegating.planner
+        self.understood_by = delegating.understood_by
         self._planners = () if self.planner is None else self.planner.turns
         versions = {
             name: one.version for name, one in (*models.items(), *delegating.people.items())
         }
         planners = {name: versions[asked_model(name)] for name in self._planners}
         # In the order in which plans ask, which is that of answers in records.
-        order = (*planners, *order_of([_static(one) for one in self.plans.values()]), *versions)
+        first = () if self.understood_by is None else (self.understood_by,)
+        plans = order_of([_static(one) for one in self.plans.values()])
+        order = (*first, *planners, *plans, *versions)
         self._versions = {name: (versions | planners)[name] for name in order}
         self._places = {name: place for place, name in enumerate(columns)}
 
@@ -76,8 +81,16 @@ class Delegation:
         question: Question,
         features: Features,
         verifier: Verifier | None = None,
+        choose: Choose | None = None,
     ) -> Work:
-        """Return the work that a question is; `features` are what models are shown."""
+        """Return the work that a question is.
+
+        Args:
+            question: about which events; its choices are filled in as they are made.
+            features: what models are shown.
+            verifier: runs checkpoints.
+            choose: chooses plans, where that is done by what a model answers.
+        """
         heard = Heard(len(question.events), self._versions, self._planners)
         for row, answered in enumerate(question.answered):
             heard.give(row, answered)
@@ -94,6 +107,7 @@ class Delegation:
             verifier,
             question.payment,
             budgeted=self.spending is not None,
+            understood=None if choose is None else self._understood(question, choose),
         )
         return Work(heard, self._parts(question), inputs, self._terms, asking)
 
@@ -152,23 +166,40 @@ class Delegation:
         asked = models_of(_static(plan or next(iter(self.plans.values()))), remedies=False)
         return "+".join(dict.fromkeys(versions[one] for one in asked))
 
+    def _understood(self, question: Question, choose: Choose) -> Understood | None:
+        """Return how the plans of a question are chosen, where a model is asked first."""
+        if self.understood_by is None:
+            return None
+        choices = list(question.choices) or [None] * len(question.events)
+        question.choices = choices
+        return Understood(self.understood_by, choices, choose, self._node_of)
+
+    def _node_of(self, choice: Selection) -> Node:
+        # A plan that the file has no more, after a change of version, gives way to the first.
+        node = self.plans.get(choice.plan) or next(iter(self.plans.values()))
+        # Where a budget is nearly used up nobody plans: that costs as well.
+        return _static(node) if choice.by == "budget" else node
+
     def _parts(self, question: Question) -> list[tuple[Node, Flags]]:
+        if self.understood_by is not None:
+            # All begin with the one; what they follow then is chosen on the way.
+            nobody = np.zeros(len(question.events), np.bool_)
+            later = [(node, nobody) for node in self.plans.values()]
+            return [(Ask(self.understood_by), question.asked.copy()), *later]
         if len(self.plans) == 1:
             return [(next(iter(self.plans.values())), question.asked.copy())]
         rows: dict[tuple[str, bool], list[int]] = {}
         for row in np.flatnonzero(question.asked).tolist():
             choice = question.choices[row]
             assert choice is not None, "chosen before it is asked"
-            # Where a budget is nearly used up nobody plans: that costs as well.
             rows.setdefault((choice.plan, choice.by == "budget"), []).append(row)
         parts: list[tuple[Node, Flags]] = []
-        # A plan that the file has no more, after a change of version, gives way to the first.
-        first = next(iter(self.plans))
-        for (plan, saving), chosen in rows.items():
+        for chosen in rows.values():
             where = np.zeros(len(question.events), np.bool_)
             where[chosen] = True
-            node = self.plans.get(plan, self.plans[first])
-            parts.append((_static(node) if saving else node, where))
+            choice = question.choices[chosen[0]]
+            assert choice is not None, "chosen before it is asked"
+            parts.append((self._node_of(choice), where))
         return parts
 
     def _inputs(self, name: str, rows: "_Rows") -> Inputs:

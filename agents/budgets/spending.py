@@ -171,16 +171,24 @@ class Payment:
         if paid.ticket is not None:
             self.purse.settle(paid.ticket, attempts * paid.attempt_nano)
 
-    def cheaper(self, choices: Sequence[Selection]) -> Sequence[Selection]:
-        """Return choices, those of events whose budget is that far up its ladder the cheapest."""
+    def cheaper(
+        self, choices: Sequence[Selection], at: Indexes | None = None
+    ) -> Sequence[Selection]:
+        """Return choices, those of events whose budget is that far up its ladder the cheapest.
+
+        Args:
+            choices: one per event.
+            at: of which events; None: of all.
+        """
         if len(self.spending.by_cost) < 2 or not choices:  # noqa: PLR2004 - no other to choose
             return choices
         saving = {tenant: self._saving(tenant) for tenant in self._tenants}
         if not any(saving.values()):
             return choices
+        events = self.events if at is None else [self.events[row] for row in at.tolist()]
         return [
             _cheapest(choice, self.spending.by_cost, saving[event.tenant])
-            for event, choice in zip(self.events, choices, strict=True)
+            for event, choice in zip(events, choices, strict=True)
         ]
 
     def patience_ms(self) -> int:

@@ -9,6 +9,7 @@ import orjson
 from batuta.agents.compiler.budgets import most_nano
 from batuta.agents.compiler.faults import Faults
 from batuta.agents.compiler.proposing import Proposing, allowed_plans
+from batuta.agents.compiler.understanding_first import understander_of
 from batuta.agents.compiler.verifying import Verifying, read_by
 from batuta.agents.delegation.delegating import Delegating
 from batuta.agents.delegation.plans import AGAIN, Ask, Node, Planned, models_of, text_of
@@ -115,7 +116,7 @@ def _unfit(file: PipelineFile, model: ModelEntry) -> Iterator[str]:
         yield "is a person, and plans are made by models; name one that has reads"
     elif not model.reads:
         yield 'sees a matrix, and a planner reads; give it "reads" in place of inputs'
-    if others := read_by(model):
+    if others := [name for name in read_by(model) if name != understander_of(file)]:
         yield f"reads what {', '.join(others)} answered, but plans before; leave that out"
     if BRIEFING in model.reads:
         yield f'reads "{BRIEFING}", which is what it is given to plan with; rename the feature'

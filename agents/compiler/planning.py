@@ -1,11 +1,18 @@
 """Compiles plans and select: names resolved, circles found, prices and terms taken along."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from batuta.agents.compiler.faults import Faults
 from batuta.agents.compiler.terms import terms_of
+from batuta.agents.compiler.understanding_first import (
+    check_read,
+    check_understander,
+    rule_names,
+    steered,
+    understander_of,
+)
 from batuta.agents.compiler.understood import Understand
 from batuta.agents.compiler.verifying import Verifying
 from batuta.agents.delegation.delegating import Delegating
@@ -84,7 +91,8 @@ def delegating_of(
 ) -> Delegating:
     """Return what the conductor delegates by."""
     faults = verifying.faults
-    chosen = {name: verifying.verified(plans[name]) for name in candidates}
+    check_understander(file, faults)
+    chosen = {name: verifying.verified(steered(file, plans[name])) for name in candidates}
     _check_order(file, chosen, faults)
     for name, node in plans.items():
         _check_prices(file, name, node, faults)
@@ -101,12 +109,18 @@ def delegating_of(
     if all(name in people for node in chosen.values() for name in models_of(node)):
         what = "are people alone; ask a model before them, or in another plan"
         faults.add(("models",), list(people), what, key=True)
-    return Delegating(chosen, chooser, terms, people, verifying.names, file.verify.stale)
+    delegating = Delegating(chosen, chooser, terms, people, verifying.names, file.verify.stale)
+    return replace(delegating, understood_by=understander_of(file))
 
 
 def asked_of(delegating: Delegating) -> tuple[str, ...]:
-    """Return the models that any plan asks, each once, in order; people are none."""
-    asked = (name for node in delegating.plans.values() for name in models_of(node))
+    """Return the models that any plan asks, each once, in order; people are none.
+
+    One that is asked before plans are chosen is the last.
+    """
+    asked = [name for node in delegating.plans.values() for name in models_of(node)]
+    if delegating.understood_by is not None:
+        asked.append(delegating.understood_by)
     return tuple(name for name in dict.fromkeys(asked) if name not in delegating.people)
 
 
@@ -223,7 +237,9 @@ def _check_order(file: PipelineFile, chosen: Mapping[str, Node], faults: Faults)
 
 def read_too_early(file: PipelineFile, node: Node) -> Iterator[tuple[str, int, str]]:
     """Yield what models read of others that have not answered by then: who, which one, what."""
-    for name, answered in answered_before(node):
+    first = understander_of(file)
+    known = frozenset[str]() if first is None else frozenset({first})
+    for name, answered in answered_before(node, known):
         entry = file.models[name]
         for number, given in enumerate(entry.reads or entry.inputs):
             read = given.partition(".")[0]
@@ -251,7 +267,8 @@ def _check_prices(file: PipelineFile, plan: str, node: Node, faults: Faults) -> 
 def _check_trained(file: PipelineFile, chosen: Mapping[str, Node], faults: Faults) -> None:
     """Note models without a file: only the first one that is asked is trained from history."""
     asked = dict.fromkeys(name for node in chosen.values() for name in models_of(node))
-    for name in list(asked)[1:]:
+    first = understander_of(file)
+    for name in list(asked if first is None else {**asked, first: None})[1:]:
         entry = file.models[name]
         untrained = entry.file is None and entry.version is None
         if entry.adapter in _TRAINED and untrained:
@@ -272,7 +289,7 @@ def _weighted(
     if sum(weights.values()) <= 0:
         faults.add(("select", "weights"), select.weights, "leave no candidate; raise one above 0")
     rules: list[Narrowing] = []
-    names = so_far.names({})
+    names, read = rule_names(file, so_far), list[tuple[int, Expression]]()
     for number, rule in enumerate(select.rules):
         path: Path = ("select", "rules", number)
         unknown = [name for name in rule.among if name not in weights]
@@ -282,8 +299,11 @@ def _weighted(
         elif sum(weights[name] for name in rule.among) <= 0:
             faults.add((*path, "among"), list(rule.among), "weigh nothing; give one a weight")
         try:
-            rules.append(Narrowing(Expression(rule.when, names, ("bool",)), rule.among))
+            when = Expression(rule.when, names, ("bool",))
+            rules.append(Narrowing(when, rule.among))
+            read.append((number, when))
         except ExpressionError as error:
             faults.add((*path, "when"), rule.when, f"cannot be used: {error}")
     faults.settle()
+    check_read(file, read, faults)
     return Weighted(f"{file.pipeline}@{file.version}", weights, rules)

@@ -26,6 +26,8 @@ class Delegating:
         stale_ms: features older than this are stale; None: none ever is.
         spending: the budgets that calls are paid from; None where there are none.
         planner: who proposes plans beside these; None where nobody does.
+        understood_by: the model that is asked about each event before its plan is chosen; None
+            where plans are chosen by what is known already.
     """
 
     plans: Mapping[str, Node]
@@ -36,6 +38,7 @@ class Delegating:
     stale_ms: int | None = None
     spending: Spending | None = None
     planner: Planner | None = None
+    understood_by: str | None = None
 
     @property
     def bills(self) -> bool:

@@ -7,7 +7,7 @@ Cascade    from cheap to strong, until one is sure enough
 Fallback   the next one only where the one before gave no answer
 Checked    an answer that a checkpoint has passed, corrected where it can be, or none
 Planned    what a planner proposes for each event, or a plan of the file
-Steered    what a planner has proposed
+Steered    what a model had a say in that is none of it: it has proposed it, or led to its choice
 """
 
 from collections.abc import Iterator, Mapping
@@ -37,6 +37,7 @@ __all__ = [
     "answers_together",
     "asked_model",
     "checked_within",
+    "lone_ask",
     "may_answer",
     "models_of",
     "people_of",
@@ -189,7 +190,9 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Steered:
-    """A plan that a planner has proposed: what it comes to is tainted as the planner's answer is.
+    """A plan that planners have proposed, or that is chosen by what a model has understood.
+
+    What it comes to is tainted as the answers of these are.
 
     Attributes:
         planners: under which names they were heard.
@@ -214,6 +217,16 @@ def asked_model(name: str) -> str:
     ('strategist', 'strategist')
     """
     return name.removesuffix(AGAIN)
+
+
+def lone_ask(node: Node) -> Ask | None:
+    """Return who is asked where that is a plan's one step, whoever steers it; else None.
+
+    >>> lone_ask(Steered(Ask("a"), ("strategist",))), lone_ask(Sequence((Ask("a"), Ask("b"))))
+    (Ask(model='a', person=False), None)
+    """
+    node = node.step if isinstance(node, Steered) else node
+    return node if isinstance(node, Ask) else None
 
 
 def text_of(node: Node) -> str:

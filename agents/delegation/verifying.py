@@ -18,6 +18,7 @@ from batuta.agents.delegation.plans import (
     Node,
     Steered,
     answering,
+    lone_ask,
     may_answer,
     models_of,
     people_of,
@@ -297,8 +298,8 @@ def _steering(heard: Heard, node: Checked, rows: Indexes) -> Taints:
 
 def _cleanse(heard: Heard, node: Checked, rows: Indexes, trials: Trials) -> None:
     """Let later steps read a model's answer with the taint it has left after its check."""
-    if isinstance(node.step, Ask):
-        heard.of(node.step.model).taint[rows] = trials.taint[rows]
+    if (asked := lone_ask(node.step)) is not None:
+        heard.of(asked.model).taint[rows] = trials.taint[rows]
 
 
 def _heard_scores(heard: Heard, name: str, rows: Indexes) -> Scores:

@@ -22,6 +22,7 @@ from batuta.agents.delegation.verifying import Verifier
 from batuta.agents.delegation.walking import Walk
 from batuta.agents.models.answers import Answers, answers_of
 from batuta.agents.models.port import AnyModel, Matrix, Model, RowModel
+from batuta.agents.selection.understood import Understood
 from batuta.schemas.errors import FailureKind, LaterError, ModelFailedError, OursError
 
 __all__ = ["UNBILLED", "Asking", "Call", "Driver", "InTurn", "Inputs", "Work", "put_call"]
@@ -45,6 +46,7 @@ class Asking:
         verifier: runs the checkpoints of the plans; None where they have none.
         payment: how calls are paid for; None where nothing bounds what they cost.
         budgeted: whether something does: then no call is made that nothing pays for.
+        understood: chooses plans once a model has answered; None where they are chosen before.
     """
 
     ids: Sequence[str] = ()
@@ -52,6 +54,7 @@ class Asking:
     verifier: Verifier | None = None
     payment: Payment | None = None
     budgeted: bool = False
+    understood: Understood | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,7 @@ class Work:
 
     Attributes:
         heard: of the models so far.
-        plans: each plan, and the rows that follow it.
+        plans: each plan, and the rows that follow it; or that begin with it.
         inputs_of: what a model is given about some rows.
         terms: of each model, by name.
         asking: the events.
@@ -202,11 +205,13 @@ class Work:
 
     def _walk(self, elapsed_ms: int) -> Walk:
         asking = self.asking
-        walk = Walk(
-            self.heard, elapsed_ms, verifier=asking.verifier, patience_ms=asking.patience_ms
-        )
-        for node, where in self.plans:
+        patience_ms, understood = asking.patience_ms, asking.understood
+        walk = Walk(self.heard, elapsed_ms, verifier=asking.verifier, patience_ms=patience_ms)
+        plans = self.plans if understood is None else understood.followed(walk, self.covered)
+        for node, where in plans:
             self.reached.put(where, walk.walk(node, where))
+        if understood is not None:
+            self.reached.marked |= understood.unanswered
         self.lapsed |= walk.lapsed
         return walk
 

@@ -82,7 +82,10 @@ class Expression:
         try:
             # The same rules are opened again and again: by every stage that asks them.
             self._compiled = _compiled(
-                text, tuple(sorted(names.kinds.items())), names.zone, has_event=bool(names.fields)
+                text,
+                tuple(sorted(names.kinds.items())),
+                names.zone,
+                (*(("event",) if names.fields else ()), *sorted(names.maps)),
             )
         except RuntimeError as error:
             raise ExpressionError(_why(str(error), names)) from error
@@ -95,6 +98,7 @@ class Expression:
         tree = read_tree(self._compiled.serialize())
         self.names = _used(tree, names)
         self._asks_event = any(node == Name("event") for _, node in walk(tree))
+        self._fields = _fields_of_maps(tree, names)
         self._code = array_code(tree, names)
         self._kinds = names.kinds
         self.as_arrays = self._code is not None
@@ -115,6 +119,9 @@ class Expression:
         for name in self.names & self._kinds.keys():
             values, missing = rows.column(name)
             plain[name] = (values.tolist(), None if missing is None else missing.tolist())
+        for name in self._fields:
+            values, missing = rows.column(name)
+            plain[name] = (values.tolist(), None if missing is None else missing.tolist())
         answers = [self._one(rows, row, plain) for row in range(len(rows))]
         failed = np.array([answer is None for answer in answers], np.bool_)
         kind = {"bool": np.bool_, "int": np.int64, "double": np.float64}.get(self.kind, np.object_)
@@ -128,7 +135,7 @@ class Expression:
         """Return one event's answer, None where there is none."""
         given: dict[str, object] = {
             name: _EPOCH + cast("int", values[row]) * _MS
-            if self._kinds[name] == "timestamp"
+            if self._kinds.get(name) == "timestamp"
             else values[row]
             for name, (values, missing) in plain.items()
             if missing is None or not missing[row]
@@ -136,30 +143,34 @@ class Expression:
         if self._asks_event:
             given["event"] = _fitting(rows.payload(row))
         try:
+            for name, fields in self._fields.items():
+                if name in given:
+                    given[name] = _some_of(cast("Mapping[str, object]", given[name]), fields)
             value = self._compiled.eval(data=given)
         except (RuntimeError, TypeError, ValueError, OverflowError):
+            # Nested beyond all measure is a RecursionError, which is a RuntimeError.
             return None
         return None if value.type().name() == "ERROR" else cast("object", value.plain_value())
 
 
 @lru_cache(maxsize=_COMPILED_MAX)
 def _compiled(
-    text: str, kinds: tuple[tuple[str, Kind], ...], zone: "ZoneInfo", *, has_event: bool
+    text: str, kinds: tuple[tuple[str, Kind], ...], zone: "ZoneInfo", maps: tuple[str, ...]
 ) -> "cel.Expression":
     """Compile an expression over names of these kinds; it keeps nothing of what it is asked."""
-    return _environment(kinds, zone, has_event=has_event).compile(text)
+    return _environment(kinds, zone, maps).compile(text)
 
 
 def _environment(
-    kinds: tuple[tuple[str, Kind], ...], zone: "ZoneInfo", *, has_event: bool
+    kinds: tuple[tuple[str, Kind], ...], zone: "ZoneInfo", maps: tuple[str, ...]
 ) -> "cel.Env":
     from cel_expr_python import cel  # noqa: PLC0415 - 40 MB that many commands never need
     from cel_expr_python.ext import ext_strings  # noqa: PLC0415
 
     types = {kind: getattr(cel.Type, kind.upper()) for kind in _WORDS}
     variables = {name: types[kind] for name, kind in kinds}
-    if has_event:
-        variables["event"] = cel.Type.Map(cel.Type.STRING, cel.Type.DYN)
+    for name in maps:
+        variables[name] = cel.Type.Map(cel.Type.STRING, cel.Type.DYN)
     readers = {
         "hour": partial(hour_of, zone=zone),
         "weekday": partial(weekday_of, zone=zone),
@@ -207,6 +218,31 @@ def _used(tree: Node, names: Names) -> frozenset[str]:
     return frozenset(used)
 
 
+def _fields_of_maps(tree: Node, names: Names) -> Mapping[str, frozenset[str]]:
+    """Return which fields a tree asks of each of the names that have any.
+
+    Raises:
+        ExpressionError: it asks for such a name as a whole.
+    """
+    fields: dict[str, set[str]] = {}
+    named = [node.name for _, node in walk(tree) if isinstance(node, Name)]
+    for _, node in walk(tree) if names.maps else ():
+        if isinstance(node, Select) and isinstance(node.operand, Name):
+            name = node.operand.name
+            if name in names.maps:
+                fields.setdefault(name, set()).add(node.field)
+                named.remove(name)
+    for name in named:
+        if name in names.maps:
+            raise ExpressionError(f"{name} is not one value; name a field of it: {name}.FIELD")
+    return {name: frozenset(some) for name, some in fields.items()}
+
+
+def _some_of(value: Mapping[str, object], fields: frozenset[str]) -> dict[str, object]:
+    """Return some fields of a mapping as CEL takes them, those that it has."""
+    return {field: _fitting(value[field]) for field in fields if field in value}
+
+
 def _unknown(name: str, known: list[str], what: str) -> NoReturn:
     raise ExpressionError(f"{name} is not {what}; {did_you_mean(name, known)}")
 
@@ -234,7 +270,7 @@ def _undeclared(name: str, names: Names) -> str:
         return f"{name} is a group of features; name one of them: {', '.join(parts)}"
     if name in names.fields:
         return f"the field {name} is no number, text, moment or truth; write event.{name}"
-    known = [*names.kinds, *names.groups, *HELPERS]
+    known = [*names.kinds, *names.groups, *names.maps, *HELPERS]
     return f"{name} is no name here; {did_you_mean(name, known)}"
 
 

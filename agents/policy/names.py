@@ -31,19 +31,22 @@ class Names:
         fields: all fields of the payload, seen as `event.NAME`, of whatever kind.
         zone: the time zone of the helpers.
         groups: what is no value but names several: its parts.
+        maps: what has fields that nobody declares, seen as `NAME.FIELD`.
     """
 
     kinds: Mapping[str, Kind]
     fields: frozenset[str] = frozenset()
     zone: ZoneInfo = _UTC
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    maps: frozenset[str] = frozenset()
 
 
 class Column(NamedTuple):
     """One name's values in a batch.
 
     Attributes:
-        values: one per event: float64, int64 (moments in milliseconds), bool, or texts as objects.
+        values: one per event: float64, int64 (moments in milliseconds), bool, or texts or mappings
+            as objects.
         missing: where an event has none, and `values` means nothing; None where all have one.
     """
 

@@ -16,9 +16,11 @@ from batuta.agents.policy.expressions import Expression
 from batuta.schemas.decision import Selection
 from batuta.schemas.ingested import Ingested
 
-__all__ = ["Chooser", "Narrowing", "Only", "Weighted", "draw"]
+__all__ = ["UNANSWERABLE", "Chooser", "Narrowing", "Only", "Weighted", "draw"]
 
 _RANGE: Final = 2**64
+#: Why the plan to fall back on stands where a rule before any that holds has no answer.
+UNANSWERABLE: Final = "a rule could not be answered"
 
 
 class Chooser(Protocol):
@@ -81,7 +83,7 @@ class Weighted:
         self._draws = (
             everything,
             *(_draws(weights, rule.among, "rules", f"{rule.when.text} holds") for rule in rules),
-            _draws(weights, first, "rules", "a rule could not be answered"),
+            _draws(weights, first, "rules", UNANSWERABLE),
         )
 
     def choose(self, events: Sequence[Ingested], rows: EventRows) -> Sequence[Selection]:

@@ -135,7 +135,9 @@ class NarrowEntry(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    when: Expression = Field(description="true or false, of fields and features")
+    when: Expression = Field(
+        description="true or false, of fields, features, and what `understand` has answered"
+    )
     among: Annotated[tuple[Name, ...], Field(min_length=1)] = Field(description="plans")
 
 
@@ -179,6 +181,11 @@ class SelectEntry(BaseModel):
     )
     weights: dict[Name, Annotated[float, Field(ge=0, le=1_000_000)]] = Field(
         default={}, description="how often each is chosen; else alike"
+    )
+    understand: Name | None = Field(
+        default=None,
+        description="a model that is asked about each event before its plan is chosen: rules see "
+        "`NAME.score`, `NAME.confidence`, `NAME.value.FIELD`; else nobody is",
     )
     rules: tuple[NarrowEntry, ...] = Field(
         default=(), max_length=32, description="what narrows the candidates"

@@ -190,7 +190,13 @@ class ChatModel:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(str(part) for part in first["loc"]) or "the answer"
             raise _invalid(f"{where}: {first['msg']}") from None
-        return answer.model_dump(mode="json")
+        value = answer.model_dump(mode="json")
+        try:
+            # An event that is parked keeps it: a whole number beyond 64 bits could not be.
+            orjson.dumps(value)
+        except orjson.JSONEncodeError as error:
+            raise _invalid(f"the answer cannot be kept: {error}") from error
+        return value
 
     def _answers(self, rows: Sequence[_Row]) -> Answers:
         plan, values = self._plan, [row.value or {} for row in rows]

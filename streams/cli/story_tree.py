@@ -10,7 +10,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from batuta.agents.budgets.rule import amount_text
-from batuta.agents.delegation.plans import Ask, Checked, Node
+from batuta.agents.delegation.plans import Ask, Checked, Node, lone_ask
 from batuta.agents.selection.planner import outcome_of
 from batuta.schemas.decision import CheckResult, Correction, Decision, ModelAnswer, Selection
 from batuta.schemas.pipeline_rules import Rule
@@ -42,7 +42,7 @@ def tree_of(story: "Story", decision: Decision, shipped: "Shipped") -> Tree:
     asked = {found.message.asked: found.message for found in story.questions}
     whose, whole = _checked_at(decision, shipped)
     for answer in decision.answers:
-        branch = tree.add(_answer(answer))
+        branch = tree.add(_answer(answer, shipped.plan.delegating.understood_by))
         _add_said(branch, answer)
         _add_taint(branch, answer.taint)
         _add_checks(branch, whose.get(answer.name, ()))
@@ -97,7 +97,8 @@ def _planning(selection: Selection) -> Text:
     return line
 
 
-def _answer(answer: ModelAnswer) -> Text:
+def _answer(answer: ModelAnswer, first: str | None) -> Text:
+    """Say what was answered; `first` was asked before the plan was chosen."""
     line = Text(answer.name, style="bold")
     line.append(f"  {answer.model}", style="dim not bold")
     if answer.failure:
@@ -107,6 +108,8 @@ def _answer(answer: ModelAnswer) -> Text:
         if answer.confidence is not None:
             line.append(f", sure by {answer.confidence:.3f}", style="not bold")
     line.append(f", {answer.duration_ms:,} ms", style="dim not bold")
+    if answer.name == first:
+        line.append(", asked before the plan was chosen", style="dim not bold")
     if answer.cost_nano:
         cost = amount_text(answer.cost_nano, answer.currency)
         line.append(f", {cost}", style="dim not bold")
@@ -130,10 +133,11 @@ def _checked_at(
     know, and one behind a plan of several models, checks what they came to.
     """
     behind = {
-        node.checkpoint.name: node.step.model
+        node.checkpoint.name: asked.model
         for node in _checked_of(shipped.plan.delegating.plans.values())
         # Which models stand in a plan that was proposed, the pipeline does not know.
-        if isinstance(node.step, Ask) and not (decision.selection and decision.selection.proposal)
+        if (asked := lone_ask(node.step)) is not None
+        and not (decision.selection and decision.selection.proposal)
     }
     answered = {answer.name for answer in decision.answers}
     whose: dict[str, list[CheckResult]] = {}

@@ -236,6 +236,7 @@ def outline_of(on_disk: PipelineOnDisk) -> dict[str, object]:
             for name, entry in file.models.items()
         ],
         "plans": {name: text_of(node) for name, node in plan.delegating.plans.items()},
+        "understood_by": plan.delegating.understood_by,
         "planner": _planner(plan),
         "budgets": [budget_text(rule) for rule in plan.budgets],
         "decide": [rule.model_dump() for rule in pipeline.decide],
@@ -270,7 +271,10 @@ def _plans(plan: Plan) -> list[str]:
     allowed = () if planner is None else (_planner_text(planner),)
     if len(plans) == 1:
         return [*(f"asks {text_of(node)}" for node in plans.values()), *allowed]
-    return [*(f"plan {name}: asks {text_of(node)}" for name, node in plans.items()), *allowed]
+    first = plan.delegating.understood_by
+    understood = () if first is None else (f"asks {first} first, and chooses a plan by its answer",)
+    asked = (f"plan {name}: asks {text_of(node)}" for name, node in plans.items())
+    return [*understood, *asked, *allowed]
 
 
 def _planner(plan: Plan) -> dict[str, object] | None:

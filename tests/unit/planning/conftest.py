@@ -70,6 +70,29 @@ actions:
   hold: {version: 1}
 escalate: {queue: people}
 """
+#: What of the file says how plans are chosen.
+SELECT = FILE[FILE.index("  among: [static]") : FILE.index("verify:\n")]
+UNDERSTOOD = """\
+  understand: intake
+  among: [static, twice, deep, asked]
+  weights: {static: 1, twice: 1, deep: 1, asked: 1}
+  rules:
+    - {when: "event.size > 100.0", among: [deep]}
+    - {when: "intake.value.language == 'de'", among: [twice]}
+    - {when: "intake.score > 0.5 || intake.confidence > 0.99", among: [deep]}
+    - {when: "intake.value.risk > 3.0", among: [asked]}
+    - {when: "true", among: [static]}
+"""
+MODELS = """\
+models:
+  intake: {adapter: python, use: "chart_parts:Part", reads: [size], cost: 0.001 EUR}
+  follower: {adapter: python, use: "chart_parts:Part", reads: [intake.value], cost: 0.001 EUR}
+"""
+PLANS = """\
+plans:
+  deep: {sequence: [follower, strong]}
+  asked: {sequence: [cheap, analyst]}
+"""
 PARTS = """\
 from pydantic import BaseModel
 
@@ -225,3 +248,15 @@ def desk(letters: Callable[..., Path]) -> Callable[..., Desk]:
         return Desk(load_file(letters(*changes)))
 
     return opened
+
+
+@pytest.fixture
+def intake_first() -> tuple[str, ...]:
+    """What of the pipeline is replaced where `intake` is asked before plans are chosen."""
+    return SELECT, UNDERSTOOD, "models:\n", MODELS, "plans:\n", PLANS
+
+
+@pytest.fixture
+def first(desk: Callable[..., Desk], intake_first: tuple[str, ...]) -> Desk:
+    """A desk whose letters are understood before their plans are chosen."""
+    return desk(*intake_first)

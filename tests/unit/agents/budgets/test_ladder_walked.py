@@ -259,3 +259,19 @@ def test_a_bill_counts_as_far_as_it_can_be_believed(till: Open, bill: str) -> No
         shop.now_ms += 31_000
         shop.batch()
     assert shop.standing().account.spent_nano == round(4 * euros * NANO)
+
+
+def test_who_understands_is_paid_as_anybody_and_the_cheapest_plan_stands_after(till: Open) -> None:
+    rule = '{when: "cheap.score < 0.5", among: [deep, fast]}'
+    weights = "weights: {deep: 1, fast: 0}"
+    understood = f"{{understand: cheap, among: [deep, fast], {weights}, rules: [{rule}]}}"
+    shop = till("{limit: 2 EUR, at: {50%: cheaper}}", select=understood)
+    decided = [one for _ in range(60) for one in shop.sell(1, batches=3)]
+    selections = [one.selection for one in decided]
+    assert {one.plan for one in selections[:5]} == {"deep"}
+    saved = next(one for one in selections if one.by == "budget")
+    assert saved.reason == "budget daily is nearly used up, and fast is the cheapest plan"
+    spent = shop.sell(200, batches=30)[-1]
+    assert spent.reasons[0] == "budget_spent"
+    assert spent.selection.reason.endswith("cheap budget_spent")
+    assert shop.billed_nano() <= 2 * NANO
