@@ -13,7 +13,6 @@ import orjson
 __all__ = ["json_rows"]
 
 _BREAK: Final = orjson.Fragment(b"\n")
-_SEPARATOR: Final = b",\n,"
 _TOGETHER: Final = 64
 
 
@@ -32,7 +31,8 @@ def json_rows(values: Iterable[object], option: int | None = None) -> list[bytes
     while some := list(islice(coming, _TOGETHER)):
         rows = list(chain.from_iterable(zip(some, repeat(_BREAK), strict=False)))
         text = orjson.dumps(rows, option=option)
-        parts = text[1 : -len(_SEPARATOR)].split(_SEPARATOR)
-        assert len(parts) == len(some), (len(parts), len(some))
-        written += parts
+        # Split at one byte, which is found twice as fast as three; each has a sign on either side.
+        parts = text.split(b"\n")
+        assert len(parts) == len(some) + 1, (len(parts), len(some))
+        written += [part[1:-1] for part in parts[:-1]]
     return written
