@@ -116,10 +116,7 @@ class Expression:
     def answer_by_cel(self, rows: Rows) -> Column:
         """Return the same answers, one event at a time."""
         plain: dict[str, tuple[list[object], list[bool] | None]] = {}
-        for name in self.names & self._kinds.keys():
-            values, missing = rows.column(name)
-            plain[name] = (values.tolist(), None if missing is None else missing.tolist())
-        for name in self._fields:
+        for name in (*(self.names & self._kinds.keys()), *self._fields):
             values, missing = rows.column(name)
             plain[name] = (values.tolist(), None if missing is None else missing.tolist())
         answers = [self._one(rows, row, plain) for row in range(len(rows))]

@@ -12,6 +12,8 @@ from batuta.streams.cli.options import Bootstrap, Json, PipelineName
 from batuta.streams.cli.terminal import print_json, say, stdout
 
 if TYPE_CHECKING:
+    from batuta.agents.delegation.reached import Flags
+    from batuta.agents.models.answers import Scores
     from batuta.agents.models.calibration import Calibration
     from batuta.streams.calibrating import Gathered
     from batuta.streams.pipelines.loading import PipelineOnDisk
@@ -58,9 +60,10 @@ def calibrate(
     so_far = _so_far(on_disk, name)
     gathered = Gathered(on_disk.loaded, name, _silent_before_ms(silence_days))
     asyncio.run(_read(gathered, bootstrap))
-    known = len(gathered.pairs()[0])
+    said, right = gathered.pairs()
+    known = len(said)
     enough = known >= ANSWERS_MIN and not gathered.one_sided
-    found = _fitted(gathered, so_far) if enough else None
+    found = _fitted(said, right, so_far) if enough else None
     if as_json:
         told = {"model": name, "answers": gathered.answered, "known": known}
         print_json(told if found is None else {**told, **asdict(found)})
@@ -93,10 +96,9 @@ class _Found:
     error_after: float
 
 
-def _fitted(gathered: "Gathered", so_far: "Calibration | None") -> _Found:
+def _fitted(said: "Scores", right: "Flags", so_far: "Calibration | None") -> _Found:
     from batuta.agents.models.calibration import Calibration, calibration_error
 
-    said, right = gathered.pairs()
     found = Calibration.fitted(said, right)
     whole = found if so_far is None else found.after(so_far)
     after = calibration_error(found.of(said), right)
