@@ -1,7 +1,7 @@
 """Decisions of a batch in columns: a row is made where somebody looks at one.
 
-Most that is done with decisions goes by column (they are written, counted, told apart), and a row
-of so many fields costs as much as the rest of deciding.
+Most that is done with decisions goes by column (they are written, counted, told apart), and rows of
+so many fields would be made only to be taken apart again.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
